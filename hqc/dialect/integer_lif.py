@@ -1,0 +1,72 @@
+"""IntegerLIF: neurons that fire several spikes a step, as one small integer."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from hqc.dialect.lif import _check as check_lif
+from hqc.dialect.op import Op, register
+
+
+def integer_lif(
+    x: np.ndarray, levels: int, tau: float = 2.0, v_threshold: float = 1.0, decay_input: int = 1
+) -> np.ndarray:
+    """I-LIF neurons (SpikeYOLO, Luo et al. 2024, equation 9): x float [T, ...] -> {0 .. levels}.
+
+    Charge as LIF; s = clip(round(v / v_threshold), 0, levels), half to even; v -= s * v_threshold.
+    """
+    one = np.float32(1)
+    tau, v_threshold = np.float32(tau), np.float32(v_threshold)
+    v = np.zeros_like(x[0])
+    spikes = np.empty_like(x)
+    for t, x_t in enumerate(x):
+        v = v + (x_t - v) / tau if decay_input else v * (one - one / tau) + x_t
+        spikes[t] = np.clip(np.round(v / v_threshold), 0, levels)
+        v = v - spikes[t] * v_threshold
+    return spikes
+
+
+def _check(attributes: dict) -> str | None:
+    if not 1 <= attributes["levels"] <= 255:
+        return f"levels is {attributes['levels']}, must be 1 to 255"
+    return check_lif(attributes)
+
+
+INTEGER_LIF = register(
+    Op(
+        """
+        IntegerLIF <levels, tau: float = 2.0, v_threshold: float = 1.0, decay_input: int = 1>
+            (x) => (spikes)
+        {
+            tau = Constant <value_float: float = @tau> ()
+            threshold = Constant <value_float: float = @v_threshold> ()
+            decay_int = Constant <value_int: int = @decay_input> ()
+            decay = Cast <to = 9> (decay_int)
+            levels_int = Constant <value_int: int = @levels> ()
+            levels = Cast <to = 1> (levels_int)
+            zero = Constant <value_float = 0.0> ()
+            one = Constant <value_float = 1.0> ()
+            rate = Div(one, tau)
+            keep = Sub(one, rate)
+            zero_index = Constant <value_int = 0> ()
+            first = Gather <axis = 0> (x, zero_index)
+            rest = Sub(first, first)
+            last, spikes = Scan <num_scan_inputs = 1, body = step (v, x_t) => (v_next, s_t) {
+                gap = Sub(x_t, v)
+                part = Div(gap, tau)
+                decayed = Add(v, part)
+                kept = Mul(v, keep)
+                added = Add(kept, x_t)
+                charged = Where(decay, decayed, added)
+                ratio = Div(charged, threshold)
+                rounded = Round(ratio)
+                s_t = Clip(rounded, zero, levels)
+                drop = Mul(s_t, threshold)
+                v_next = Sub(charged, drop)
+            }> (rest, x)
+        }
+        """,
+        reference=integer_lif,
+        check=_check,
+    )
+)

@@ -1,0 +1,111 @@
+"""What an op of the dialect is: a signature, a body in standard ONNX, a numpy reference."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import onnx
+import onnx.parser
+import onnx_ir as ir
+
+from hqc.errors import UserError
+
+DIALECT = "ai.hqc"
+"""Domain of ops that a user writes and of ops on integers."""
+
+KERNEL = "ai.hqc.kernel"
+"""Domain of ops on packed spikes: one node becomes one compiled kernel."""
+
+OPSET = 21
+"""The version of standard ONNX that function bodies are written in."""
+
+_IMPORTS = f'["" : {OPSET}, "{DIALECT}" : 1, "{KERNEL}" : 1]'
+
+
+@dataclass(frozen=True)
+class Op:
+    """An op: `text` is its ONNX function (signature with attribute defaults, and body).
+
+    `reference(*inputs, **attributes)` is the op's meaning in numpy. `check(attributes)` returns
+    what is wrong with a node's attributes, or None.
+    """
+
+    text: str
+    reference: Callable[..., np.ndarray]
+    check: Callable[[dict], str | None] = lambda attributes: None
+    domain: str = DIALECT
+
+    @cached_property
+    def proto(self) -> onnx.FunctionProto:
+        """The function as ONNX stores it in a model."""
+        header = f'<opset_import: {_IMPORTS}, domain: "{self.domain}">'
+        function = onnx.parser.parse_function(header + self.text)
+        function.doc_string = self.reference.__doc__ or ""
+        used = {node.domain for node in function.node} | {""}
+        for entry in [e for e in function.opset_import if e.domain not in used]:
+            function.opset_import.remove(entry)
+        return function
+
+    @property
+    def name(self) -> str:
+        """The op type."""
+        return self.proto.name
+
+    @cached_property
+    def defaults(self) -> dict[str, object]:
+        """Attributes that have a default value."""
+        return {
+            a.name: onnx.helper.get_attribute_value(a) for a in self.proto.attribute_proto
+        }
+
+    def attributes(self, node: ir.Node) -> dict:
+        """The node's attributes, defaults filled in. Raises `UserError` for a bad or missing one."""
+        given = {name: attribute.value for name, attribute in node.attributes.items()}
+        where = f"node {node.name!r} ({self.domain}::{self.name})"
+        known = set(self.proto.attribute) | set(self.defaults)
+        if unknown := sorted(set(given) - known):
+            raise UserError(f"{where}: unknown attribute {unknown[0]!r}")
+        if missing := sorted(set(self.proto.attribute) - set(given)):
+            raise UserError(f"{where}: attribute {missing[0]!r} is missing")
+        values = {**self.defaults, **given}
+        if problem := self.check(values):
+            raise UserError(f"{where}: {problem}")
+        return values
+
+
+_OPS: dict[tuple[str, str], Op] = {}
+
+
+def register(op: Op) -> Op:
+    """Make an op known to hqc; called once by the file that defines it."""
+    _OPS[op.domain, op.name] = op
+    return op
+
+
+def ops() -> Iterable[Op]:
+    """Every registered op."""
+    return _OPS.values()
+
+
+def find_op(node: ir.Node) -> Op | None:
+    """The registered op of a node, None for one of another domain."""
+    return _OPS.get((node.domain, node.op_type))
+
+
+def attach_functions(model: ir.Model) -> ir.Model:
+    """Give the model the bodies of exactly the ops that it uses, directly or inside a body."""
+    model.functions.clear()
+    pending = [find_op(node) for node in model.graph.all_nodes()]
+    while pending:
+        op = pending.pop()
+        if op is None or (op.domain, op.name, "") in model.functions:
+            continue
+        model.functions[op.domain, op.name, ""] = ir.serde.deserialize_function(op.proto)
+        model.opset_imports[op.domain] = 1
+        pending += [_OPS.get((n.domain, n.op_type)) for n in op.proto.node]
+    for domain in {f.domain for f in model.functions.values()}:
+        model.opset_imports[domain] = 1
+    return model

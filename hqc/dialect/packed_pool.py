@@ -1,0 +1,34 @@
+"""PackedPool: max-pooling of packed spikes, an OR of words."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from hqc.dialect.op import KERNEL, Op, register
+from hqc.dialect.or_pool import or_pool
+from hqc.dialect.planes import pack_planes, unpack_planes
+
+
+def packed_pool(x: np.ndarray, *, channels: int, **window: list[int]) -> np.ndarray:
+    """OR of each window: x uint32 [T, H, W, 1, words] -> [T, H', W', 1, words]."""
+    image = unpack_planes(x, channels=channels).transpose(0, 3, 1, 2)
+    return pack_planes(or_pool(image, **window).transpose(0, 2, 3, 1), planes=1)
+
+
+PACKED_POOL = register(
+    Op(
+        """
+        PackedPool <channels, kernel_shape, strides, pads> (x) => (y)
+        {
+            rows = ai.hqc.kernel.UnpackPlanes <channels: int = @channels> (x)
+            image = Transpose <perm = [0, 3, 1, 2]> (rows)
+            pooled = ai.hqc.OrPool <kernel_shape: ints = @kernel_shape, strides: ints = @strides,
+                                    pads: ints = @pads> (image)
+            pooled_rows = Transpose <perm = [0, 2, 3, 1]> (pooled)
+            y = ai.hqc.kernel.PackPlanes <planes = 1> (pooled_rows)
+        }
+        """,
+        reference=packed_pool,
+        domain=KERNEL,
+    )
+)

@@ -1,0 +1,1 @@
+"""Ways into hqc: torch modules by export, ONNX files by load."""

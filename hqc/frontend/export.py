@@ -1,0 +1,76 @@
+"""Torch module to dialect model."""
+
+from __future__ import annotations
+
+import ast
+import json
+import warnings
+from os import PathLike
+
+import onnx
+import onnx_ir as ir
+import torch
+
+from hqc.atomic_files import replacing
+from hqc.dialect import DIALECT, OPSET, attach_functions
+
+PREPROCESSING = "hqc.preprocessing"
+"""Key of a model's metadata that says, in JSON, how recordings become frames."""
+
+_SCOPES = "pkg.torch.onnx.name_scopes"
+
+
+def export(
+    module: torch.nn.Module,
+    example: torch.Tensor,
+    path: str | PathLike[str],
+    *,
+    name: str = "model",
+    preprocessing: dict | None = None,
+) -> ir.Model:
+    """Write a torch module as a dialect model that stock onnxruntime runs, and return it.
+
+    `example` is an input of the shape that the model is compiled for, [T, N, ...]. Neurons and
+    quantizers become nodes of `ai.hqc`, named after their layer. `preprocessing` is kept in the
+    model's metadata.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        program = torch.onnx.export(
+            module.eval(),
+            (example,),
+            dynamo=True,
+            opset_version=OPSET,
+            input_names=["frames"],
+            output_names=["logits"],
+            verbose=False,
+        )
+    model = program.model
+    model.graph.name = name
+    model.opset_imports[DIALECT] = 1
+    _name_after_layers(model.graph)
+    model.metadata_props.clear()
+    if preprocessing is not None:
+        model.metadata_props[PREPROCESSING] = json.dumps(preprocessing)
+    attach_functions(model)
+    proto = ir.serde.serialize_model(model)
+    onnx.checker.check_model(proto, full_check=True)
+    with replacing(path) as temporary:
+        temporary.write_bytes(proto.SerializeToString())
+    return model
+
+
+def _name_after_layers(graph: ir.Graph) -> None:
+    """Name every node after its layer, in place of the exporter's own names and notes."""
+    taken: dict[str, int] = {}
+    for node in graph:
+        scopes = [s for s in ast.literal_eval(node.metadata_props.get(_SCOPES, "[]")) if s]
+        layer = scopes[-2] if len(scopes) > 1 else node.op_type
+        name = layer if node.op_type in ("Conv", "Gemm", "LIF") else f"{layer}/{node.op_type}"
+        taken[name] = taken.get(name, 0) + 1
+        node.name = name if taken[name] == 1 else f"{name}_{taken[name]}"
+        node.metadata_props.clear()
+        for value in node.outputs:
+            value.metadata_props.clear()
+    for value in graph.initializers.values():
+        value.metadata_props.clear()

@@ -1,0 +1,1 @@
+"""Spiking vision transformers, built from one vocabulary of layers."""

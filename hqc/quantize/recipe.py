@@ -1,0 +1,71 @@
+"""Recipes: which quantizer each layer's weights get."""
+
+from __future__ import annotations
+
+import fnmatch
+import re
+from collections.abc import Mapping
+
+from torch import nn
+from torch.nn.utils import parametrize
+
+from hqc.errors import UserError
+from hqc.quantize.pow2 import QuantPow2
+from hqc.quantize.uniform import QuantUniform
+
+Choice = str
+"""`"fp32"`, or bits and scheme in SpikeHQ's notation: `"4u"` uniform, `"2l"` power of two."""
+
+Recipe = Mapping[str, Choice]
+"""Choices by layer name; names may be globs, and the first that matches decides."""
+
+_CHOICE = re.compile(r"(?P<bits>[2-9]|1[0-6])(?P<scheme>[ul])")
+
+
+def quantizer(choice: Choice, channels: int) -> nn.Module | None:
+    """The quantizer of a choice for a weight of `channels` output channels; None for fp32."""
+    if choice == "fp32":
+        return None
+    match = _CHOICE.fullmatch(choice)
+    if not match:
+        raise UserError(f"unknown quantizer {choice!r}", hint="write fp32, or e.g. 4u, 2l, 8u")
+    bits = int(match["bits"])
+    return QuantUniform(bits, channels) if match["scheme"] == "u" else QuantPow2(bits, channels)
+
+
+def quantizable_layers(model: nn.Module) -> dict[str, nn.Module]:
+    """The layers that a recipe can name: every convolution and linear layer."""
+    return {n: m for n, m in model.named_modules() if isinstance(m, nn.Conv2d | nn.Linear)}
+
+
+def resolve(model: nn.Module, recipe: Recipe) -> dict[str, Choice]:
+    """The choice of every quantizable layer. Raises `UserError` for one left out."""
+    choices = {}
+    for name in quantizable_layers(model):
+        for pattern, choice in recipe.items():
+            if fnmatch.fnmatchcase(name, pattern):
+                choices[name] = choice
+                break
+        else:
+            raise UserError(f"the recipe names no quantizer for layer {name!r}")
+    return choices
+
+
+def apply_recipe(model: nn.Module, recipe: Recipe) -> nn.Module:
+    """Put the recipe's quantizers on the model's weights, in place, calibrated; return the model."""
+    layers = quantizable_layers(model)
+    for name, choice in resolve(model, recipe).items():
+        layer = layers[name]
+        module = quantizer(choice, layer.weight.shape[0])
+        if module is not None:
+            module.calibrate(layer.weight)
+            parametrize.register_parametrization(layer, "weight", module)
+    return model
+
+
+def average_bits(model: nn.Module, recipe: Recipe) -> float:
+    """Bits per weight, averaged over all weights of quantizable layers (32 for fp32)."""
+    layers = quantizable_layers(model)
+    sizes = {name: layers[name].weight.numel() for name in layers}
+    bits = {n: 32 if c == "fp32" else int(c[:-1]) for n, c in resolve(model, recipe).items()}
+    return sum(bits[n] * sizes[n] for n in sizes) / sum(sizes.values())

@@ -1,0 +1,102 @@
+"""Reading constants and building graphs, as passes need it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import onnx_ir as ir
+from onnx_ir.passes.common import RemoveUnusedNodesPass
+
+from hqc.dialect import OPSET
+from hqc.errors import UnsupportedModelError
+
+
+def constant(value: ir.Value | None) -> np.ndarray | None:
+    """The array behind an initializer, None for a value that is computed."""
+    if value is None or value.const_value is None:
+        return None
+    return value.const_value.numpy()
+
+
+def where(node: ir.Node) -> str:
+    """How messages name a node."""
+    domain = f"{node.domain}::" if node.domain else ""
+    return f"node {node.name!r} ({domain}{node.op_type})"
+
+
+def unsupported(node: ir.Node, why: str, hint: str | None = None) -> UnsupportedModelError:
+    """The error for a node that cannot be lowered."""
+    return UnsupportedModelError(f"{where(node)}: {why}", hint)
+
+
+def ints(node: ir.Node, name: str, default: Sequence[int]) -> list[int]:
+    """A list attribute of a standard op."""
+    attribute = node.attributes.get(name)
+    return list(default if attribute is None else attribute.value)
+
+
+def integer(node: ir.Node, name: str, default: int) -> int:
+    """An integer attribute of a standard op."""
+    attribute = node.attributes.get(name)
+    return default if attribute is None else attribute.value
+
+
+class GraphBuilder:
+    """A new graph in the making, that keeps the names and the inputs of an old one."""
+
+    def __init__(self, old: ir.Graph) -> None:
+        self._old = old
+        self._tape = ir.tape.Tape()
+        self._names: set[str] = set()
+        self.inputs = [
+            ir.Value(name=v.name, shape=v.shape, type=v.type, metadata_props=dict(v.metadata_props))
+            for v in old.inputs
+        ]
+
+    def _unused(self, name: str) -> str:
+        candidate, count = name, 1
+        while candidate in self._names:
+            count += 1
+            candidate = f"{name}_{count}"
+        self._names.add(candidate)
+        return candidate
+
+    def initializer(self, array: np.ndarray, name: str) -> ir.Value:
+        """Add a constant."""
+        return self._tape.initializer(ir.tensor(array), self._unused(name))
+
+    def op(
+        self,
+        op_type: str,
+        inputs: Sequence[ir.Value],
+        shape: Sequence[int],
+        dtype: ir.DataType,
+        *,
+        name: str,
+        domain: str = "",
+        **attributes: object,
+    ) -> ir.Value:
+        """Add a node with one output of known shape and type."""
+        name = self._unused(name)
+        value = self._tape.op(op_type, inputs, attributes or None, domain=domain, name=name)
+        value.name = f"{name}:out"
+        value.shape, value.type = ir.Shape(shape), ir.TensorType(dtype)
+        return value
+
+    def finish(self, model: ir.Model, outputs: Sequence[ir.Value]) -> ir.Model:
+        """The model with the new graph; its outputs take the names of the old ones."""
+        for value, old in zip(outputs, self._old.outputs, strict=True):
+            value.name = old.name
+        graph = ir.Graph(
+            self.inputs,
+            outputs,
+            nodes=self._tape.nodes,
+            initializers=self._tape.initializers,
+            name=self._old.name,
+            opset_imports={"": OPSET},
+        )
+        RemoveUnusedNodesPass()(built := ir.Model(graph, ir_version=10))
+        built.producer_name = "hqc"
+        built.metadata_props.update(model.metadata_props)
+        return built

@@ -1,0 +1,11 @@
+"""How make-integer lowers each op of the dialect: one file per kind of op, registered on import."""
+
+import importlib
+import pkgutil
+
+from hqc.passes.integer_rules.quantity import Lowering, Quantity, Weights, find_rule
+
+for _module in pkgutil.iter_modules(__path__):
+    importlib.import_module(f"{__name__}.{_module.name}")
+
+__all__ = ["Lowering", "Quantity", "Weights", "find_rule"]

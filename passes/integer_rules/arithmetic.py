@@ -1,0 +1,118 @@
+"""Constants move into scale and offset; residual sums and means become integer sums."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import onnx_ir as ir
+
+from hqc.passes.graph import constant, integer, ints, unsupported
+from hqc.passes.infer_ranges import RANGE
+from hqc.passes.integer_rules.quantity import Lowering, Quantity, rule
+
+_BYTE = 255
+
+
+def _with_constant(
+    node: ir.Node, lowering: Lowering
+) -> tuple[Quantity, np.ndarray, int] | None:
+    """The quantity, the constant as a number or a vector along an axis, and that axis."""
+    for index, other in ((0, 1), (1, 0)):
+        array = constant(node.inputs[other])
+        if array is None:
+            continue
+        x = lowering.quantity(node, index)
+        wide = np.asarray(array, np.float64).reshape((1,) * (len(x.shape) - array.ndim) + array.shape)
+        long = [axis for axis, size in enumerate(wide.shape) if size > 1]
+        if len(long) > 1 or len(wide.shape) > len(x.shape):
+            raise unsupported(node, "its constant varies along more than the channel axis")
+        if long and x.scale.ndim and long[0] != x.axis:
+            raise unsupported(node, "its constant varies along another axis than the channels")
+        axis = long[0] if long else x.axis
+        return x, (wide.reshape(-1) if long else np.float64(wide.item())), axis
+    return None
+
+
+@rule("Mul", "Div")
+def lower_multiplication(node: ir.Node, lowering: Lowering) -> Quantity:
+    """Times or over a constant: into the scale."""
+    found = _with_constant(node, lowering)
+    if found is None or (node.op_type == "Div" and constant(node.inputs[1]) is None):
+        raise unsupported(node, "only a constant factor or divisor is lowered")
+    x, factor, axis = found
+    factor = 1 / factor if node.op_type == "Div" else factor
+    return replace(x, scale=x.scale * factor, offset=x.offset * factor, axis=axis)
+
+
+@rule("Add", "Sub")
+def lower_addition(node: ir.Node, lowering: Lowering) -> Quantity:
+    """A constant moves into the offset; two activations of one scale are added as integers."""
+    found = _with_constant(node, lowering)
+    if found is not None:
+        x, term, axis = found
+        if node.op_type == "Sub" and constant(node.inputs[1]) is None:
+            raise unsupported(node, "a constant less an activation is not lowered")
+        term = -term if node.op_type == "Sub" else term
+        return replace(x, offset=x.offset + term, axis=axis)
+    a, b = (lowering.quantity(node, i) for i in (0, 1))
+    if node.op_type == "Sub" or not (a.is_plain and b.is_plain and a.scale == b.scale):
+        raise unsupported(
+            node,
+            "only sums of spikes are lowered, not of membrane potentials",
+            "put LIF neurons on both branches of the residual connection",
+        )
+    high = a.high + b.high
+    if high > _BYTE or a.shape != b.shape:
+        raise unsupported(node, f"its sums reach {int(high)}, or its inputs differ in shape")
+    value = lowering.builder.op(
+        "Add", [a.value, b.value], a.shape, ir.DataType.UINT8, name=node.name
+    )
+    value.metadata_props[RANGE] = str(int(high))
+    return Quantity(value, a.scale, np.float64(0), np.int64(0), np.int64(high))
+
+
+@rule("MaxPool")
+def lower_max_pool(node: ir.Node, lowering: Lowering) -> Quantity:
+    """The same pooling of integers."""
+    x = lowering.quantity(node, 0)
+    if not x.is_plain or x.value.dtype != ir.DataType.UINT8:
+        raise unsupported(
+            node, "it pools potentials, not spikes", "put the LIF neurons before the pooling"
+        )
+    if integer(node, "ceil_mode", 0) or set(ints(node, "dilations", [1])) != {1}:
+        raise unsupported(node, "ceil_mode and dilations are not lowered")
+    kernel = ints(node, "kernel_shape", ())
+    value = lowering.builder.op(
+        "MaxPool", [x.value], node.outputs[0].shape.numpy(), ir.DataType.UINT8, name=node.name,
+        kernel_shape=kernel,
+        strides=ints(node, "strides", [1] * len(kernel)),
+        pads=ints(node, "pads", [0] * 2 * len(kernel)),
+    )
+    value.metadata_props[RANGE] = str(int(x.high))
+    return replace(x, value=value)
+
+
+@rule("ReduceMean", "ReduceSum")
+def lower_reduction(node: ir.Node, lowering: Lowering) -> Quantity:
+    """An integer sum; the mean's division moves into the scale."""
+    x = lowering.quantity(node, 0)
+    axes = constant(node.inputs[1]) if len(node.inputs) > 1 else None
+    if axes is None or not x.is_plain:
+        raise unsupported(node, "only sums of spikes over constant axes are lowered")
+    axes = [int(a) % len(x.shape) for a in axes]
+    count = int(np.prod([x.shape[a] for a in axes]))
+    wide = lowering.builder.op(
+        "Cast", [x.value], x.shape, ir.DataType.INT32,
+        name=f"{node.name}/Cast", to=ir.DataType.INT32.value,
+    )
+    value = lowering.builder.op(
+        "ReduceSum",
+        [wide, lowering.builder.initializer(np.array(axes, np.int64), f"{node.name}.axes")],
+        node.outputs[0].shape.numpy(),
+        ir.DataType.INT32,
+        name=node.name,
+        keepdims=integer(node, "keepdims", 1),
+    )
+    scale = x.scale / count if node.op_type == "ReduceMean" else x.scale
+    return Quantity(value, scale, np.float64(0), np.int64(0), x.high * count)

@@ -1,0 +1,76 @@
+"""Quantizers of weights become codes; the quantizer of the input becomes the network's entry."""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx_ir as ir
+
+from hqc.dialect import DIALECT, find_op
+from hqc.dialect.quant_pow2 import magnitudes, pow2_codes
+from hqc.dialect.quant_uniform import code_range, uniform_codes
+from hqc.passes.graph import constant, unsupported
+from hqc.passes.infer_ranges import RANGE
+from hqc.passes.integer_rules.quantity import Lowering, Quantity, Weights, rule
+
+_WIDEST = 8
+
+
+def _constants(node: ir.Node) -> tuple[np.ndarray, np.ndarray]:
+    weights, scale = (constant(v) for v in node.inputs)
+    if weights is None or scale is None:
+        raise unsupported(
+            node,
+            "it quantizes an activation inside the network",
+            "activations between layers must be spikes; quantize weights and the input only",
+        )
+    if not np.all(scale > 0):
+        raise unsupported(node, "its scale is not positive", "was training stopped too early?")
+    return weights, scale
+
+
+@rule("QuantUniform", domain=DIALECT)
+def lower_uniform(node: ir.Node, lowering: Lowering) -> Quantity | Weights:
+    """Weights -> codes; the network's input -> QuantizeFrames."""
+    attributes = find_op(node).attributes(node)
+    bits = attributes["bits"]
+    if bits > _WIDEST:
+        raise unsupported(node, f"{bits}-bit codes do not fit a byte", "use 8 bits or fewer")
+    if node.inputs[0].is_graph_input():
+        return _lower_input(node, lowering, attributes)
+    weights, scale = _constants(node)
+    codes = uniform_codes(weights, scale, **attributes)
+    return Weights(codes, scale.astype(np.float64), attributes["axis"], bits, "uniform")
+
+
+def _lower_input(node: ir.Node, lowering: Lowering, attributes: dict) -> Quantity:
+    scale = constant(node.inputs[1])
+    if attributes["signed"] or scale is None or scale.size != 1:
+        raise unsupported(
+            node, "the input's quantizer must be unsigned, with one constant scale"
+        )
+    frames = lowering.builder.inputs[node.inputs[0].graph.inputs.index(node.inputs[0])]
+    _, qmax = code_range(attributes["bits"], signed=0)
+    value = lowering.builder.op(
+        "QuantizeFrames",
+        [frames, lowering.builder.initializer(scale.reshape(1), f"{node.name}.scale")],
+        frames.shape.numpy(),
+        ir.DataType.UINT8,
+        name=node.name,
+        domain=DIALECT,
+        qmax=qmax,
+    )
+    value.metadata_props[RANGE] = str(qmax)
+    zero = np.float64(0)
+    return Quantity(value, np.float64(scale.item()), zero, np.int64(0), np.int64(qmax))
+
+
+@rule("QuantPow2", domain=DIALECT)
+def lower_pow2(node: ir.Node, lowering: Lowering) -> Weights:
+    """Weights -> signed shifts; the smallest magnitude moves into the scale."""
+    attributes = find_op(node).attributes(node)
+    weights, scale = _constants(node)
+    codes = pow2_codes(weights, scale, **attributes)
+    unit = 2.0 ** (1 - magnitudes(attributes["bits"]))
+    return Weights(
+        codes, scale.astype(np.float64) * unit, attributes["axis"], attributes["bits"], "pow2"
+    )

@@ -1,0 +1,262 @@
+"""Spikes become packed words, and every layer one kernel that ends in its neurons."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+import onnx_ir as ir
+
+from hqc.dialect import DIALECT, KERNEL
+from hqc.dialect.fixed_point_lif import NAMES
+from hqc.dialect.planes import words
+from hqc.passes.axes import VIEWS, Axes, axes, flatten, through_view
+from hqc.passes.graph import GraphBuilder, constant, ints, unsupported
+from hqc.passes.infer_ranges import RANGE
+from hqc.passes.integer_rules.quantity import BITS, SCHEME
+from hqc.passes.pass_base import Pass, register
+
+
+@register
+@dataclass(frozen=True)
+class PackSpikes(Pass):
+    """Replace the integer graph by one of kernels on packed spikes.
+
+    1. Activations become uint32 [T, H, W, planes, words], channels last; a token is a position.
+    2. ConvInteger or MatMulInteger and the FixedPointLIF that reads it become one SpikeConv (one
+       DenseConv on the unpacked input), so that accumulators are never stored.
+    3. OrPool, SpikeAttention, Add and the sum before the classifier become their packed kernels.
+    4. Views vanish: their axes are followed, and refused where a kernel would need a copy.
+    """
+
+    name: ClassVar[str] = "pack-spikes"
+
+    def run(self, model: ir.Model) -> ir.Model:
+        """Build the kernel model."""
+        packing = _Packing(GraphBuilder(model.graph))
+        for node in model.graph:
+            packing.step(node)
+        return packing.builder.finish(model, [packing.outputs[v] for v in model.graph.outputs])
+
+
+@dataclass(frozen=True)
+class _Tensor:
+    """An integer tensor's packed (or, for frames, plain) value and its logical axes."""
+
+    value: ir.Value
+    view: Axes
+    sizes: dict[str, int]
+    packed: bool = True
+
+    @property
+    def planes(self) -> int:
+        return self.value.shape.numpy()[3]
+
+
+@dataclass(frozen=True)
+class _Sums:
+    """Accumulators that neurons are still to read."""
+
+    node: ir.Node
+    x: _Tensor
+    view: Axes
+    sizes: dict[str, int]
+
+
+class _Packing:
+    def __init__(self, builder: GraphBuilder) -> None:
+        self.builder = builder
+        self.env: dict[ir.Value, _Tensor | _Sums] = {}
+        self.outputs: dict[ir.Value, ir.Value] = {}
+        self._steps: dict[tuple[str, str], Callable[[ir.Node], None]] = {
+            (DIALECT, "QuantizeFrames"): self._frames,
+            ("", "ConvInteger"): self._convolution,
+            ("", "MatMulInteger"): self._linear,
+            (DIALECT, "FixedPointLIF"): self._neurons,
+            (DIALECT, "OrPool"): self._pool,
+            (DIALECT, "SpikeAttention"): self._attention,
+            ("", "Add"): self._add,
+            ("", "ReduceSum"): self._sum,
+            (DIALECT, "IntegerLinear"): self._classifier,
+        }
+
+    def step(self, node: ir.Node) -> None:
+        if not node.domain and node.op_type in VIEWS:
+            source = self.env[node.inputs[0]]
+            view = through_view(node, source.view)
+            self.env[node.outputs[0]] = type(source)(**{**vars(source), "view": view})
+        elif step := self._steps.get((node.domain, node.op_type)):
+            step(node)
+        else:
+            raise unsupported(node, "there is no packed kernel for it")
+
+    def _input(self, node: ir.Node, index: int = 0) -> _Tensor:
+        found = self.env[node.inputs[index]]
+        if isinstance(found, _Sums):
+            raise unsupported(node, "it reads sums that no neuron has read")
+        return found
+
+    def _constant(self, value: ir.Value) -> ir.Value:
+        return self.builder.initializer(constant(value), value.name)
+
+    def _kernel(
+        self, node: ir.Node, op_type: str, inputs: list[ir.Value], sizes: dict[str, int],
+        out_planes: int = 1, **attributes: object,
+    ) -> ir.Value:
+        shape = (sizes["T"], sizes["Y"], sizes["X"], out_planes, words(sizes["C"]))
+        return self.builder.op(
+            op_type, inputs, shape, ir.DataType.UINT32, name=node.name, domain=KERNEL, **attributes
+        )
+
+    def _define(self, node: ir.Node, value: ir.Value, view: Axes, sizes: dict[str, int]) -> None:
+        self.env[node.outputs[0]] = _Tensor(value, view, sizes)
+
+    def _frames(self, node: ir.Node) -> None:
+        shape = node.outputs[0].shape.numpy()
+        if len(shape) != 5 or shape[1] != 1:
+            raise unsupported(
+                node, f"frames of shape {list(shape)}", "give frames [T, 1, C, H, W], one recording"
+            )
+        sizes = dict(zip("TCYX", (shape[0], *shape[2:]), strict=True))
+        value = self.builder.op(
+            "QuantizeFrames",
+            [self.builder.inputs[0], self._constant(node.inputs[1])],
+            shape, ir.DataType.UINT8, name=node.name, domain=DIALECT,
+            qmax=node.attributes["qmax"].value,
+        )
+        view = axes(("T", sizes["T"]), None, *((r, sizes[r]) for r in "CYX"))
+        self.env[node.outputs[0]] = _Tensor(value, view, sizes, packed=False)
+
+    def _convolution(self, node: ir.Node) -> None:
+        x = self._input(node)
+        if x.view != axes(*((r, x.sizes[r]) for r in "TCYX")):
+            raise unsupported(node, "its input is not an image [T, C, H, W]")
+        _, channels, height, width = node.outputs[0].shape.numpy()
+        sizes = {**x.sizes, "C": channels, "Y": height, "X": width}
+        view = axes(*((r, sizes[r]) for r in "TCYX"))
+        self.env[node.outputs[0]] = _Sums(node, x, view, sizes)
+
+    def _linear(self, node: ir.Node) -> None:
+        x = self._input(node)
+        if x.view[-1] != axes(("C", x.sizes["C"]))[0]:
+            raise unsupported(node, "its input's last axis is not the channels")
+        sizes = {**x.sizes, "C": node.outputs[0].shape.numpy()[-1]}
+        view = (*x.view[:-1], *axes(("C", sizes["C"])))
+        self.env[node.outputs[0]] = _Sums(node, x, view, sizes)
+
+    def _neurons(self, node: ir.Node) -> None:
+        sums = self.env[node.inputs[0]]
+        if not isinstance(sums, _Sums):
+            raise unsupported(node, "it does not read a convolution or a linear layer")
+        sizes = sums.sizes
+        if sums.view[0] != axes(("T", sizes["T"]))[0]:
+            raise unsupported(node, "its first axis is not time")
+        codes = constant(sums.node.inputs[1])
+        if sums.node.op_type == "MatMulInteger":
+            codes = np.ascontiguousarray(codes.T)[:, :, None, None]
+        meta = sums.node.inputs[1].metadata_props
+        parameters = [
+            self.builder.initializer(
+                np.broadcast_to(constant(v).reshape(-1), sizes["C"]).copy(), v.name
+            )
+            for v in node.inputs[1:]
+        ]
+        attributes = {name: node.attributes[name].value for name in NAMES}
+        inputs = [
+            sums.x.value,
+            self.builder.initializer(codes, f"{sums.node.name}.codes"),
+            *parameters,
+        ]
+        attributes |= {
+            "strides": ints(sums.node, "strides", [1, 1]),
+            "pads": ints(sums.node, "pads", [0, 0, 0, 0]),
+            "weight_bits": int(meta[BITS]),
+            "weight_scheme": meta[SCHEME],
+        }
+        if sums.x.packed:
+            attributes["channels"] = sums.x.sizes["C"]
+        elif sums.node.op_type == "ConvInteger":
+            # The plain image has its unit batch axis; the kernel wants [T, C, H, W].
+            inputs[0] = self._without_batch(sums.x)
+        else:
+            raise unsupported(sums.node, "a linear layer on frames is not lowered")
+        op_type = "SpikeConv" if sums.x.packed else "DenseConv"
+        value = self._kernel(node, op_type, inputs, sizes, **attributes)
+        self._define(node, value, sums.view, sizes)
+
+    def _without_batch(self, x: _Tensor) -> ir.Value:
+        shape = tuple(x.sizes[r] for r in "TCYX")
+        target = self.builder.initializer(np.array(shape, np.int64), "frames.shape")
+        return self.builder.op(
+            "Reshape", [x.value, target], shape, ir.DataType.UINT8, name="frames/Reshape"
+        )
+
+    def _pool(self, node: ir.Node) -> None:
+        x = self._input(node)
+        if x.view != axes(*((r, x.sizes[r]) for r in "TCYX")):
+            raise unsupported(node, "its input is not an image [T, C, H, W]")
+        _, _, height, width = node.outputs[0].shape.numpy()
+        sizes = {**x.sizes, "Y": height, "X": width}
+        window = {n: node.attributes[n].value for n in ("kernel_shape", "strides", "pads")}
+        value = self._kernel(
+            node, "PackedPool", [x.value], sizes, channels=sizes["C"], **window
+        )
+        self._define(node, value, axes(*((r, sizes[r]) for r in "TCYX")), sizes)
+
+    def _attention(self, node: ir.Node) -> None:
+        q, k, v = (self._input(node, i) for i in range(3))
+        tokens = axes(("T", q.sizes["T"]), None, None, ("C", q.sizes["C"]))
+        position = flatten(axes(("Y", q.sizes["Y"]), ("X", q.sizes["X"])))
+        wanted = (tokens[0], tokens[1], position, tokens[3])
+        if any(x.view != wanted for x in (q, k, v)):
+            raise unsupported(node, "q, k and v are not tokens [T, N, L, D]")
+        attributes = {name: node.attributes[name].value for name in (*NAMES, "heads")}
+        parameters = [self._constant(value) for value in node.inputs[3:]]
+        inputs = [q.value, k.value, v.value, *parameters]
+        value = self._kernel(
+            node, "PackedAttention", inputs, q.sizes, channels=q.sizes["C"], **attributes
+        )
+        self._define(node, value, q.view, q.sizes)
+
+    def _add(self, node: ir.Node) -> None:
+        a, b = (self._input(node, i) for i in (0, 1))
+        if a.view != b.view or a.sizes != b.sizes:
+            raise unsupported(node, "its inputs have different axes")
+        high = int(node.outputs[0].metadata_props[RANGE])
+        value = self._kernel(
+            node, "AddPlanes", [a.value, b.value], a.sizes, planes := high.bit_length(),
+            channels=a.sizes["C"], planes=planes,
+        )
+        self._define(node, value, a.view, a.sizes)
+
+    def _sum(self, node: ir.Node) -> None:
+        x = self._input(node)
+        reduced = {int(a) for a in constant(node.inputs[1])}
+        summed = {f.root for a in reduced for f in x.view[a]}
+        kept = flatten([axis for i, axis in enumerate(x.view) if i not in reduced])
+        wanted = {r for r in "TYX" if x.sizes[r] > 1}
+        if summed != wanted or kept != axes(("C", x.sizes["C"]))[0]:
+            raise unsupported(node, "it does not sum over all of time and position")
+        channels = x.sizes["C"]
+        value = self.builder.op(
+            "SumSpikes", [x.value], (1, channels), ir.DataType.INT32, name=node.name,
+            domain=KERNEL, channels=channels,
+        )
+        self.env[node.outputs[0]] = _Tensor(
+            value, axes(None, ("C", channels)), {**x.sizes, "T": 1, "Y": 1, "X": 1}
+        )
+
+    def _classifier(self, node: ir.Node) -> None:
+        x = self._input(node)
+        attributes = {n: node.attributes[n].value for n in ("weight_bits", "weight_scheme")}
+        self.outputs[node.outputs[0]] = self.builder.op(
+            "IntegerLinear",
+            [x.value, *(self._constant(v) for v in node.inputs[1:])],
+            node.outputs[0].shape.numpy(),
+            ir.DataType.FLOAT,
+            name=node.name,
+            domain=DIALECT,
+            **attributes,
+        )

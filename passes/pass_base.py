@@ -1,0 +1,59 @@
+"""What a pass is, and the register of all of them."""
+
+from __future__ import annotations
+
+import difflib
+from dataclasses import fields
+from typing import ClassVar
+
+import onnx_ir as ir
+
+from hqc.errors import UserError
+
+
+class Pass:
+    """A step from model to model. Subclasses are frozen dataclasses; their fields are options.
+
+    `tolerance` bounds how far, relative to the largest, an output may move when the pass is
+    verified: 0 for passes on integers, which are exact.
+    """
+
+    name: ClassVar[str]
+    tolerance: ClassVar[float] = 0.0
+
+    def run(self, model: ir.Model) -> ir.Model:
+        """Return the model after this step; the argument may be changed."""
+        raise NotImplementedError
+
+
+_PASSES: dict[str, type[Pass]] = {}
+
+
+def register(cls: type[Pass]) -> type[Pass]:
+    """Make a pass known by its name; used as a decorator by the file that defines it."""
+    _PASSES[cls.name] = cls
+    return cls
+
+
+def passes() -> dict[str, type[Pass]]:
+    """Every registered pass by name."""
+    return dict(_PASSES)
+
+
+def find_pass(name: str, options: dict[str, str | int]) -> Pass:
+    """The pass of that name with those options. Raises `UserError`, suggesting what exists."""
+    if name not in _PASSES:
+        near = difflib.get_close_matches(name, _PASSES, 1)
+        known = ", ".join(sorted(_PASSES))
+        raise UserError(
+            f"there is no pass {name!r}" + (f"; did you mean {near[0]!r}?" if near else ""),
+            hint=f"passes are: {known}",
+        )
+    cls = _PASSES[name]
+    known_options = [f.name for f in fields(cls)]
+    if unknown := [o for o in options if o not in known_options]:
+        raise UserError(
+            f"pass {name!r} has no option {unknown[0]!r}",
+            hint=f"its options are: {', '.join(known_options) or 'none'}",
+        )
+    return cls(**options)

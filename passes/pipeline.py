@@ -1,0 +1,97 @@
+"""Pipelines: their text form, and running them with dumps and verification."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+
+import lark
+import numpy as np
+import onnx_ir as ir
+
+from hqc.dialect import attach_functions
+from hqc.errors import UserError, VerificationError
+from hqc.passes.pass_base import Pass, find_pass
+from hqc.reference import run_reference
+
+DEFAULT = "fold-batch-norm,infer-ranges,make-integer,or-pooling,fuse-attention,pack-spikes"
+"""The passes that lead from a dialect model to a model of kernels."""
+
+
+class _Steps(lark.Transformer):
+    integer = staticmethod(lambda children: int(children[0]))
+    word = staticmethod(lambda children: str(children[0]))
+    option = staticmethod(lambda children: (str(children[0]), children[1]))
+    step = staticmethod(lambda children: find_pass(str(children[0]), dict(children[1:])))
+    pipeline = staticmethod(list)
+
+
+def parse_pipeline(text: str) -> list[Pass]:
+    """The passes of e.g. `"fold-batch-norm,make-integer{mode=exact}"`. Raises `UserError`."""
+    grammar = (resources.files("hqc.passes") / "pipeline.lark").read_text()
+    try:
+        tree = lark.Lark(grammar, start="pipeline", parser="lalr").parse(text)
+        return _Steps().transform(tree)
+    except lark.exceptions.VisitError as error:
+        raise error.orig_exc from None
+    except lark.exceptions.UnexpectedInput as error:
+        column = error.column if error.column and error.column > 0 else len(text) + 1
+        raise UserError(
+            f"--passes: cannot read this at column {column}\n  {text}\n  {' ' * (column - 1)}^",
+            hint='write e.g. "fold-batch-norm,make-integer{mode=exact},pack-spikes"',
+        ) from None
+
+
+@dataclass
+class PassVerifier:
+    """Runs the model before and after each pass in onnxruntime, on `feeds`, and compares."""
+
+    feeds: dict[str, np.ndarray]
+    _before: list[np.ndarray] | None = None
+
+    def start(self, model: ir.Model) -> None:
+        """Take the outputs of the model that the first pass will change."""
+        self._before = run_reference(model, self.feeds)
+
+    def check(self, step: Pass, model: ir.Model) -> None:
+        """Raise `VerificationError`, naming pass and tensor, where an output has changed."""
+        after = run_reference(model, self.feeds)
+        for value, old, new in zip(model.graph.outputs, self._before, after, strict=True):
+            moved = float(np.max(np.abs(old.astype(np.float64) - new), initial=0))
+            allowed = step.tolerance * float(np.max(np.abs(old), initial=0))
+            if old.shape != new.shape or not moved <= allowed:
+                raise VerificationError(
+                    f"pass {step.name!r} changes output {value.name!r} by {moved:g} "
+                    f"({allowed:g} allowed)"
+                )
+        self._before = after
+
+
+def run_passes(
+    model: ir.Model,
+    steps: Sequence[Pass],
+    *,
+    verifier: PassVerifier | None = None,
+    dump_after: str | None = None,
+    dump_folder: Path | None = None,
+    progress: Callable[[str], None] = lambda name: None,
+) -> ir.Model:
+    """Run the passes in order. `dump_after` is a pass's name or "all": write those models."""
+    if dump_after not in (None, "all") and dump_after not in [s.name for s in steps]:
+        raise UserError(
+            f"--dump-after: the pipeline has no pass {dump_after!r}",
+            hint=f"it has: {', '.join(s.name for s in steps)}, or say all",
+        )
+    if verifier:
+        verifier.start(model)
+    for number, step in enumerate(steps, 1):
+        progress(step.name)
+        model = attach_functions(step.run(model))
+        if verifier:
+            verifier.check(step, model)
+        if dump_after in (step.name, "all") and dump_folder is not None:
+            dump_folder.mkdir(parents=True, exist_ok=True)
+            ir.save(model, dump_folder / f"{number:02}-{step.name}.onnx")
+    return model
