@@ -1,0 +1,68 @@
+"""IntegerLinear: the classifier; the only kernel, with QuantizeFrames, that touches floats."""
+
+from __future__ import annotations
+
+import onnx_ir as ir
+from tvm.script import tirx as T
+
+from hqc.codegen.kernels.kernel_base import (
+    ANY,
+    Constant,
+    Input,
+    KernelCall,
+    Output,
+    Scratch,
+    kernel,
+)
+from hqc.codegen.kernels.unpack import unpack
+from hqc.codegen.kernels.weights import StoredWeights
+
+
+@kernel("IntegerLinear")
+def emit(node: ir.Node, vector: bool) -> KernelCall:
+    """The kernel of an IntegerLinear."""
+    codes, bias, scale = (v.const_value.numpy() for v in node.inputs[1:])
+    bits, scheme = (node.attributes[n].value for n in ("weight_bits", "weight_scheme"))
+    stored = StoredWeights(codes, bits, scheme)
+    inputs, classes = codes.shape
+    return KernelCall(
+        _build(stored, inputs, classes, vector),
+        (
+            Input(0),
+            Output(),
+            *stored.constants(),
+            Constant(bias.reshape(-1)),
+            Constant(scale.reshape(-1)),
+            Scratch(inputs * stored.columns),
+        ),
+        ("linear", inputs, classes, bits, scheme, vector),
+    )
+
+
+def _build(stored: StoredWeights, inputs: int, classes: int, vector: bool):
+    columns = stored.columns
+    fill = unpack(stored, columns, vector)
+
+    @T.prim_func(s_tir=True)
+    def integer_linear(
+        x_p: T.handle("int32"), y_p: T.handle("float32"), stored_p: T.handle("uint8"),
+        offsets_p: T.handle("int8"), bias_p: T.handle("int32"), scale_p: T.handle("float32"),
+        codes_p: T.handle("int8"), t_begin: T.int32, steps: T.int32,
+    ):
+        T.func_attr({"tirx.noalias": True})
+        x = T.decl_buffer((ANY,), "int32", data=x_p)
+        y = T.decl_buffer((ANY,), "float32", data=y_p)
+        packed = T.decl_buffer((ANY,), "uint8", data=stored_p)
+        offsets = T.decl_buffer((ANY,), "int8", data=offsets_p)
+        bias = T.decl_buffer((ANY,), "int32", data=bias_p)
+        scale = T.decl_buffer((ANY,), "float32", data=scale_p)
+        codes = T.decl_buffer((ANY,), "int8", data=codes_p)
+        fill(packed, offsets, codes)
+        for n in range(classes):
+            acc = T.alloc_buffer((1,), "int32")
+            acc[0] = bias[n]
+            for k in range(inputs):
+                acc[0] = acc[0] + x[k] * T.Cast("int32", codes[k * columns + n])
+            y[n] = T.Cast("float32", acc[0]) * scale[n]
+
+    return integer_linear

@@ -1,0 +1,105 @@
+"""The epilogue that every layer ends in: charge, fire, reset, and pack 32 spikes into a word."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import onnx_ir as ir
+from tvm import tirx
+from tvm.script import tirx as T
+
+from hqc.codegen.kernels.kernel_base import Constant
+from hqc.dialect import find_op
+from hqc.dialect.planes import words
+
+WORD = 32
+_NEVER = 2**31 - 1
+
+
+@dataclass(frozen=True)
+class Neurons:
+    """`FixedPointLIF` of a node, as expressions of TIR; see there for the arithmetic."""
+
+    frac_bits: int
+    exact: int
+    leak_multiplier: int
+    leak_shift: int
+    soft_reset: int
+
+    @classmethod
+    def of(cls, node: ir.Node) -> Neurons:
+        """Read the node's attributes."""
+        attributes = find_op(node).attributes(node)
+        return cls(*(attributes[name] for name in cls.__dataclass_fields__))
+
+    def at(self, value, t):
+        """A level at time step t: it doubles each step where potentials do."""
+        return T.shift_left(value, t) if self.exact else value
+
+    def charge(self, u, accumulator, bias, t):
+        """The membrane potential after this step's input."""
+        current = T.shift_left(accumulator, T.int32(self.frac_bits)) + bias
+        if self.exact:
+            return u + T.shift_left(current, t)
+        half = (1 << self.leak_shift) >> 1
+        if self.leak_shift == 0:
+            return u + current
+        if self.leak_multiplier == 1:
+            return T.shift_right(u + T.int32(half), T.int32(self.leak_shift)) + current
+        product = T.Cast("int64", u) * T.int64(self.leak_multiplier) + T.int64(half)
+        return T.Cast("int32", T.shift_right(product, T.int64(self.leak_shift))) + current
+
+    def after(self, charged, threshold, reset, t):
+        """The membrane potential after a spike."""
+        return charged - self.at(threshold, t) if self.soft_reset else self.at(reset, t)
+
+    def parameters(self, node: ir.Node, first: int, channels: int, time_steps: int) -> list[Constant]:
+        """Bias, threshold and reset of the node, padded to whole words with silent neurons."""
+        never = _NEVER >> (time_steps - 1) if self.exact else _NEVER
+        spare = words(channels) * WORD - channels
+        padded = []
+        for value, filler in zip(node.inputs[first : first + 3], (0, never, 0), strict=True):
+            array = np.broadcast_to(value.const_value.numpy().reshape(-1), channels)
+            padded.append(Constant(np.pad(array, (0, spare), constant_values=filler)))
+        return padded
+
+
+def any_bit(bits, size: int):
+    """OR of the first `size` uint32 of a buffer."""
+    return T.call_llvm_pure_intrin("uint32", "llvm.vector.reduce.or", bits[T.Ramp(0, 1, size)])
+
+
+def lowest_bit(word):
+    """Index of the lowest set bit of a uint32 that is not 0, as int32."""
+    index = T.call_llvm_pure_intrin("uint32", "llvm.cttz", word, tirx.const(True, "bool"))
+    return T.Cast("int32", index)
+
+
+def fire(neurons: Neurons):
+    """A TIR macro: the epilogue of 32 channels from `n` on.
+
+    acc[a ..] are their sums, u[m ..] their potentials; the spikes become the word y[w].
+    """
+
+    @T.macro
+    def epilogue(acc, a, u, m, bias, threshold, reset, n, y, w, t):
+        charged = T.alloc_buffer((WORD,), "int32")
+        fired = T.alloc_buffer((WORD,), "uint32")
+        for v in T.vectorized(WORD):
+            charged[v] = neurons.charge(u[m + v], T.Cast("int32", acc[a + v]), bias[n + v], t)
+        for v in T.vectorized(WORD):
+            fired[v] = T.Select(
+                charged[v] >= neurons.at(threshold[n + v], t),
+                T.shift_left(T.uint32(1), T.Cast("uint32", v)),
+                T.uint32(0),
+            )
+        for v in T.vectorized(WORD):
+            u[m + v] = T.Select(
+                charged[v] >= neurons.at(threshold[n + v], t),
+                neurons.after(charged[v], threshold[n + v], reset[n + v], t),
+                charged[v],
+            )
+        y[w] = any_bit(fired, WORD)
+
+    return epilogue

@@ -1,0 +1,121 @@
+"""PackedAttention: K^T V first, by events; no matrix over tokens is ever made."""
+
+from __future__ import annotations
+
+import math
+
+import onnx_ir as ir
+from tvm.script import tirx as T
+
+from hqc.codegen.kernels.kernel_base import (
+    ANY,
+    Input,
+    KernelCall,
+    Output,
+    Scratch,
+    State,
+    kernel,
+)
+from hqc.codegen.kernels.neurons import WORD, Neurons, fire, lowest_bit
+from hqc.dialect.planes import words
+
+
+@kernel("PackedAttention")
+def emit(node: ir.Node, vector: bool) -> KernelCall:
+    """The kernel of a PackedAttention.
+
+    Row c of the product K^T V adds up, over tokens whose key fires in channel c, the values of c's
+    head; a token's sums are the rows of the channels in which its query fires.
+    """
+    shape = node.outputs[0].shape.numpy()
+    tokens, channels = math.prod(shape[1:3]), node.attributes["channels"].value
+    heads = node.attributes["heads"].value
+    neurons, columns = Neurons.of(node), words(channels) * WORD
+    head_dim = channels // heads
+    state = tokens * columns * 4
+    return KernelCall(
+        _build(tokens, columns, channels, head_dim, neurons, vector),
+        (
+            Input(0),
+            Input(1),
+            Input(2),
+            Output(),
+            *neurons.parameters(node, 3, channels, shape[0]),
+            Scratch(channels * head_dim * 4),
+            Scratch(columns * 4),
+            State(state, state),
+        ),
+        ("attention", tokens, columns, channels, head_dim, neurons, vector),
+    )
+
+
+def _build(
+    tokens: int, columns: int, channels: int, head_dim: int, neurons: Neurons, vector: bool
+):
+    each = T.vectorized if vector else T.serial
+    in_words, epilogue = columns // WORD, fire(neurons)
+
+    @T.macro
+    def add_row(into, a, rows, b):
+        for v in each(head_dim):
+            into[a + v] = into[a + v] + rows[b + v]
+
+    @T.prim_func(s_tir=True)
+    def packed_attention(
+        q_p: T.handle("uint32"), k_p: T.handle("uint32"), v_p: T.handle("uint32"),
+        y_p: T.handle("uint32"), bias_p: T.handle("int32"), threshold_p: T.handle("int32"),
+        reset_p: T.handle("int32"), kv_p: T.handle("int32"), acc_p: T.handle("int32"),
+        u_p: T.handle("int32"), t_begin: T.int32, steps: T.int32,
+    ):
+        T.func_attr({"tirx.noalias": True})
+        q = T.decl_buffer((ANY,), "uint32", data=q_p)
+        k = T.decl_buffer((ANY,), "uint32", data=k_p)
+        values = T.decl_buffer((ANY,), "uint32", data=v_p)
+        y = T.decl_buffer((ANY,), "uint32", data=y_p)
+        bias = T.decl_buffer((ANY,), "int32", data=bias_p)
+        threshold = T.decl_buffer((ANY,), "int32", data=threshold_p)
+        reset = T.decl_buffer((ANY,), "int32", data=reset_p)
+        kv = T.decl_buffer((ANY,), "int32", data=kv_p)
+        acc = T.decl_buffer((ANY,), "int32", data=acc_p)
+        u = T.decl_buffer((ANY,), "int32", data=u_p)
+        if t_begin == 0:
+            for n in range(tokens * columns):
+                u[n] = 0
+        for s in range(steps):
+            for n in range(channels * head_dim):
+                kv[n] = 0
+            for token in range(tokens):
+                for w in range(in_words):
+                    for v in T.vectorized(WORD):
+                        acc[w * WORD + v] = T.Cast(
+                            "int32",
+                            T.shift_right(
+                                values[(s * tokens + token) * in_words + w], T.Cast("uint32", v)
+                            )
+                            & T.uint32(1),
+                        )
+                for w in range(in_words):
+                    word = T.alloc_buffer((1,), "uint32")
+                    word[0] = k[(s * tokens + token) * in_words + w]
+                    while word[0] != T.uint32(0):
+                        c: T.let = w * WORD + lowest_bit(word[0])
+                        add_row(kv, c * head_dim, acc, c // head_dim * head_dim)
+                        word[0] = word[0] & (word[0] - T.uint32(1))
+            for token in range(tokens):
+                for w in range(in_words):
+                    for v in T.vectorized(WORD):
+                        acc[w * WORD + v] = 0
+                for w in range(in_words):
+                    word = T.alloc_buffer((1,), "uint32")
+                    word[0] = q[(s * tokens + token) * in_words + w]
+                    while word[0] != T.uint32(0):
+                        c: T.let = w * WORD + lowest_bit(word[0])
+                        add_row(acc, c // head_dim * head_dim, kv, c * head_dim)
+                        word[0] = word[0] & (word[0] - T.uint32(1))
+                for w in range(in_words):
+                    epilogue(
+                        acc, w * WORD, u, token * columns + w * WORD, bias, threshold, reset,
+                        w * WORD, y, (s * tokens + token) * in_words + w, t_begin + s,
+                    )
+
+    return packed_attention

@@ -1,0 +1,94 @@
+"""How weight codes are stored, and the code that makes them bytes again.
+
+A row holds the codes of one input for all N outputs. With fields of f bits (2, 4 or 8) it is
+N f / 8 bytes: byte i holds output i in its lowest bits, then output i + N f / 8, and so on, so that
+whole vectors unpack with one shift and one mask.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from tvm.script import tirx as T
+
+from hqc.codegen.kernels.kernel_base import Constant
+from hqc.errors import UnsupportedModelError
+
+_FIELDS = (2, 4, 8)
+
+
+@dataclass(frozen=True, eq=False)
+class StoredWeights:
+    """Codes int8 [K, N], stored in fields of `field_bits`.
+
+    Uniform: field = code - offset, an offset per output. Power of two: three bits of magnitude (0,
+    or one more than the shift), then the sign.
+    """
+
+    codes: np.ndarray
+    bits: int
+    scheme: str
+
+    @property
+    def field_bits(self) -> int:
+        """Bits that a code takes; the next of 2, 4, 8."""
+        return next(f for f in _FIELDS if f >= self.bits)
+
+    @property
+    def is_shift(self) -> bool:
+        """Whether fields hold shifts; 2-bit power-of-two codes are -1, 0, 1 and stored as such."""
+        return self.scheme == "pow2" and self.bits > 2
+
+    @property
+    def columns(self) -> int:
+        """N, made up to whole bytes."""
+        per_byte = 8 // self.field_bits
+        return -(-self.codes.shape[1] // per_byte) * per_byte
+
+    @property
+    def row_bytes(self) -> int:
+        """Bytes of a stored row."""
+        return self.columns * self.field_bits // 8
+
+    def offsets(self) -> np.ndarray:
+        """The offset of each output, int8 [columns]."""
+        low = np.minimum(self.codes.min(0), 0)
+        return np.pad(low, (0, self.columns - low.size)).astype(np.int8)
+
+    def fields(self) -> np.ndarray:
+        """The unsigned fields, uint8 [K, columns]."""
+        spare = ((0, 0), (0, self.columns - self.codes.shape[1]))
+        codes = np.pad(self.codes, spare).astype(np.int16)
+        if not self.is_shift:
+            fields = codes - self.offsets()
+            if fields.max(initial=0) >= 1 << self.field_bits:
+                raise UnsupportedModelError(f"codes span more than {self.field_bits} bits")
+            return fields.astype(np.uint8)
+        magnitude = np.where(codes == 0, 0, np.log2(np.maximum(np.abs(codes), 1)) + 1)
+        return (magnitude.astype(np.uint8) | (codes < 0) << 3).astype(np.uint8)
+
+    def constants(self) -> tuple[Constant, Constant]:
+        """The stored rows, uint8 [K, row_bytes], and the offsets."""
+        parts = self.fields().reshape(len(self.codes), -1, self.row_bytes)
+        shifts = np.arange(parts.shape[1], dtype=np.uint8)[:, None] * self.field_bits
+        stored = np.bitwise_or.reduce(parts << shifts, axis=1)
+        return Constant(stored.astype(np.uint8), is_weights=True), Constant(self.offsets())
+
+    def reader(self):
+        """A Python function (stored, offsets, k, i, part) -> TIR int8: the code of output
+        part * row_bytes + i for input k."""
+        bits, row_bytes = self.field_bits, self.row_bytes
+        mask = (1 << bits) - 1
+
+        def read(stored, offsets, k, i, part):
+            byte = stored[k * row_bytes + i]
+            field = byte if bits == 8 else T.shift_right(byte, T.uint8(part * bits)) & T.uint8(mask)
+            if self.is_shift:
+                one = T.Cast("uint8", T.uint8(1))
+                magnitude = T.shift_right(T.shift_left(one, field & T.uint8(7)), T.uint8(1))
+                sign = T.int8(0) - T.Cast("int8", T.shift_right(field, T.uint8(3)))
+                return T.bitwise_xor(T.Cast("int8", magnitude), sign) - sign
+            return T.Cast("int8", field) + offsets[part * row_bytes + i]
+
+        return read

@@ -1,0 +1,66 @@
+"""TVM TIR to a relocatable object with a plain C interface."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import tvm
+from tvm import s_tir, tirx
+
+
+@tvm.ir.transform.module_pass(opt_level=0)
+def _on_the_cpu(module: tvm.IRModule, _context: object) -> tvm.IRModule:
+    """Say that every body runs on the CPU: MakePackedAPI would have, and LowerTVMBuiltin asks."""
+    zero, cpu = tirx.IntImm("int32", 0), tirx.IntImm("int32", 1)
+    return tvm.IRModule(
+        {
+            symbol: function.with_body(
+                tirx.AttrStmt(
+                    zero,
+                    "device_id",
+                    zero,
+                    tirx.AttrStmt(zero, "device_type", cpu, function.body),
+                )
+            )
+            for symbol, function in module.functions.items()
+        }
+    )
+
+
+# TVM's default pipeline for s_tir less MakePackedAPI, so that pointer parameters stay as they are.
+_PLAIN_C = tvm.ir.transform.Sequential(
+    [
+        s_tir.transform.CanonicalizeLoop(),
+        s_tir.transform.LowerInitBlock(),
+        s_tir.transform.PlanAndUpdateBufferAllocationLocation(),
+        s_tir.transform.ConvertBlocksToOpaque(),
+        s_tir.transform.CompactBufferAllocation(),
+        s_tir.transform.LowerMatchBuffer(),
+        s_tir.transform.StmtSimplify(),
+        s_tir.transform.LowerOpaqueBlock(),
+        tirx.transform.FlattenBuffer(),
+        tirx.transform.NarrowDataType(32),
+        s_tir.transform.LoopPartition(),
+        tirx.transform.VectorizeLoop(True),
+        tirx.transform.StorageRewrite(),
+        tirx.transform.UnrollLoop(),
+        tirx.transform.StmtSimplify(),
+        tirx.transform.RemoveNoOp(),
+        tirx.transform.CommonSubexprElim(),
+        _on_the_cpu,
+        tirx.transform.LowerTVMBuiltin(),
+        tirx.transform.LowerIntrin(),
+    ]
+)
+
+
+def write_object(
+    functions: Mapping[str, tirx.PrimFunc], target: Mapping[str, object], path: Path
+) -> None:
+    """Compile PrimFuncs with pointer parameters to one object, each under its symbol."""
+    module = tvm.IRModule({s: f.with_attr("global_symbol", s) for s, f in functions.items()})
+    target = dict(target)
+    bound = tirx.transform.BindTarget(tvm.target.Target(target, host=target))(module)
+    built = tvm.get_global_func("target.build.llvm")(_PLAIN_C(bound), tvm.target.Target(target))
+    built.write_to_file(str(path), "o")
