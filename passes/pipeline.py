@@ -16,8 +16,11 @@ from hqc.errors import UserError, VerificationError
 from hqc.passes.pass_base import Pass, find_pass
 from hqc.reference import run_reference
 
-DEFAULT = "fold-batch-norm,infer-ranges,make-integer,or-pooling,fuse-attention,pack-spikes"
-"""The passes that lead from a dialect model to a model of kernels."""
+DEFAULT = (
+    "fold-batch-norm,infer-ranges,make-integer,or-pooling,fuse-attention,pack-spikes,"
+    "choose-kernels,plan-memory"
+)
+"""The passes that lead from a dialect model to a model of kernels with their memory."""
 
 
 class _Steps(lark.Transformer):

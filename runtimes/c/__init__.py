@@ -1,0 +1,1 @@
+"""C headers, sources and templates, read as package data."""

@@ -17,7 +17,7 @@ def emit(node: ir.Node, vector: bool) -> KernelCall:
     positions = math.prod(y[1:3])
     planes = a[3], b[3], y[3]
     return KernelCall(
-        _build(positions, y[4], *planes),
+        lambda: _build(positions, y[4], *planes),
         (Input(0), Input(1), Output()),
         ("add", positions, y[4], *planes),
     )

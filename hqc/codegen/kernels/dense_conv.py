@@ -33,7 +33,7 @@ def emit(node: ir.Node, vector: bool) -> KernelCall:
     stored = StoredWeights(rows, bits, scheme)
     accumulator = accumulator_type(rows, _BYTE)
     return KernelCall(
-        _build(g, neurons, stored, accumulator, vector),
+        lambda: _build(g, neurons, stored, accumulator, vector),
         (
             Input(0),
             Output(),

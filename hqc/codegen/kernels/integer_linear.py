@@ -26,7 +26,7 @@ def emit(node: ir.Node, vector: bool) -> KernelCall:
     stored = StoredWeights(codes, bits, scheme)
     inputs, classes = codes.shape
     return KernelCall(
-        _build(stored, inputs, classes, vector),
+        lambda: _build(stored, inputs, classes, vector),
         (
             Input(0),
             Output(),

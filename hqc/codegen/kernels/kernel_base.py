@@ -66,9 +66,9 @@ Operand = Input | Output | Constant | Scratch | State | Stride
 
 @dataclass(frozen=True, eq=False)
 class KernelCall:
-    """One call. `key` tells which calls can share one function."""
+    """One call. `build` makes its function; calls of equal `key` can share it."""
 
-    function: tvm.tirx.PrimFunc
+    build: Callable[[], tvm.tirx.PrimFunc]
     operands: tuple[Operand, ...]
     key: tuple
 

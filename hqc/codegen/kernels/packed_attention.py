@@ -34,7 +34,7 @@ def emit(node: ir.Node, vector: bool) -> KernelCall:
     head_dim = channels // heads
     state = tokens * columns * 4
     return KernelCall(
-        _build(tokens, columns, channels, head_dim, neurons, vector),
+        lambda: _build(tokens, columns, channels, head_dim, neurons, vector),
         (
             Input(0),
             Input(1),

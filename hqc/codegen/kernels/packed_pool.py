@@ -16,7 +16,7 @@ def emit(node: ir.Node, vector: bool) -> KernelCall:
         tuple(node.attributes[name].value[:2]) for name in ("kernel_shape", "strides", "pads")
     )
     return KernelCall(
-        _build(*shape, *window), (Input(0), Output()), ("pool", *shape, *window)
+        lambda: _build(*shape, *window), (Input(0), Output()), ("pool", *shape, *window)
     )
 
 

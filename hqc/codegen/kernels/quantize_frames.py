@@ -17,7 +17,7 @@ def emit(node: ir.Node, vector: bool) -> KernelCall:
     qmax = node.attributes["qmax"].value
     scale = node.inputs[1].const_value.numpy()
     return KernelCall(
-        _build(elements, qmax),
+        lambda: _build(elements, qmax),
         (Input(0), Output(), Constant(scale.reshape(-1))),
         ("quantize", elements, qmax),
     )

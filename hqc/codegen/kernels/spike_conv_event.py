@@ -37,10 +37,11 @@ def emit_event(node: ir.Node, vector: bool) -> KernelCall:
     accumulator = accumulator_type(rows, 2**planes - 1)
     byte_rows = 127 // max(int(np.abs(rows.astype(np.int16)).max(initial=1)), 1)
     event_type = "uint16" if g.inputs < 2**16 else "int32"
-    function = _build(g, neurons, stored, accumulator, byte_rows, event_type, vector)
     event_bytes = planes * g.inputs * np.dtype(event_type).itemsize
     return KernelCall(
-        function,
+        lambda: _build(
+            g, neurons, stored, accumulator, byte_rows, event_type, vector
+        ),
         (
             Input(0),
             Output(),

@@ -44,7 +44,7 @@ def emit_planes(node: ir.Node, vector: bool) -> KernelCall:
     offsets = np.zeros(g.columns, np.int32)
     offsets[: stored.columns] = stored.offsets()
     return KernelCall(
-        _build(g, neurons, bits, vector),
+        lambda: _build(g, neurons, bits, vector),
         (
             Input(0),
             Output(),

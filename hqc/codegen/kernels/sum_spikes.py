@@ -18,7 +18,7 @@ def emit(node: ir.Node, vector: bool) -> KernelCall:
     channels = node.attributes["channels"].value
     positions = math.prod((height, width))
     return KernelCall(
-        _build(positions, planes, in_words, channels),
+        lambda: _build(positions, planes, in_words, channels),
         (Input(0), Output()),
         ("sum", positions, planes, in_words, channels),
     )

@@ -1,0 +1,185 @@
+"""A planned kernel model to a C library: header, entry, weights, objects."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import dataclass, field
+from importlib import resources
+from itertools import zip_longest
+from pathlib import Path
+from string import Template
+
+import numpy as np
+import onnx_ir as ir
+import tvm
+
+from hqc.codegen.kernels import (
+    Constant,
+    Input,
+    KernelCall,
+    Output,
+    Scratch,
+    State,
+    Stride,
+    find_kernel,
+)
+from hqc.codegen.tir import write_object
+from hqc.codegen.toolchain import Toolchain
+from hqc.passes.plan_memory import ALIGNMENT, ARENA, alias_root
+from hqc.targets import Target
+from hqc.version import VERSION
+
+_C_TYPES = {
+    "float32": "float", "int8": "int8_t", "uint8": "uint8_t", "uint16": "uint16_t",
+    "int32": "int32_t", "uint32": "uint32_t",
+}
+
+_READOUT = {"IntegerLinear"}
+"""Kernels that run once, after the last time step."""
+
+
+@dataclass
+class Library:
+    """Everything that the files of a library are made from.
+
+    `weight_bytes` counts the stored weight codes alone, without biases and thresholds.
+    """
+
+    name: str
+    functions: dict[str, object] = field(default_factory=dict)
+    prototypes: list[str] = field(default_factory=list)
+    forward: list[str] = field(default_factory=list)
+    readout: list[str] = field(default_factory=list)
+    areas: dict[str, list[int]] = field(default_factory=lambda: {"run": [], "stream": []})
+    weights: bytearray = field(default_factory=bytearray)
+    weight_bytes: dict[str, int] = field(default_factory=dict)
+    _symbols: dict[tuple, str] = field(default_factory=dict)
+    _value_areas: dict[ir.Value, int] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, model: ir.Model, name: str, target: Target) -> Library:
+        """Emit every kernel of a model that plan-memory has run on."""
+        library = cls(name)
+        for node in model.graph:
+            if node.op_type != "Reshape":
+                library._add(model.graph, node, find_kernel(node)(node, target.vector_bits > 0))
+        return library
+
+    def _add(self, graph: ir.Graph, node: ir.Node, call: KernelCall) -> None:
+        symbol = self._symbols.get(call.key)
+        if symbol is None:
+            symbol = f"{self.name}_kernel_{len(self._symbols)}"
+            self._symbols[call.key] = symbol
+            self.functions[symbol] = function = call.build()
+            types = ", ".join(_c_types(function, call))
+            self.prototypes.append(f"/* {node.op_type} */\nvoid {symbol}({types});")
+        offsets = json.loads(node.metadata_props[ARENA])
+        areas = iter([self._area(dict(zip(offsets, o, strict=True))) for o in zip(*offsets.values(), strict=True)])
+        arguments = []
+        for operand in call.operands:
+            match operand:
+                case Input(index):
+                    arguments.append(self._value(graph, alias_root(node.inputs[index])))
+                case Output():
+                    arguments.append(self._value(graph, node.outputs[0]))
+                case Constant():
+                    arguments.append(f"DATA({self._store(node, operand)})")
+                case Scratch() | State():
+                    arguments.append(f"AREA({next(areas)})")
+                case Stride(elements):
+                    arguments.append(f"streams * {elements}")
+        call_text = f"{symbol}({', '.join(arguments)}, t_begin, steps);"
+        lines = self.readout if node.op_type in _READOUT else self.forward
+        lines.append(f"    /* {node.name} */\n    {call_text}")
+
+    def _area(self, offsets: dict[str, int]) -> int:
+        for plan, offset in offsets.items():
+            self.areas[plan].append(offset)
+        return len(self.areas["run"]) - 1
+
+    def _value(self, graph: ir.Graph, value: ir.Value) -> str:
+        if value in graph.inputs:
+            return "frames"
+        if value in graph.outputs:
+            return "logits"
+        if value not in self._value_areas:
+            self._value_areas[value] = self._area(json.loads(value.metadata_props[ARENA]))
+        return f"AREA({self._value_areas[value]})"
+
+    def _store(self, node: ir.Node, constant: Constant) -> int:
+        self.weights += bytes(-len(self.weights) % ALIGNMENT)
+        offset = len(self.weights)
+        self.weights += constant.array.tobytes()
+        if constant.is_weights:
+            self.weight_bytes[node.name] = constant.array.nbytes
+        return offset
+
+    def write(self, model: ir.Model, target: Target, toolchain: Toolchain, folder: Path) -> None:
+        """Write header, C entry, weights and `libNAME.a`; on the host `NAME.so` too."""
+        frames, logits = model.graph.inputs[0], model.graph.outputs[0]
+        arena = json.loads(model.metadata_props[ARENA])
+        shape = frames.shape.numpy()
+        values = {
+            "name": self.name,
+            "NAME": self.name.upper(),
+            "version": VERSION,
+            "target": target.name,
+            "time_steps": shape[0],
+            "step_input_size": math.prod(shape[1:]),
+            "step_shape": " x ".join(map(str, shape[1:])),
+            "output_size": math.prod(logits.shape.numpy()),
+            "arena_bytes": arena["run"],
+            "stream_arena_bytes": arena["stream"],
+            "weights_size": len(self.weights),
+            "weights_hash": fnv1a(bytes(self.weights)),
+            "prototypes": "\n".join(self.prototypes),
+            "run_areas": ", ".join(map(str, self.areas["run"])),
+            "step_areas": ", ".join(map(str, self.areas["stream"])),
+            "forward": "\n".join(self.forward),
+            "readout": "\n".join(self.readout),
+        }
+        templates = resources.files("hqc.runtimes.c")
+        for template, file in (
+            ("model.h.in", f"{self.name}.h"),
+            ("model.c.in", f"{self.name}.c"),
+            ("weights.S.in", f"{self.name}_weights.S"),
+            ("runner.c.in", f"{self.name}_runner.c"),
+            ("config.cmake.in", f"{self.name}Config.cmake"),
+            ("model.pc.in", f"{self.name}.pc"),
+        ):
+            text = Template((templates / template).read_text()).substitute(values)
+            (folder / file).write_text(text)
+        (folder / "hqc.h").write_text((templates / "hqc.h").read_text())
+        (folder / f"{self.name}_weights.bin").write_bytes(self.weights)
+        objects = [
+            f"{self.name}_kernels.o",
+            toolchain.compile(f"{self.name}.c", folder),
+            toolchain.compile(f"{self.name}_weights.S", folder),
+        ]
+        write_object(self.functions, target.tvm_target(), folder / objects[0])
+        toolchain.archive(objects, f"lib{self.name}.a", folder)
+        if target.is_host:
+            toolchain.share(objects, f"{self.name}.so", folder)
+        for made in (*objects, f"{self.name}_weights.S", f"{self.name}_weights.bin"):
+            (folder / made).unlink()
+
+
+def _c_types(function: tvm.tirx.PrimFunc, call: KernelCall) -> list[str]:
+    """The C types of a PrimFunc's parameters; what the kernel only reads is const."""
+    types = []
+    for parameter, operand in zip_longest(function.params, call.operands):
+        if isinstance(parameter.ty, tvm.ir.PointerType):
+            const = "const " if isinstance(operand, Input | Constant) else ""
+            types.append(f"{const}{_C_TYPES[str(parameter.ty.element_type.dtype)]} *")
+        else:
+            types.append(_C_TYPES[str(parameter.ty.dtype)])
+    return types
+
+
+def fnv1a(data: bytes) -> int:
+    """The 32-bit FNV-1a hash that the library checks its weights with."""
+    value = 2166136261
+    for byte in data:
+        value = (value ^ byte) * 16777619 & 0xFFFFFFFF
+    return value

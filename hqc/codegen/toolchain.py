@@ -1,0 +1,71 @@
+"""The C compiler and archiver of a target."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import shutil
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from hqc.errors import ToolError
+from hqc.targets import Target
+
+_ZIG = [sys.executable, "-m", "ziglang"]
+_FLAGS = ["-std=c99", "-O2", "-fPIC", "-Wall", "-Wextra", "-Werror"]
+
+
+def _call(command: Sequence[str], folder: Path) -> None:
+    try:
+        result = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    except OSError as error:
+        raise ToolError(
+            f"cannot start {command[0]!r}: {error.strerror}", hint="hqc doctor lists what is missing"
+        ) from None
+    if result.returncode:
+        shown = " ".join(shlex.quote(part) for part in command)
+        detail = result.stderr.strip()[-2000:]
+        raise ToolError(
+            f"{shown}\nfailed with exit code {result.returncode}:\n{detail}",
+            hint="choose another C compiler with --cc",
+        )
+
+
+@dataclass(frozen=True)
+class Toolchain:
+    """Compiles and archives C for one target, in the folder it is told."""
+
+    compiler: tuple[str, ...]
+
+    @classmethod
+    def of(cls, target: Target, cc: str | None = None) -> Toolchain:
+        """`cc` if given; on the host $CC or cc; otherwise zig cc for the target's triple."""
+        if cc:
+            return cls(tuple(shlex.split(cc)))
+        if target.is_host:
+            system = os.environ.get("CC") or shutil.which("cc")
+            return cls(tuple(shlex.split(system)) if system else (*_ZIG, "cc"))
+        return cls((*_ZIG, "cc", "-target", target.compiler))
+
+    def compile(self, source: str, folder: Path) -> str:
+        """Compile a C or assembler file of the folder; return the object's name."""
+        made = Path(source).with_suffix(".o").name
+        flags = _FLAGS if source.endswith(".c") else []
+        _call([*self.compiler, *flags, "-c", source, "-o", made], folder)
+        return made
+
+    def archive(self, objects: Sequence[str], library: str, folder: Path) -> None:
+        """Put objects into a static library, without dates, so that equal inputs give equal files."""
+        _call([*_ZIG, "ar", "rcsD", library, *objects], folder)
+
+    def share(self, objects: Sequence[str], library: str, folder: Path) -> None:
+        """Link a shared library."""
+        _call([*self.compiler, "-shared", "-o", library, *objects], folder)
+
+    def program(self, source: str, library: str, program: str, folder: Path) -> None:
+        """Link a program of one C file and a static library; static, where not for the host."""
+        static = [] if "-target" not in self.compiler else ["-static"]
+        _call([*self.compiler, *_FLAGS, *static, source, library, "-o", program], folder)

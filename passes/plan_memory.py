@@ -1,0 +1,125 @@
+"""Where in the arena every activation, scratch area and membrane potential lies."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import dataclass
+from typing import ClassVar
+
+import onnx_ir as ir
+
+from hqc.codegen.kernels import Scratch, State, find_kernel
+from hqc.passes.pass_base import Pass, register
+
+ALIGNMENT = 64
+ARENA = "hqc.arena"
+"""Metadata key of a value, a node and the model: offsets and sizes, as JSON.
+
+Of a value: {"run": offset, "stream": offset}. Of a node: the same with one offset per Scratch and
+State operand. Of the model: {"run": bytes, "stream": bytes}.
+"""
+
+_ITEM = {ir.DataType.UINT32: 4, ir.DataType.INT32: 4, ir.DataType.UINT8: 1, ir.DataType.FLOAT: 4}
+
+
+@dataclass(frozen=True)
+class Area:
+    """Bytes in use from the step that writes them to the last that reads them, both included."""
+
+    size: int
+    first: int
+    last: int
+
+
+def place(areas: list[Area]) -> tuple[list[int], int]:
+    """An offset for each area, so that no two in use at once overlap; and the arena's size.
+
+    Largest first, each at the lowest gap that holds it (Pisarchyk and Lee 2020, greedy by size).
+    """
+    offsets = [0] * len(areas)
+    placed: list[int] = []
+    for index in sorted(range(len(areas)), key=lambda i: -areas[i].size):
+        area = areas[index]
+        busy = sorted(
+            (offsets[i], areas[i].size)
+            for i in placed
+            if areas[i].first <= area.last and area.first <= areas[i].last
+        )
+        offset = 0
+        for start, size in busy:
+            if start - offset >= area.size:
+                break
+            offset = max(offset, -(-(start + size) // ALIGNMENT) * ALIGNMENT)
+        offsets[index] = offset
+        placed.append(index)
+    end = max((o + a.size for o, a in zip(offsets, areas, strict=True)), default=0)
+    return offsets, -(-end // ALIGNMENT) * ALIGNMENT
+
+
+def alias_root(value: ir.Value) -> ir.Value:
+    """The value whose bytes these are: a Reshape moves nothing."""
+    node = value.producer()
+    while node is not None and node.op_type == "Reshape":
+        value = node.inputs[0]
+        node = value.producer()
+    return value
+
+
+@register
+@dataclass(frozen=True)
+class PlanMemory(Pass):
+    """Write arena offsets into the metadata of values and nodes, in two plans.
+
+    1. run: one call computes all time steps, layer by layer. Activations hold every step;
+       potentials last only while their layer runs.
+    2. stream: one call a step. Activations hold one step; potentials and spike counts last.
+    """
+
+    name: ClassVar[str] = "plan-memory"
+
+    def run(self, model: ir.Model) -> ir.Model:
+        """Annotate; the graph stays as it is."""
+        nodes = [n for n in model.graph if n.op_type != "Reshape"]
+        outputs = set(model.graph.outputs)
+        values = {n.outputs[0]: i for i, n in enumerate(nodes) if n.outputs[0] not in outputs}
+        last = dict(values)
+        for index, node in enumerate(nodes):
+            for value in map(alias_root, filter(None, node.inputs)):
+                if value in last:
+                    last[value] = index
+        operands = [
+            [o for o in find_kernel(n)(n, True).operands if isinstance(o, Scratch | State)]
+            for n in nodes
+        ]
+        sizes: dict[str, int] = {}
+        placed: dict[object, dict[str, object]] = {k: {} for k in (*values, *nodes)}
+        for plan in ("run", "stream"):
+            areas = [_value_area(v, i, last[v], len(nodes), plan) for v, i in values.items()]
+            for index, group in enumerate(operands):
+                areas += [_operand_area(o, index, len(nodes), plan) for o in group]
+            offsets, sizes[plan] = place(areas)
+            remaining = iter(offsets)
+            for value in values:
+                placed[value][plan] = next(remaining)
+            for node, group in zip(nodes, operands, strict=True):
+                placed[node][plan] = [next(remaining) for _ in group]
+        for key, plans in placed.items():
+            key.metadata_props[ARENA] = json.dumps(plans)
+        model.metadata_props[ARENA] = json.dumps(sizes)
+        return model
+
+
+def _value_area(value: ir.Value, first: int, last: int, steps: int, plan: str) -> Area:
+    shape = value.shape.numpy()
+    size = math.prod(shape) * _ITEM[value.dtype]
+    counts = value.producer().op_type == "SumSpikes"
+    if plan == "run":
+        return Area(size, first, last)
+    return Area(size, 0, steps) if counts else Area(size // shape[0], first, last)
+
+
+def _operand_area(operand: Scratch | State, index: int, steps: int, plan: str) -> Area:
+    if isinstance(operand, Scratch):
+        return Area(operand.size, index, index)
+    return Area(operand.run_size, index, index) if plan == "run" else Area(operand.size, 0, steps)
