@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 
@@ -11,6 +10,7 @@ import lark
 import numpy as np
 import onnx_ir as ir
 
+from hqc.atomic_files import replacing
 from hqc.dialect import attach_functions
 from hqc.errors import UserError, VerificationError
 from hqc.passes.pass_base import Pass, find_pass
@@ -47,20 +47,20 @@ def parse_pipeline(text: str) -> list[Pass]:
         ) from None
 
 
-@dataclass
+Observer = Callable[[Pass, ir.Model], None]
+"""Called with each pass and the model that came out of it."""
+
+
 class PassVerifier:
     """Runs the model before and after each pass in onnxruntime, on `feeds`, and compares."""
 
-    feeds: dict[str, np.ndarray]
-    _before: list[np.ndarray] | None = None
+    def __init__(self, model: ir.Model, feeds: dict[str, np.ndarray]) -> None:
+        self._feeds = feeds
+        self._before = run_reference(model, feeds)
 
-    def start(self, model: ir.Model) -> None:
-        """Take the outputs of the model that the first pass will change."""
-        self._before = run_reference(model, self.feeds)
-
-    def check(self, step: Pass, model: ir.Model) -> None:
+    def __call__(self, step: Pass, model: ir.Model) -> None:
         """Raise `VerificationError`, naming pass and tensor, where an output has changed."""
-        after = run_reference(model, self.feeds)
+        after = run_reference(model, self._feeds)
         for value, old, new in zip(model.graph.outputs, self._before, after, strict=True):
             moved = float(np.max(np.abs(old.astype(np.float64) - new), initial=0))
             allowed = step.tolerance * float(np.max(np.abs(old), initial=0))
@@ -72,29 +72,32 @@ class PassVerifier:
         self._before = after
 
 
+class PassDumper:
+    """Writes the model after the pass named `which`, or after "all", into a folder."""
+
+    def __init__(self, which: str, steps: Sequence[Pass], folder: Path) -> None:
+        if which != "all" and which not in [s.name for s in steps]:
+            raise UserError(
+                f"--dump-after: the pipeline has no pass {which!r}",
+                hint=f"it has: {', '.join(s.name for s in steps)}; or say all",
+            )
+        self._which, self._folder, self._number = which, folder, 0
+
+    def __call__(self, step: Pass, model: ir.Model) -> None:
+        """Write, if it is this pass's turn."""
+        self._number += 1
+        if self._which in ("all", step.name):
+            self._folder.mkdir(parents=True, exist_ok=True)
+            with replacing(self._folder / f"{self._number:02}-{step.name}.onnx") as file:
+                ir.save(model, file)
+
+
 def run_passes(
-    model: ir.Model,
-    steps: Sequence[Pass],
-    *,
-    verifier: PassVerifier | None = None,
-    dump_after: str | None = None,
-    dump_folder: Path | None = None,
-    progress: Callable[[str], None] = lambda name: None,
+    model: ir.Model, steps: Sequence[Pass], observers: Sequence[Observer] = ()
 ) -> ir.Model:
-    """Run the passes in order. `dump_after` is a pass's name or "all": write those models."""
-    if dump_after not in (None, "all") and dump_after not in [s.name for s in steps]:
-        raise UserError(
-            f"--dump-after: the pipeline has no pass {dump_after!r}",
-            hint=f"it has: {', '.join(s.name for s in steps)}, or say all",
-        )
-    if verifier:
-        verifier.start(model)
-    for number, step in enumerate(steps, 1):
-        progress(step.name)
+    """Run the passes in order, each followed by every observer."""
+    for step in steps:
         model = attach_functions(step.run(model))
-        if verifier:
-            verifier.check(step, model)
-        if dump_after in (step.name, "all") and dump_folder is not None:
-            dump_folder.mkdir(parents=True, exist_ok=True)
-            ir.save(model, dump_folder / f"{number:02}-{step.name}.onnx")
+        for observe in observers:
+            observe(step, model)
     return model

@@ -96,8 +96,8 @@ def main() -> None:
     """Train, quantize, export."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", type=Path, required=True, help="folder with Train/ and Test/")
-    parser.add_argument("--epochs", type=int, default=30)
-    parser.add_argument("--quantized-epochs", type=int, default=15)
+    parser.add_argument("--epochs", type=int, default=36)
+    parser.add_argument("--quantized-epochs", type=int, default=40)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--from-checkpoint", type=Path, help="skip the float training")
     parser.add_argument("--checkpoints", type=Path, default=Path("runs/nmnist"))
@@ -117,7 +117,7 @@ def main() -> None:
     print(f"fp32: {accuracy(model, *test):.2%}")
 
     quantized = apply_recipe(copy.deepcopy(model), RECIPE)
-    fit(quantized, train, test, args.quantized_epochs, 1e-3, args.seed + 1)
+    fit(quantized, train, test, args.quantized_epochs, 1e-3, args.seed + 6)
     torch.save(quantized.state_dict(), args.checkpoints / "quantized.pt")
     bits = average_bits(model, RECIPE)
     print(f"quantized: {accuracy(quantized, *test):.2%} at {bits:.2f} bits a weight on average")

@@ -12,10 +12,8 @@ import onnx_ir as ir
 import torch
 
 from hqc.atomic_files import replacing
+from hqc.data.recordings import PREPROCESSING
 from hqc.dialect import DIALECT, OPSET, attach_functions
-
-PREPROCESSING = "hqc.preprocessing"
-"""Key of a model's metadata that says, in JSON, how recordings become frames."""
 
 _SCOPES = "pkg.torch.onnx.name_scopes"
 

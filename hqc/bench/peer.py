@@ -1,0 +1,89 @@
+"""Timing a compiled model against other runtimes, in one process, one thread, turn by turn."""
+
+from __future__ import annotations
+
+import difflib
+import statistics
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import onnx_ir as ir
+
+from hqc.errors import UserError
+
+Runner = Callable[[np.ndarray], np.ndarray]
+"""Frames to logits."""
+
+PeerBuilder = Callable[[ir.Model, Sequence[np.ndarray]], Runner]
+"""Makes a peer's runner from a dialect model; it may calibrate on the frames."""
+
+_PEERS: dict[str, PeerBuilder] = {}
+
+
+def peer(name: str) -> Callable[[PeerBuilder], PeerBuilder]:
+    """Register the decorated function as a peer."""
+
+    def register(builder: PeerBuilder) -> PeerBuilder:
+        _PEERS[name] = builder
+        return builder
+
+    return register
+
+
+def peers() -> list[str]:
+    """The names of all peers."""
+    return sorted(_PEERS)
+
+
+def find_peer(name: str) -> PeerBuilder:
+    """The builder of a peer. Raises `UserError`, suggesting the nearest."""
+    if name not in _PEERS:
+        near = difflib.get_close_matches(name, _PEERS, 1)
+        raise UserError(
+            f"there is no peer {name!r}" + (f"; did you mean {near[0]!r}?" if near else ""),
+            hint=f"peers are: {', '.join(peers())}",
+        )
+    return _PEERS[name]
+
+
+@dataclass(frozen=True)
+class Timing:
+    """Milliseconds an inference: the median over rounds, and the fastest round.
+
+    `ratio` is the median over that of hqc. `same_class` counts recordings classified as by hqc.
+    """
+
+    median_ms: float
+    fastest_ms: float
+    ratio: float
+    same_class: int
+
+
+def bench(
+    runners: Mapping[str, Runner], recordings: Sequence[np.ndarray], rounds: int
+) -> dict[str, Timing]:
+    """Time every runner on every recording, turn by turn, so that noise falls on all alike.
+
+    The first runner is what the others are compared with.
+    """
+    classes = {n: [int(run(x).argmax()) for x in recordings] for n, run in runners.items()}
+    times: dict[str, list[float]] = {name: [] for name in runners}
+    for _ in range(rounds):
+        for name, run in runners.items():
+            start = time.perf_counter()
+            for frames in recordings:
+                run(frames)
+            times[name].append((time.perf_counter() - start) / len(recordings) * 1e3)
+    first = next(iter(runners))
+    reference = statistics.median(times[first])
+    return {
+        name: Timing(
+            statistics.median(taken),
+            min(taken),
+            statistics.median(taken) / reference,
+            sum(a == b for a, b in zip(classes[name], classes[first], strict=True)),
+        )
+        for name, taken in times.items()
+    }

@@ -1,0 +1,216 @@
+"""Model to artifact: load, lower, generate, write."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from os import PathLike
+from pathlib import Path
+
+import numpy as np
+import onnx_ir as ir
+
+from hqc.artifact import MANIFEST, Artifact
+from hqc.atomic_files import replacing_folder
+from hqc.codegen.library import Library
+from hqc.codegen.toolchain import Toolchain
+from hqc.data.recordings import preprocessing_of, read_recordings, sample_beside
+from hqc.errors import UserError
+from hqc.firing_rates import RATE, annotate_firing_rates
+from hqc.frontend.load import load_model, model_name
+from hqc.passes import DEFAULT, Pass, PassDumper, PassVerifier, parse_pipeline, run_passes
+from hqc.passes.plan_memory import ARENA
+from hqc.targets import Target, load_target
+from hqc.version import VERSION
+
+CALIBRATION_RECORDINGS = 8
+"""Recordings that firing rates are measured on, spread over those there are."""
+
+Progress = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Stages:
+    """A model at the stages that are compared with each other, as `hqc verify` does."""
+
+    dialect: ir.Model
+    integer: ir.Model
+    kernels: ir.Model
+
+
+def pipeline_for(target: Target, passes: str | None = None) -> list[Pass]:
+    """The passes as text, or those that lead to kernels for a target."""
+    if passes is not None:
+        return parse_pipeline(passes)
+    options = f"vector_bits={target.vector_bits},popcount_ops={target.popcount_ops}"
+    return parse_pipeline(DEFAULT.replace("choose-kernels", f"choose-kernels{{{options}}}"))
+
+
+def copy_model(model: ir.Model) -> ir.Model:
+    """An independent copy: passes change what they are given."""
+    return ir.serde.deserialize_model(ir.serde.serialize_model(model))
+
+
+def lower(
+    model: ir.Model,
+    steps: Sequence[Pass],
+    *,
+    calibration: Sequence[np.ndarray] = (),
+    verify_each: bool = False,
+    dump: PassDumper | None = None,
+    progress: Progress = lambda text: None,
+) -> Stages:
+    """Run the passes; keep the integer model on the way.
+
+    Firing rates are measured on the `calibration` frames once the model is packed. With
+    `verify_each` the model is run before and after each pass, on those frames or on noise.
+    """
+    name, shape = model.graph.inputs[0].name, model.graph.inputs[0].shape.numpy()
+    stages = {"dialect": copy_model(model)}
+
+    def keep_integer(step: Pass, after: ir.Model) -> None:
+        progress(step.name)
+        if step.name == "make-integer":
+            stages["integer"] = copy_model(after)
+
+    def calibrate(step: Pass, after: ir.Model) -> None:
+        if step.name == "pack-spikes" and calibration:
+            annotate_firing_rates(after, calibration)
+
+    observers: list = [keep_integer, calibrate]
+    if verify_each:
+        frames = calibration[0] if calibration else random_frames(shape, 1)[0]
+        observers.append(PassVerifier(model, {name: frames}))
+    if dump:
+        observers.append(dump)
+    lowered = run_passes(model, steps, observers)
+    return Stages(stages["dialect"], stages.get("integer", lowered), lowered)
+
+
+def random_frames(shape: Sequence[int], count: int, seed: int = 0) -> list[np.ndarray]:
+    """Seeded frames of small counts, mostly zero, as an event camera gives."""
+    generator = np.random.default_rng(seed)
+    return [generator.poisson(0.2, shape).astype(np.float32) for _ in range(count)]
+
+
+def compile(
+    model: str | PathLike[str],
+    target: str = "host",
+    output: str | PathLike[str] = "build",
+    *,
+    name: str | None = None,
+    passes: str | None = None,
+    bind: Mapping[str, int] | None = None,
+    calibrate: str | PathLike[str] | None = None,
+    verify_each: bool = False,
+    dump_after: str | None = None,
+    cc: str | None = None,
+    runner: bool = False,
+    progress: Progress = lambda text: None,
+) -> Artifact:
+    """Compile an ONNX file for a target into a folder, which appears whole or not at all.
+
+    `calibrate` names recordings to measure firing rates on; without it those beside the model
+    serve, if any. `runner` adds a program that reads frames and writes logits. Raises `UserError`
+    for anything wrong with the arguments or the model.
+    """
+    chosen = load_target(target)
+    steps = pipeline_for(chosen, passes)
+    output = Path(output)
+    dump = PassDumper(dump_after, steps, output.with_name(output.name + "-passes")) if dump_after else None
+    loaded = load_model(model, bind)
+    name = name or model_name(loaded, model)
+    if not (name.isascii() and name.isidentifier()):
+        raise UserError(f"--name {name!r} is not a C identifier")
+    with replacing_folder(output, MANIFEST) as folder:
+        stages = lower(
+            loaded,
+            steps,
+            calibration=_calibration(model, loaded, calibrate),
+            verify_each=verify_each,
+            dump=dump,
+            progress=progress,
+        )
+        if ARENA not in stages.kernels.metadata_props:
+            raise UserError(
+                "--passes: the pipeline does not end in plan-memory, so there is nothing to compile",
+                hint=f"the whole pipeline is {DEFAULT}",
+            )
+        progress("generate code")
+        toolchain = Toolchain.of(chosen, cc)
+        write_library(stages.kernels, name, chosen, toolchain, folder, source=Path(model))
+        if runner:
+            progress("link the runner")
+            toolchain.program(f"{name}_runner.c", f"lib{name}.a", f"{name}_runner", folder)
+    return Artifact.open(output)
+
+
+def _calibration(
+    path: str | PathLike[str], model: ir.Model, calibrate: str | PathLike[str] | None
+) -> list[np.ndarray]:
+    source = calibrate or sample_beside(path)
+    if source is None:
+        return []
+    shape = model.graph.inputs[0].shape.numpy()
+    preprocessing = preprocessing_of(model.metadata_props)
+    recordings = read_recordings(source, shape, preprocessing, CALIBRATION_RECORDINGS)
+    return [r.frames for r in recordings]
+
+
+def write_library(
+    kernels: ir.Model, name: str, target: Target, toolchain: Toolchain, folder: Path, source: Path
+) -> None:
+    """Write the library of a planned kernel model, and its manifest."""
+    library = Library.of(kernels, name, target)
+    library.write(kernels, target, toolchain, folder)
+    manifest = _manifest(kernels, library, target, source)
+    (folder / f"{name}.json").write_text(json.dumps(manifest, indent=2) + "\n")
+    (folder / MANIFEST).write_text(json.dumps({"hqc": VERSION, "model": name}) + "\n")
+
+
+def _manifest(kernels: ir.Model, library: Library, target: Target, source: Path) -> dict:
+    frames, logits = kernels.graph.inputs[0], kernels.graph.outputs[0]
+    arena = json.loads(kernels.metadata_props[ARENA])
+    layers = [_layer(n, library) for n in kernels.graph if n.name in library.weight_bytes]
+    weights = sum(layer["weights"] for layer in layers)
+    bits = sum(layer["weights"] * layer["bits"] for layer in layers)
+    return {
+        "name": library.name,
+        "hqc": VERSION,
+        "target": target.name,
+        "source": {"file": source.name, "sha256": hashlib.sha256(source.read_bytes()).hexdigest()},
+        "input": {"name": frames.name, "dtype": "float32", "shape": list(frames.shape.numpy())},
+        "output": {"name": logits.name, "dtype": "float32", "shape": list(logits.shape.numpy())},
+        "preprocessing": preprocessing_of(kernels.metadata_props),
+        "memory": {
+            "arena_bytes": arena["run"],
+            "stream_arena_bytes": arena["stream"],
+            "constant_bytes": len(library.weights),
+            "weight_bytes": sum(library.weight_bytes.values()),
+        },
+        "weights": weights,
+        "average_bits": bits / weights,
+        "layers": layers,
+    }
+
+
+def _layer(node: ir.Node, library: Library) -> dict:
+    attributes = {name: a.value for name, a in node.attributes.items()}
+    layer = {
+        "name": node.name,
+        "kernel": attributes.get("kernel", node.op_type),
+        "weights": int(np.prod(node.inputs[1].shape.numpy())),
+        "bits": attributes["weight_bits"],
+        "scheme": attributes["weight_scheme"],
+        "weight_bytes": library.weight_bytes[node.name],
+    }
+    if "frac_bits" in attributes:
+        layer["potential"] = {
+            "frac_bits": attributes["frac_bits"],
+            "mode": "exact" if attributes["exact"] else "guarded",
+        }
+    if RATE in node.inputs[0].metadata_props:
+        layer["input_rate"] = float(node.inputs[0].metadata_props[RATE])
+    return layer

@@ -1,0 +1,88 @@
+"""Recordings for verifying, calibrating and benchmarking: files or folders of them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from os import PathLike
+from pathlib import Path
+
+import numpy as np
+
+from hqc.data.events import events_to_frames, read_events
+from hqc.errors import UserError
+
+PREPROCESSING = "hqc.preprocessing"
+"""Key of a model's metadata that says, in JSON, how recordings become frames."""
+
+
+@dataclass(frozen=True)
+class Recording:
+    """Frames as the model takes them, and the class if the folder's name is a number."""
+
+    name: str
+    frames: np.ndarray
+    label: int | None = None
+
+
+def read_recording(
+    path: str | PathLike[str], shape: Sequence[int], preprocessing: dict | None
+) -> Recording:
+    """Read events (.bin) or frames (.npy) as float32 of that shape. Raises `UserError`."""
+    path = Path(path)
+    try:
+        frames = _read_frames(path, shape, preprocessing)
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise UserError(f"cannot read {path}: {reason}") from None
+    if frames.size != np.prod(shape) or not np.isfinite(frames).all():
+        raise UserError(
+            f"{path}: frames {list(frames.shape)} of {frames.dtype} are not {list(shape)} numbers"
+        )
+    label = int(path.parent.name) if path.parent.name.isdigit() else None
+    return Recording(str(path), np.ascontiguousarray(frames, np.float32).reshape(shape), label)
+
+
+def _read_frames(path: Path, shape: Sequence[int], preprocessing: dict | None) -> np.ndarray:
+    if path.suffix == ".npy":
+        frames = np.load(path, allow_pickle=False)
+        if frames.dtype.kind not in "fiub":
+            raise ValueError(f"frames of {frames.dtype}")
+        return frames
+    if path.suffix != ".bin":
+        raise UserError(f"{path}: recordings are .bin (N-MNIST events) or .npy (frames)")
+    if preprocessing is None or preprocessing.get("kind") != "events":
+        raise UserError(
+            f"{path}: the model does not say how events become frames",
+            hint="export it with preprocessing={'kind': 'events', ...}, or give frames as .npy",
+        )
+    sizes = (preprocessing[key] for key in ("time_steps", "height", "width"))
+    return events_to_frames(read_events(path), *sizes)
+
+
+def read_recordings(
+    path: str | PathLike[str], shape: Sequence[int], preprocessing: dict | None,
+    limit: int | None = None,
+) -> list[Recording]:
+    """One recording, or every .bin and .npy below a folder, in order; at most `limit`, evenly."""
+    path = Path(path)
+    if not path.exists():
+        raise UserError(f"there is no {path}")
+    files = sorted(p for p in path.rglob("*") if p.suffix in (".bin", ".npy")) if path.is_dir() else [path]
+    if not files:
+        raise UserError(f"{path} holds no .bin or .npy recordings")
+    if limit is not None and limit < len(files):
+        files = [files[i * len(files) // limit] for i in range(limit)]
+    return [read_recording(file, shape, preprocessing) for file in files]
+
+
+def sample_beside(model: str | PathLike[str]) -> Path | None:
+    """The folder `sample` beside a model file, if there is one."""
+    sample = Path(model).parent / "sample"
+    return sample if sample.is_dir() else None
+
+
+def preprocessing_of(metadata: dict[str, str]) -> dict | None:
+    """What a model's metadata says of how recordings become frames."""
+    return json.loads(metadata[PREPROCESSING]) if PREPROCESSING in metadata else None

@@ -1,0 +1,174 @@
+"""Comparing a model with itself: floats, integers, kernels, and the code compiled from them."""
+
+from __future__ import annotations
+
+import shlex
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from os import PathLike
+from pathlib import Path
+
+import numpy as np
+import onnx_ir as ir
+
+from hqc.codegen.toolchain import Toolchain
+from hqc.compiler import (
+    CALIBRATION_RECORDINGS,
+    Progress,
+    lower,
+    pipeline_for,
+    random_frames,
+    write_library,
+)
+from hqc.data.recordings import Recording, preprocessing_of, read_recordings, sample_beside
+from hqc.errors import ToolError
+from hqc.frontend.load import load_model, model_name
+from hqc.reference import ReferenceSession
+from hqc.targets import Target, load_target
+
+_NEURONS = {"LIF", "FixedPointLIF"}
+_RANDOM_RECORDINGS = 4
+
+
+@dataclass
+class Verification:
+    """What `verify` found. Everything up to `accuracy` must be 0 for the code to be right."""
+
+    target: str
+    recordings: int
+    compiled_differs: int = 0
+    stream_differs: int = 0
+    kernels_differ: int = 0
+    accuracy: dict[str, float] = field(default_factory=dict)
+    spikes: int = 0
+    spikes_differ: int = 0
+    spikes_differ_by_layer: dict[str, int] = field(default_factory=dict)
+    logits_error: float = 0.0
+    same_class: int = 0
+
+    @property
+    def ok(self) -> bool:
+        """Whether integers, kernels and compiled code agree in every bit."""
+        return not (self.compiled_differs or self.stream_differs or self.kernels_differ)
+
+    def as_dict(self) -> dict:
+        """For JSON."""
+        return {**asdict(self), "ok": self.ok}
+
+
+def verify(
+    model: str | PathLike[str],
+    target: str = "host",
+    *,
+    data: str | PathLike[str] | None = None,
+    bind: Mapping[str, int] | None = None,
+    passes: str | None = None,
+    cc: str | None = None,
+    progress: Progress = lambda text: None,
+) -> Verification:
+    """Compile a model and run it, under the target's emulator, against its integer reference.
+
+    Recordings are those of `data`, failing that the sample beside the model, failing that seeded
+    random frames. Logits of the compiled code (whole runs and step by step), of the kernel model
+    and of the integer model in onnxruntime must be equal in every bit; spikes and logits of the
+    float model are compared and counted.
+    """
+    chosen = load_target(target)
+    loaded = load_model(model, bind)
+    shape = loaded.graph.inputs[0].shape.numpy()
+    recordings = _recordings(data or sample_beside(model), shape, loaded)
+    name = model_name(loaded, model)
+    stages = lower(
+        loaded,
+        pipeline_for(chosen, passes),
+        calibration=[
+            r.frames for r in recordings[:: -(-len(recordings) // CALIBRATION_RECORDINGS)]
+        ],
+        progress=progress,
+    )
+    with tempfile.TemporaryDirectory(prefix="hqc-verify-") as temporary:
+        folder = Path(temporary)
+        progress("generate code")
+        toolchain = Toolchain.of(chosen, cc)
+        write_library(stages.kernels, name, chosen, toolchain, folder, Path(model))
+        progress("link the runner")
+        toolchain.program(f"{name}_runner.c", f"lib{name}.a", "runner", folder)
+        compiled = {}
+        for mode in ("run", "stream"):
+            progress(f"{mode} compiled code")
+            compiled[mode] = _execute(chosen, folder / "runner", mode, recordings, loaded)
+    return _compare(stages.dialect, stages.integer, stages.kernels, compiled, recordings, chosen, progress)
+
+
+def _recordings(source: Path | str | None, shape: Sequence[int], model: ir.Model) -> list[Recording]:
+    if source is None:
+        return [
+            Recording(f"random {i}", f)
+            for i, f in enumerate(random_frames(shape, _RANDOM_RECORDINGS))
+        ]
+    return read_recordings(source, shape, preprocessing_of(model.metadata_props))
+
+
+def _execute(
+    target: Target, runner: Path, mode: str, recordings: Sequence[Recording], model: ir.Model
+) -> np.ndarray:
+    """Logits [recordings, classes] of the runner, under the target's emulator if it has one."""
+    emulator = shlex.split(target.emulate or "")
+    if emulator and not shutil.which(emulator[0]):
+        raise ToolError(
+            f"target {target.name} runs here under {emulator[0]}, which is not installed",
+            hint="install it (Debian: apt install qemu-user), or see hqc doctor",
+        )
+    frames = b"".join(r.frames.tobytes() for r in recordings)
+    result = subprocess.run([*emulator, str(runner), mode], input=frames, capture_output=True, check=False)
+    if result.returncode:
+        raise ToolError(f"{runner.name} failed: {result.stderr.decode(errors='replace').strip()}")
+    classes = int(np.prod(model.graph.outputs[0].shape.numpy()))
+    return np.frombuffer(result.stdout, "<f4").reshape(-1, classes)
+
+
+def _neurons(model: ir.Model) -> dict[str, str]:
+    """Output name of every layer of neurons, by node name."""
+    return {n.name: n.outputs[0].name for n in model.graph if n.op_type in _NEURONS}
+
+
+def _compare(
+    dialect: ir.Model, integer: ir.Model, kernels: ir.Model, compiled: Mapping[str, np.ndarray],
+    recordings: Sequence[Recording], target: Target, progress: Progress,
+) -> Verification:
+    found = Verification(target.name, len(recordings))
+    in_float, in_integer = _neurons(dialect), _neurons(integer)
+    layers = [name for name in in_float if name in in_integer]
+    name = dialect.graph.inputs[0].name
+    sessions = (
+        ReferenceSession(dialect, [in_float[layer] for layer in layers]),
+        ReferenceSession(integer, [in_integer[layer] for layer in layers]),
+        ReferenceSession(kernels),
+    )
+    right = {"float": 0, "compiled": 0}
+    labelled = [r for r in recordings if r.label is not None]
+    for index, recording in enumerate(recordings):
+        progress(f"compare {index + 1}/{len(recordings)}")
+        floats, integers, packed = (s.run({name: recording.frames}) for s in sessions)
+        logits = integers[0].reshape(-1)
+        for layer, a, b in zip(layers, floats[1:], integers[1:], strict=True):
+            differ = int((a != b).sum())
+            found.spikes += a.size
+            found.spikes_differ += differ
+            if differ:
+                found.spikes_differ_by_layer[layer] = (
+                    found.spikes_differ_by_layer.get(layer, 0) + differ
+                )
+        found.kernels_differ += not np.array_equal(packed[0].reshape(-1), logits)
+        found.compiled_differs += not np.array_equal(compiled["run"][index], logits)
+        found.stream_differs += not np.array_equal(compiled["stream"][index], logits)
+        found.logits_error = max(found.logits_error, float(np.abs(floats[0].reshape(-1) - logits).max()))
+        found.same_class += int(floats[0].argmax() == logits.argmax())
+        right["float"] += int(floats[0].argmax()) == recording.label
+        right["compiled"] += int(compiled["run"][index].argmax()) == recording.label
+    if labelled:
+        found.accuracy = {key: count / len(labelled) for key, count in right.items()}
+    return found
