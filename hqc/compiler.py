@@ -119,7 +119,11 @@ def compile(
     chosen = load_target(target)
     steps = pipeline_for(chosen, passes)
     output = Path(output)
-    dump = PassDumper(dump_after, steps, output.with_name(output.name + "-passes")) if dump_after else None
+    dump = (
+        PassDumper(dump_after, steps, output.with_name(output.name + "-passes"))
+        if dump_after
+        else None
+    )
     loaded = load_model(model, bind)
     name = name or model_name(loaded, model)
     if not (name.isascii() and name.isidentifier()):
@@ -135,7 +139,7 @@ def compile(
         )
         if ARENA not in stages.kernels.metadata_props:
             raise UserError(
-                "--passes: the pipeline does not end in plan-memory, so there is nothing to compile",
+                "--passes: the pipeline does not end in plan-memory: nothing to compile",
                 hint=f"the whole pipeline is {DEFAULT}",
             )
         progress("generate code")

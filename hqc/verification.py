@@ -100,10 +100,14 @@ def verify(
         for mode in ("run", "stream"):
             progress(f"{mode} compiled code")
             compiled[mode] = _execute(chosen, folder / "runner", mode, recordings, loaded)
-    return _compare(stages.dialect, stages.integer, stages.kernels, compiled, recordings, chosen, progress)
+    return _compare(
+        stages.dialect, stages.integer, stages.kernels, compiled, recordings, chosen, progress
+    )
 
 
-def _recordings(source: Path | str | None, shape: Sequence[int], model: ir.Model) -> list[Recording]:
+def _recordings(
+    source: str | PathLike[str] | None, shape: Sequence[int], model: ir.Model
+) -> list[Recording]:
     if source is None:
         return [
             Recording(f"random {i}", f)
@@ -123,7 +127,9 @@ def _execute(
             hint="install it (Debian: apt install qemu-user), or see hqc doctor",
         )
     frames = b"".join(r.frames.tobytes() for r in recordings)
-    result = subprocess.run([*emulator, str(runner), mode], input=frames, capture_output=True, check=False)
+    result = subprocess.run(
+        [*emulator, str(runner), mode], input=frames, capture_output=True, check=False
+    )
     if result.returncode:
         raise ToolError(f"{runner.name} failed: {result.stderr.decode(errors='replace').strip()}")
     classes = int(np.prod(model.graph.outputs[0].shape.numpy()))
@@ -136,8 +142,13 @@ def _neurons(model: ir.Model) -> dict[str, str]:
 
 
 def _compare(
-    dialect: ir.Model, integer: ir.Model, kernels: ir.Model, compiled: Mapping[str, np.ndarray],
-    recordings: Sequence[Recording], target: Target, progress: Progress,
+    dialect: ir.Model,
+    integer: ir.Model,
+    kernels: ir.Model,
+    compiled: Mapping[str, np.ndarray],
+    recordings: Sequence[Recording],
+    target: Target,
+    progress: Progress,
 ) -> Verification:
     found = Verification(target.name, len(recordings))
     in_float, in_integer = _neurons(dialect), _neurons(integer)
@@ -165,7 +176,9 @@ def _compare(
         found.kernels_differ += not np.array_equal(packed[0].reshape(-1), logits)
         found.compiled_differs += not np.array_equal(compiled["run"][index], logits)
         found.stream_differs += not np.array_equal(compiled["stream"][index], logits)
-        found.logits_error = max(found.logits_error, float(np.abs(floats[0].reshape(-1) - logits).max()))
+        found.logits_error = max(
+            found.logits_error, float(np.abs(floats[0].reshape(-1) - logits).max())
+        )
         found.same_class += int(floats[0].argmax() == logits.argmax())
         right["float"] += int(floats[0].argmax()) == recording.label
         right["compiled"] += int(compiled["run"][index].argmax()) == recording.label

@@ -13,6 +13,12 @@ for _module in pkgutil.iter_modules(__path__):
     importlib.import_module(f"{__name__}.{_module.name}")
 
 __all__ = [
-    "DEFAULT", "Pass", "PassDumper", "PassVerifier", "find_pass", "parse_pipeline", "passes",
+    "DEFAULT",
+    "Pass",
+    "PassDumper",
+    "PassVerifier",
+    "find_pass",
+    "parse_pipeline",
+    "passes",
     "run_passes",
 ]

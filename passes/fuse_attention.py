@@ -75,7 +75,11 @@ def _fuse(graph: ir.Graph, neurons: ir.Node, outer: ir.Node) -> None:
 
     head_dim = q_axes[-1][0].size if q_axes[-1] else 1
     heads = dim // head_dim
-    outer_axes = (root[0], root[1], axes(None)[0] if heads == 1 else (Factor("C", heads, head_dim),))
+    outer_axes = (
+        root[0],
+        root[1],
+        axes(None)[0] if heads == 1 else (Factor("C", heads, head_dim),),
+    )
     token_axis, channel_axis = root[2], axes(("C", head_dim))[0]
     by_token = (*outer_axes, token_axis, channel_axis)
     by_channel = (*outer_axes, channel_axis, token_axis)

@@ -102,8 +102,13 @@ class _Packing:
         return self.builder.initializer(constant(value), value.name)
 
     def _kernel(
-        self, node: ir.Node, op_type: str, inputs: list[ir.Value], sizes: dict[str, int],
-        out_planes: int = 1, **attributes: object,
+        self,
+        node: ir.Node,
+        op_type: str,
+        inputs: list[ir.Value],
+        sizes: dict[str, int],
+        out_planes: int = 1,
+        **attributes: object,
     ) -> ir.Value:
         shape = (sizes["T"], sizes["Y"], sizes["X"], out_planes, words(sizes["C"]))
         return self.builder.op(
@@ -123,7 +128,10 @@ class _Packing:
         value = self.builder.op(
             "QuantizeFrames",
             [self.builder.inputs[0], self._constant(node.inputs[1])],
-            shape, ir.DataType.UINT8, name=node.name, domain=DIALECT,
+            shape,
+            ir.DataType.UINT8,
+            name=node.name,
+            domain=DIALECT,
             qmax=node.attributes["qmax"].value,
         )
         view = axes(("T", sizes["T"]), None, *((r, sizes[r]) for r in "CYX"))
@@ -200,9 +208,7 @@ class _Packing:
         _, _, height, width = node.outputs[0].shape.numpy()
         sizes = {**x.sizes, "Y": height, "X": width}
         window = {n: node.attributes[n].value for n in ("kernel_shape", "strides", "pads")}
-        value = self._kernel(
-            node, "PackedPool", [x.value], sizes, channels=sizes["C"], **window
-        )
+        value = self._kernel(node, "PackedPool", [x.value], sizes, channels=sizes["C"], **window)
         self._define(node, value, axes(*((r, sizes[r]) for r in "TCYX")), sizes)
 
     def _attention(self, node: ir.Node) -> None:
@@ -226,8 +232,13 @@ class _Packing:
             raise unsupported(node, "its inputs have different axes")
         high = int(node.outputs[0].metadata_props[RANGE])
         value = self._kernel(
-            node, "AddPlanes", [a.value, b.value], a.sizes, planes := high.bit_length(),
-            channels=a.sizes["C"], planes=planes,
+            node,
+            "AddPlanes",
+            [a.value, b.value],
+            a.sizes,
+            planes := high.bit_length(),
+            channels=a.sizes["C"],
+            planes=planes,
         )
         self._define(node, value, a.view, a.sizes)
 
@@ -241,8 +252,13 @@ class _Packing:
             raise unsupported(node, "it does not sum over all of time and position")
         channels = x.sizes["C"]
         value = self.builder.op(
-            "SumSpikes", [x.value], (1, channels), ir.DataType.INT32, name=node.name,
-            domain=KERNEL, channels=channels,
+            "SumSpikes",
+            [x.value],
+            (1, channels),
+            ir.DataType.INT32,
+            name=node.name,
+            domain=KERNEL,
+            channels=channels,
         )
         self.env[node.outputs[0]] = _Tensor(
             value, axes(None, ("C", channels)), {**x.sizes, "T": 1, "Y": 1, "X": 1}

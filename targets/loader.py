@@ -44,9 +44,14 @@ class Target:
         if llvm["triple"] == "host":
             from tvm.target import codegen
 
-            llvm |= {"triple": codegen.llvm_get_system_triple(), "cpu": codegen.llvm_get_system_cpu()}
+            llvm |= {
+                "triple": codegen.llvm_get_system_triple(),
+                "cpu": codegen.llvm_get_system_cpu(),
+            }
         target: dict[str, object] = {
-            "kind": "llvm", "mtriple": llvm["triple"], "mcpu": llvm["cpu"],
+            "kind": "llvm",
+            "mtriple": llvm["triple"],
+            "mcpu": llvm["cpu"],
         }
         if "abi" in llvm:
             target["mabi"] = llvm["abi"]
@@ -93,7 +98,17 @@ def _parser() -> lark.Lark:
     return lark.Lark(grammar, parser="lalr", propagate_positions=True)
 
 
-_WORDS = ("target", "extends", "about", "llvm", "compiler", "vector", "popcount", "cache", "emulate")
+_WORDS = (
+    "target",
+    "extends",
+    "about",
+    "llvm",
+    "compiler",
+    "vector",
+    "popcount",
+    "cache",
+    "emulate",
+)
 
 
 def _parse(source: _Source) -> dict[str, tuple[lark.Tree, _Source]]:
@@ -102,7 +117,9 @@ def _parse(source: _Source) -> dict[str, tuple[lark.Tree, _Source]]:
         tree = _parser().parse(source.text)
     except lark.exceptions.UnexpectedEOF:
         lines = source.text.splitlines() or [""]
-        raise source.error("the file ends inside a target", len(lines), len(lines[-1]) + 1) from None
+        raise source.error(
+            "the file ends inside a target", len(lines), len(lines[-1]) + 1
+        ) from None
     except lark.exceptions.UnexpectedInput as error:
         line, column = max(error.line, 1), max(error.column, 1)
         rest = (source.text.splitlines() or [""])[min(line, source.text.count("\n") + 1) - 1]
@@ -172,12 +189,15 @@ def _resolve(
         if base in (*seen, name):
             raise source.error(
                 f"targets extend each other: {' -> '.join((*seen, name, base))}",
-                base.line, base.column,
+                base.line,
+                base.column,
             )
         if base not in known:
             near = difflib.get_close_matches(base, known, 1)
             raise source.error(
-                f"there is no target {str(base)!r} to extend", base.line, base.column,
+                f"there is no target {str(base)!r} to extend",
+                base.line,
+                base.column,
                 f"did you mean {near[0]!r}?" if near else f"targets are: {', '.join(known)}",
             )
         target = replace(_resolve(str(base), known, (*seen, name)), name=name)
@@ -187,7 +207,8 @@ def _resolve(
         if key in fields:
             raise source.error(
                 f"{statement.data!s} is said twice in target {str(own)!r}",
-                statement.meta.line, statement.meta.column,
+                statement.meta.line,
+                statement.meta.column,
             )
         fields[key] = value
     return replace(target, **fields)

@@ -10,7 +10,6 @@ from itertools import zip_longest
 from pathlib import Path
 from string import Template
 
-import numpy as np
 import onnx_ir as ir
 import tvm
 
@@ -31,8 +30,12 @@ from hqc.targets import Target
 from hqc.version import VERSION
 
 _C_TYPES = {
-    "float32": "float", "int8": "int8_t", "uint8": "uint8_t", "uint16": "uint16_t",
-    "int32": "int32_t", "uint32": "uint32_t",
+    "float32": "float",
+    "int8": "int8_t",
+    "uint8": "uint8_t",
+    "uint16": "uint16_t",
+    "int32": "int32_t",
+    "uint32": "uint32_t",
 }
 
 _READOUT = {"IntegerLinear"}
@@ -75,7 +78,12 @@ class Library:
             types = ", ".join(_c_types(function, call))
             self.prototypes.append(f"/* {node.op_type} */\nvoid {symbol}({types});")
         offsets = json.loads(node.metadata_props[ARENA])
-        areas = iter([self._area(dict(zip(offsets, o, strict=True))) for o in zip(*offsets.values(), strict=True)])
+        areas = iter(
+            [
+                self._area(dict(zip(offsets, o, strict=True)))
+                for o in zip(*offsets.values(), strict=True)
+            ]
+        )
         arguments = []
         for operand in call.operands:
             match operand:

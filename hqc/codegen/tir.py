@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -63,4 +65,20 @@ def write_object(
     target = dict(target)
     bound = tirx.transform.BindTarget(tvm.target.Target(target, host=target))(module)
     built = tvm.get_global_func("target.build.llvm")(_PLAIN_C(bound), tvm.target.Target(target))
-    built.write_to_file(str(path), "o")
+    path.write_bytes(_object_bytes(built))
+
+
+def _object_bytes(built: tvm.runtime.Module) -> bytes:
+    """The object file. LLVM ends the process where a disk is full, so it writes to memory."""
+    if not hasattr(os, "memfd_create"):
+        with tempfile.TemporaryDirectory() as folder:
+            file = Path(folder, "kernels.o")
+            built.write_to_file(str(file), "o")
+            return file.read_bytes()
+    memory = os.memfd_create("kernels.o")
+    try:
+        file = Path(f"/proc/self/fd/{memory}")
+        built.write_to_file(str(file), "o")
+        return file.read_bytes()
+    finally:
+        os.close(memory)

@@ -23,7 +23,8 @@ def _call(command: Sequence[str], folder: Path) -> None:
         result = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
     except OSError as error:
         raise ToolError(
-            f"cannot start {command[0]!r}: {error.strerror}", hint="hqc doctor lists what is missing"
+            f"cannot start {command[0]!r}: {error.strerror}",
+            hint="hqc doctor lists what is missing",
         ) from None
     if result.returncode:
         shown = " ".join(shlex.quote(part) for part in command)
@@ -58,7 +59,7 @@ class Toolchain:
         return made
 
     def archive(self, objects: Sequence[str], library: str, folder: Path) -> None:
-        """Put objects into a static library, without dates, so that equal inputs give equal files."""
+        """Put objects into a static library, without dates: equal inputs give equal files."""
         _call([*_ZIG, "ar", "rcsD", library, *objects], folder)
 
     def share(self, objects: Sequence[str], library: str, folder: Path) -> None:

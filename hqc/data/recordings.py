@@ -62,14 +62,20 @@ def _read_frames(path: Path, shape: Sequence[int], preprocessing: dict | None) -
 
 
 def read_recordings(
-    path: str | PathLike[str], shape: Sequence[int], preprocessing: dict | None,
+    path: str | PathLike[str],
+    shape: Sequence[int],
+    preprocessing: dict | None,
     limit: int | None = None,
 ) -> list[Recording]:
     """One recording, or every .bin and .npy below a folder, in order; at most `limit`, evenly."""
     path = Path(path)
     if not path.exists():
         raise UserError(f"there is no {path}")
-    files = sorted(p for p in path.rglob("*") if p.suffix in (".bin", ".npy")) if path.is_dir() else [path]
+    files = (
+        sorted(p for p in path.rglob("*") if p.suffix in (".bin", ".npy"))
+        if path.is_dir()
+        else [path]
+    )
     if not files:
         raise UserError(f"{path} holds no .bin or .npy recordings")
     if limit is not None and limit < len(files):

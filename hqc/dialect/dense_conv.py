@@ -13,9 +13,7 @@ def conv_integer(
     x: np.ndarray, weights: np.ndarray, strides: list[int], pads: list[int]
 ) -> np.ndarray:
     """x [B, C, H, W], weights [O, C, kh, kw], pads as ONNX has them -> int32 [B, O, H', W']."""
-    padded = np.pad(
-        x.astype(np.int32), ((0, 0), (0, 0), (pads[0], pads[2]), (pads[1], pads[3]))
-    )
+    padded = np.pad(x.astype(np.int32), ((0, 0), (0, 0), (pads[0], pads[2]), (pads[1], pads[3])))
     windows = np.lib.stride_tricks.sliding_window_view(padded, weights.shape[2:], axis=(2, 3))
     windows = windows[:, :, :: strides[0], :: strides[1]]
     sums = np.einsum("bchwij,ocij->bohw", windows, weights.astype(np.int32), optimize=True)

@@ -35,8 +35,8 @@ def fixed_point_lif(
     """Integer neurons: accumulator int32 [T, ...] -> spikes uint8 {0, 1}, same shape.
 
     With I_t = accumulator * 2^frac_bits + bias, all in units of 2^-frac_bits accumulators:
-    guarded:  U = round_half_up(U * leak_multiplier / 2^leak_shift) + I_t, fires where U >= threshold
-    exact (tau = 2):  U = U + 2^t * I_t, fires where U >= 2^t * threshold; nothing is ever rounded
+    guarded:  U = round(U * leak_multiplier / 2^leak_shift) + I_t, half up; fires at threshold
+    exact (tau = 2):  U = U + 2^t * I_t, never rounded; fires where U >= 2^t * threshold
     Then U = reset (times 2^t) or, with soft_reset, U -= threshold (times 2^t).
     """
     half = (1 << leak_shift) >> 1
@@ -45,10 +45,8 @@ def fixed_point_lif(
     for t, acc in enumerate(accumulator.astype(np.int64)):
         growth = 1 << t if exact else 1
         current = (acc << frac_bits) + bias.astype(np.int64)
-        if exact:
-            u = u + current * growth
-        else:
-            u = ((u * leak_multiplier + half) >> leak_shift) + current
+        kept = u if exact else (u * leak_multiplier + half) >> leak_shift
+        u = kept + current * growth
         fires = u >= threshold * np.int64(growth)
         spikes[t] = fires
         after = u - threshold * np.int64(growth) if soft_reset else reset * np.int64(growth)

@@ -16,7 +16,7 @@ def integer_lif(
     Charge as LIF; s = clip(round(v / v_threshold), 0, levels), half to even; v -= s * v_threshold.
     """
     one = np.float32(1)
-    tau, v_threshold = np.float32(tau), np.float32(v_threshold)
+    tau, v_threshold = np.array([tau, v_threshold], np.float32)
     v = np.zeros_like(x[0])
     spikes = np.empty_like(x)
     for t, x_t in enumerate(x):

@@ -22,7 +22,7 @@ def lif(
     soft_reset. The membrane potential starts at 0.
     """
     one = np.float32(1)
-    tau, v_threshold, v_reset = (np.float32(a) for a in (tau, v_threshold, v_reset))
+    tau, v_threshold, v_reset = np.array([tau, v_threshold, v_reset], np.float32)
     v = np.zeros_like(x[0])
     spikes = np.empty_like(x)
     for t, x_t in enumerate(x):

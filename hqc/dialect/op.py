@@ -57,12 +57,10 @@ class Op:
     @cached_property
     def defaults(self) -> dict[str, object]:
         """Attributes that have a default value."""
-        return {
-            a.name: onnx.helper.get_attribute_value(a) for a in self.proto.attribute_proto
-        }
+        return {a.name: onnx.helper.get_attribute_value(a) for a in self.proto.attribute_proto}
 
     def attributes(self, node: ir.Node) -> dict:
-        """The node's attributes, defaults filled in. Raises `UserError` for a bad or missing one."""
+        """The node's attributes and the defaults. Raises `UserError` for a bad or missing one."""
         given = {name: attribute.value for name, attribute in node.attributes.items()}
         where = f"node {node.name!r} ({self.domain}::{self.name})"
         known = set(self.proto.attribute) | set(self.defaults)

@@ -22,7 +22,7 @@ def packed_attention(
     heads: int,
     **lif: int,
 ) -> np.ndarray:
-    """`SpikeAttention` of q, k, v uint32 [T, H, W, 1, words]: the H * W positions are the tokens."""
+    """`SpikeAttention` of q, k, v uint32 [T, H, W, 1, words]: positions are tokens."""
     time_steps, height, width = q.shape[:3]
     tokens = (time_steps, 1, height * width, channels)
     q, k, v = (unpack_planes(a, channels=channels).reshape(tokens) for a in (q, k, v))

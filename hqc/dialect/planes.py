@@ -17,7 +17,7 @@ def words(channels: int) -> int:
 
 
 def pack_planes(x: np.ndarray, *, planes: int) -> np.ndarray:
-    """x uint8 [..., C], values below 2^planes -> uint32 [..., planes, words(C)]; spare bits are 0."""
+    """x uint8 [..., C], values below 2^planes -> uint32 [..., planes, words(C)], spare bits 0."""
     bits = (x[..., None, :] >> np.arange(planes, dtype=np.uint8)[:, None]) & 1
     spare = [(0, 0)] * (bits.ndim - 1) + [(0, -bits.shape[-1] % 32)]
     octets = np.packbits(np.pad(bits, spare), axis=-1, bitorder="little")

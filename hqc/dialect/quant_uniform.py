@@ -15,7 +15,7 @@ def code_range(bits: int, signed: int = 1, narrow: int = 0) -> tuple[int, int]:
 
 
 def along(axis: int, scale: np.ndarray, ndim: int) -> np.ndarray:
-    """A scalar or per-channel scale, shaped to broadcast along `axis` of a tensor of `ndim` axes."""
+    """A scale, one number or one a channel, shaped to broadcast along `axis` of `ndim` axes."""
     shape = [1] * ndim
     shape[axis] = -1
     return np.reshape(scale, shape)
@@ -38,8 +38,8 @@ def uniform_codes(
 def quant_uniform(x: np.ndarray, scale: np.ndarray, **attributes: int) -> np.ndarray:
     """clip(round(x / scale), qmin, qmax) * scale, rounding half to even.
 
-    Signed: qmin = -2^(b-1) (+1 if narrow), qmax = 2^(b-1) - 1, the integer range of QSViT; unsigned:
-    0 and 2^b - 1. `scale` is one number or one per channel of `axis`.
+    Signed: qmin = -2^(b-1) (+1 if narrow), qmax = 2^(b-1) - 1, the integer range of QSViT;
+    unsigned: 0 and 2^b - 1. `scale` is one number or one per channel of `axis`.
     """
     return uniform_codes(x, scale, **attributes) * along(attributes.get("axis", 0), scale, x.ndim)
 

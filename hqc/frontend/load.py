@@ -92,7 +92,7 @@ def _check_opsets(path: Path, proto: onnx.ModelProto) -> None:
     for node in proto.graph.node:
         if node.domain not in known:
             raise UnsupportedModelError(
-                f"{path}: node {node.name!r} is {node.domain}::{node.op_type}, an op without a body",
+                f"{path}: node {node.name!r} is {node.domain}::{node.op_type}, which has no body",
                 hint="write it in standard ONNX, or as QuantUniform, QuantPow2 or LIF of ai.hqc",
             )
 

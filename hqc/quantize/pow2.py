@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from hqc.quantize.straight_through import keep_positive, straight_through
+from hqc.quantize.straight_through import straight_through, working_scale
 
 
 class QuantPow2(nn.Module):
@@ -16,6 +16,9 @@ class QuantPow2(nn.Module):
     scale receives that of y = level * scale, as in LSQ.
     Equal, bit for bit, to the dialect's `QuantPow2`.
     """
+
+    levels: Tensor
+    midpoints: Tensor
 
     def __init__(self, bits: int, channels: int | None = None, axis: int = 0) -> None:
         super().__init__()
@@ -46,15 +49,8 @@ class QuantPow2(nn.Module):
                 shape=x.shape,
                 version=1,
             )
-        keep_positive(self.scale)
-        scale = self.scale
-        if scale.ndim:
-            shape = [1] * x.ndim
-            shape[self.axis] = -1
-            scale = scale.reshape(shape)
-        if self.training:
-            slow = x.numel() ** -0.5
-            scale = scale * slow + (scale * (1 - slow)).detach()
+        damping = x.numel() ** -0.5
+        scale = working_scale(self.scale, x, self.axis, damping, training=self.training)
         ratio = x / scale
         level = self.levels[torch.bucketize(ratio.detach().abs(), self.midpoints, right=True)]
         return straight_through(ratio.sign() * level, ratio.clamp(-1, 1)) * scale

@@ -22,7 +22,7 @@ Recipe = Mapping[str, Choice]
 _CHOICE = re.compile(r"(?P<bits>[2-9]|1[0-6])(?P<scheme>[ul])")
 
 
-def quantizer(choice: Choice, channels: int) -> nn.Module | None:
+def quantizer(choice: Choice, channels: int) -> QuantUniform | QuantPow2 | None:
     """The quantizer of a choice for a weight of `channels` output channels; None for fp32."""
     if choice == "fp32":
         return None
@@ -33,7 +33,7 @@ def quantizer(choice: Choice, channels: int) -> nn.Module | None:
     return QuantUniform(bits, channels) if match["scheme"] == "u" else QuantPow2(bits, channels)
 
 
-def quantizable_layers(model: nn.Module) -> dict[str, nn.Module]:
+def quantizable_layers(model: nn.Module) -> dict[str, nn.Conv2d | nn.Linear]:
     """The layers that a recipe can name: every convolution and linear layer."""
     return {n: m for n, m in model.named_modules() if isinstance(m, nn.Conv2d | nn.Linear)}
 
@@ -52,7 +52,7 @@ def resolve(model: nn.Module, recipe: Recipe) -> dict[str, Choice]:
 
 
 def apply_recipe(model: nn.Module, recipe: Recipe) -> nn.Module:
-    """Put the recipe's quantizers on the model's weights, in place, calibrated; return the model."""
+    """Put the recipe's quantizers, calibrated, on the model's weights in place; return it."""
     layers = quantizable_layers(model)
     for name, choice in resolve(model, recipe).items():
         layer = layers[name]

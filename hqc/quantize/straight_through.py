@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+_LEAST = 1e-6
+
 
 class _StraightThrough(torch.autograd.Function):
     @staticmethod
@@ -17,11 +19,22 @@ class _StraightThrough(torch.autograd.Function):
 
 
 def straight_through(value: Tensor, path: Tensor) -> Tensor:
-    """Exactly `value` in the forward pass, the gradient of `path` in the backward pass (Bengio et al. 2013)."""
+    """`value` exactly in the forward pass, the gradient of `path` backward (Bengio et al. 2013)."""
     return _StraightThrough.apply(value.detach(), path)
 
 
-@torch.no_grad()
-def keep_positive(scale: Tensor, least: float = 1e-6) -> None:
-    """Project a learned scale back to positive numbers, in place, after an optimizer's step."""
-    scale.clamp_(min=least)
+def working_scale(scale: Tensor, x: Tensor, axis: int, damping: float, *, training: bool) -> Tensor:
+    """A learned scale as a quantizer divides by it: positive, shaped to broadcast along `axis`.
+
+    The parameter itself is projected back to positive numbers, where an optimizer's step left
+    them. In training its gradient is multiplied by `damping` (LSQ, Esser et al. 2020, section 2.2).
+    """
+    with torch.no_grad():
+        scale.clamp_(min=_LEAST)
+    if scale.ndim:
+        shape = [1] * x.ndim
+        shape[axis] = -1
+        scale = scale.reshape(shape)
+    if training:
+        scale = scale * damping + (scale * (1 - damping)).detach()
+    return scale

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from hqc.quantize.straight_through import keep_positive, straight_through
+from hqc.quantize.straight_through import straight_through, working_scale
 
 
 class QuantUniform(nn.Module):
@@ -54,14 +54,7 @@ class QuantUniform(nn.Module):
                 shape=x.shape,
                 version=1,
             )
-        keep_positive(self.scale)
-        scale = self.scale
-        if scale.ndim:
-            shape = [1] * x.ndim
-            shape[self.axis] = -1
-            scale = scale.reshape(shape)
-        if self.training:
-            slow = (x.numel() * self.qmax) ** -0.5
-            scale = scale * slow + (scale * (1 - slow)).detach()
+        damping = (x.numel() * self.qmax) ** -0.5
+        scale = working_scale(self.scale, x, self.axis, damping, training=self.training)
         ratio = x / scale
         return straight_through(ratio.round(), ratio).clamp(self.qmin, self.qmax) * scale

@@ -14,16 +14,16 @@ from hqc.passes.integer_rules.quantity import Lowering, Quantity, rule
 _BYTE = 255
 
 
-def _with_constant(
-    node: ir.Node, lowering: Lowering
-) -> tuple[Quantity, np.ndarray, int] | None:
+def _with_constant(node: ir.Node, lowering: Lowering) -> tuple[Quantity, np.ndarray, int] | None:
     """The quantity, the constant as a number or a vector along an axis, and that axis."""
     for index, other in ((0, 1), (1, 0)):
         array = constant(node.inputs[other])
         if array is None:
             continue
         x = lowering.quantity(node, index)
-        wide = np.asarray(array, np.float64).reshape((1,) * (len(x.shape) - array.ndim) + array.shape)
+        wide = np.asarray(array, np.float64).reshape(
+            (1,) * (len(x.shape) - array.ndim) + array.shape
+        )
         long = [axis for axis, size in enumerate(wide.shape) if size > 1]
         if len(long) > 1 or len(wide.shape) > len(x.shape):
             raise unsupported(node, "its constant varies along more than the channel axis")
@@ -84,7 +84,11 @@ def lower_max_pool(node: ir.Node, lowering: Lowering) -> Quantity:
         raise unsupported(node, "ceil_mode and dilations are not lowered")
     kernel = ints(node, "kernel_shape", ())
     value = lowering.builder.op(
-        "MaxPool", [x.value], node.outputs[0].shape.numpy(), ir.DataType.UINT8, name=node.name,
+        "MaxPool",
+        [x.value],
+        node.outputs[0].shape.numpy(),
+        ir.DataType.UINT8,
+        name=node.name,
         kernel_shape=kernel,
         strides=ints(node, "strides", [1] * len(kernel)),
         pads=ints(node, "pads", [0] * 2 * len(kernel)),
@@ -103,8 +107,12 @@ def lower_reduction(node: ir.Node, lowering: Lowering) -> Quantity:
     axes = [int(a) % len(x.shape) for a in axes]
     count = int(np.prod([x.shape[a] for a in axes]))
     wide = lowering.builder.op(
-        "Cast", [x.value], x.shape, ir.DataType.INT32,
-        name=f"{node.name}/Cast", to=ir.DataType.INT32.value,
+        "Cast",
+        [x.value],
+        x.shape,
+        ir.DataType.INT32,
+        name=f"{node.name}/Cast",
+        to=ir.DataType.INT32.value,
     )
     value = lowering.builder.op(
         "ReduceSum",

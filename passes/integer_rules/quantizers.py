@@ -45,9 +45,7 @@ def lower_uniform(node: ir.Node, lowering: Lowering) -> Quantity | Weights:
 def _lower_input(node: ir.Node, lowering: Lowering, attributes: dict) -> Quantity:
     scale = constant(node.inputs[1])
     if attributes["signed"] or scale is None or scale.size != 1:
-        raise unsupported(
-            node, "the input's quantizer must be unsigned, with one constant scale"
-        )
+        raise unsupported(node, "the input's quantizer must be unsigned, with one constant scale")
     frames = lowering.builder.inputs[node.inputs[0].graph.inputs.index(node.inputs[0])]
     _, qmax = code_range(attributes["bits"], signed=0)
     value = lowering.builder.op(

@@ -33,8 +33,15 @@ def _codes(node: ir.Node, lowering: Lowering, weights: Weights, codes: np.ndarra
 
 
 def _sum(
-    x: Quantity, weights: Weights, codes: np.ndarray, bias: np.ndarray | None, value: ir.Value,
-    initializer: ir.Value, *, axis: int, weights_axis: int,
+    x: Quantity,
+    weights: Weights,
+    codes: np.ndarray,
+    bias: np.ndarray | None,
+    value: ir.Value,
+    initializer: ir.Value,
+    *,
+    axis: int,
+    weights_axis: int,
 ) -> Quantity:
     """The quantity of sums over all axes of `codes` but `weights_axis`, one channel each.
 
@@ -107,8 +114,12 @@ def lower_matmul(node: ir.Node, lowering: Lowering) -> Quantity | None:
         raise unsupported(node, "its second factor has a bias or a scale per channel")
     wide = [
         lowering.builder.op(
-            "Cast", [q.value], q.shape, ir.DataType.INT32,
-            name=f"{node.name}/{side}", to=ir.DataType.INT32.value,
+            "Cast",
+            [q.value],
+            q.shape,
+            ir.DataType.INT32,
+            name=f"{node.name}/{side}",
+            to=ir.DataType.INT32.value,
         )
         if q.value.dtype != ir.DataType.INT32
         else q.value

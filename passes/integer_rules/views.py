@@ -15,9 +15,7 @@ def _moved(node: ir.Node, x: Quantity, value: ir.Value, axis: int | None) -> Qua
         value.metadata_props[RANGE] = x.value.metadata_props[RANGE]
     if axis is None and x.scale.ndim:
         raise unsupported(node, "it splits or merges channels before the neurons that read them")
-    return Quantity(
-        value, x.scale, x.offset, x.low, x.high, axis or 0, x.weights, x.weights_axis
-    )
+    return Quantity(value, x.scale, x.offset, x.low, x.high, axis or 0, x.weights, x.weights_axis)
 
 
 @rule("Identity", "Dropout")
@@ -36,8 +34,12 @@ def lower_transpose(node: ir.Node, lowering: Lowering) -> Quantity | Weights:
         return found.transposed(perm)
     x = lowering.quantity(node, 0)
     value = lowering.builder.op(
-        "Transpose", [x.value], node.outputs[0].shape.numpy(), x.value.dtype,
-        name=node.name, perm=perm,
+        "Transpose",
+        [x.value],
+        node.outputs[0].shape.numpy(),
+        x.value.dtype,
+        name=node.name,
+        perm=perm,
     )
     return _moved(node, x, value, perm.index(x.axis))
 
@@ -48,9 +50,7 @@ def lower_reshape(node: ir.Node, lowering: Lowering) -> Quantity:
     x = lowering.quantity(node, 0)
     shape = node.outputs[0].shape.numpy()
     target = lowering.builder.initializer(np.array(shape, np.int64), f"{node.name}.shape")
-    value = lowering.builder.op(
-        "Reshape", [x.value, target], shape, x.value.dtype, name=node.name
-    )
+    value = lowering.builder.op("Reshape", [x.value, target], shape, x.value.dtype, name=node.name)
     outer = np.prod(x.shape[: x.axis], dtype=int)
     axes = [
         i

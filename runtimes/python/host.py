@@ -25,7 +25,11 @@ class HostModel:
     """One model in use, with an arena of its own; not for two threads at once."""
 
     def __init__(
-        self, library: Path, name: str, input_shape: Sequence[int], output_shape: Sequence[int],
+        self,
+        library: Path,
+        name: str,
+        input_shape: Sequence[int],
+        output_shape: Sequence[int],
         arena_bytes: int,
     ) -> None:
         try:
@@ -38,7 +42,9 @@ class HostModel:
         start = -memory.ctypes.data % _ALIGNMENT
         self._arena = memory[start : start + arena_bytes]
         self._model = _Model()
-        self._call("init", self._arena.ctypes.data_as(ctypes.c_void_p), ctypes.c_size_t(arena_bytes))
+        self._call(
+            "init", self._arena.ctypes.data_as(ctypes.c_void_p), ctypes.c_size_t(arena_bytes)
+        )
 
     def _call(self, function: str, *arguments: object) -> None:
         status = self._library[f"{self._name}_{function}"](ctypes.byref(self._model), *arguments)

@@ -18,5 +18,12 @@ for _module in pkgutil.iter_modules(__path__):
     importlib.import_module(f"{__name__}.{_module.name}")
 
 __all__ = [
-    "Constant", "Input", "KernelCall", "Output", "Scratch", "State", "Stride", "find_kernel",
+    "Constant",
+    "Input",
+    "KernelCall",
+    "Output",
+    "Scratch",
+    "State",
+    "Stride",
+    "find_kernel",
 ]

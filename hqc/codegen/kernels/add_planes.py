@@ -26,8 +26,11 @@ def emit(node: ir.Node, vector: bool) -> KernelCall:
 def _build(positions: int, words_: int, a_planes: int, b_planes: int, y_planes: int):
     @T.prim_func(s_tir=True)
     def add_planes(
-        a_p: T.handle("uint32"), b_p: T.handle("uint32"), y_p: T.handle("uint32"),
-        t_begin: T.int32, steps: T.int32,
+        a_p: T.handle("uint32"),
+        b_p: T.handle("uint32"),
+        y_p: T.handle("uint32"),
+        t_begin: T.int32,
+        steps: T.int32,
     ):
         T.func_attr({"tirx.noalias": True})
         a = T.decl_buffer((ANY,), "uint32", data=a_p)

@@ -47,9 +47,7 @@ def emit(node: ir.Node, vector: bool) -> KernelCall:
     )
 
 
-def _build(
-    g: Geometry, neurons: Neurons, stored: StoredWeights, accumulator: str, vector: bool
-):
+def _build(g: Geometry, neurons: Neurons, stored: StoredWeights, accumulator: str, vector: bool):
     each = T.vectorized if vector else T.serial
     lanes = g.block_words * WORD
     fill, epilogue = unpack(stored, g.columns, vector), fire(neurons)
@@ -59,10 +57,18 @@ def _build(
 
     @T.prim_func(s_tir=True)
     def dense_conv(
-        x_p: T.handle("uint8"), y_p: T.handle("uint32"), stored_p: T.handle("uint8"),
-        offsets_p: T.handle("int8"), bias_p: T.handle("int32"), threshold_p: T.handle("int32"),
-        reset_p: T.handle("int32"), codes_p: T.handle("int8"), u_p: T.handle("int32"),
-        stride: T.int32, t_begin: T.int32, steps: T.int32,
+        x_p: T.handle("uint8"),
+        y_p: T.handle("uint32"),
+        stored_p: T.handle("uint8"),
+        offsets_p: T.handle("int8"),
+        bias_p: T.handle("int32"),
+        threshold_p: T.handle("int32"),
+        reset_p: T.handle("int32"),
+        codes_p: T.handle("int8"),
+        u_p: T.handle("int32"),
+        stride: T.int32,
+        t_begin: T.int32,
+        steps: T.int32,
     ):
         T.func_attr({"tirx.noalias": True})
         x = T.decl_buffer((ANY,), "uint8", data=x_p)
@@ -107,8 +113,15 @@ def _build(
                         for w in range(g.block_words):
                             word: T.let = block * g.block_words + w
                             epilogue(
-                                acc, w * WORD, u, row * stride + word * WORD, bias, threshold,
-                                reset, word * WORD, y,
+                                acc,
+                                w * WORD,
+                                u,
+                                row * stride + word * WORD,
+                                bias,
+                                threshold,
+                                reset,
+                                word * WORD,
+                                y,
                                 ((s * g.out_height + oy) * g.out_width + ox) * g.out_words + word,
                                 t_begin + s,
                             )

@@ -57,8 +57,16 @@ class Geometry:
         channels, in_channels, *kernel = node.inputs[1].shape.numpy()
         _, out_height, out_width, _, _ = node.outputs[0].shape.numpy()
         return cls(
-            height, width, in_channels, planes, out_height, out_width, channels, tuple(kernel),
-            tuple(node.attributes["strides"].value), tuple(node.attributes["pads"].value[:2]),
+            height,
+            width,
+            in_channels,
+            planes,
+            out_height,
+            out_width,
+            channels,
+            tuple(kernel),
+            tuple(node.attributes["strides"].value),
+            tuple(node.attributes["pads"].value[:2]),
         )
 
 

@@ -45,9 +45,15 @@ def _build(stored: StoredWeights, inputs: int, classes: int, vector: bool):
 
     @T.prim_func(s_tir=True)
     def integer_linear(
-        x_p: T.handle("int32"), y_p: T.handle("float32"), stored_p: T.handle("uint8"),
-        offsets_p: T.handle("int8"), bias_p: T.handle("int32"), scale_p: T.handle("float32"),
-        codes_p: T.handle("int8"), t_begin: T.int32, steps: T.int32,
+        x_p: T.handle("int32"),
+        y_p: T.handle("float32"),
+        stored_p: T.handle("uint8"),
+        offsets_p: T.handle("int8"),
+        bias_p: T.handle("int32"),
+        scale_p: T.handle("float32"),
+        codes_p: T.handle("int8"),
+        t_begin: T.int32,
+        steps: T.int32,
     ):
         T.func_attr({"tirx.noalias": True})
         x = T.decl_buffer((ANY,), "int32", data=x_p)

@@ -54,7 +54,9 @@ class Neurons:
         """The membrane potential after a spike."""
         return charged - self.at(threshold, t) if self.soft_reset else self.at(reset, t)
 
-    def parameters(self, node: ir.Node, first: int, channels: int, time_steps: int) -> list[Constant]:
+    def parameters(
+        self, node: ir.Node, first: int, channels: int, time_steps: int
+    ) -> list[Constant]:
         """Bias, threshold and reset of the node, padded to whole words with silent neurons."""
         never = _NEVER >> (time_steps - 1) if self.exact else _NEVER
         spare = words(channels) * WORD - channels

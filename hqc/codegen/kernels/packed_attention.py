@@ -49,9 +49,7 @@ def emit(node: ir.Node, vector: bool) -> KernelCall:
     )
 
 
-def _build(
-    tokens: int, columns: int, channels: int, head_dim: int, neurons: Neurons, vector: bool
-):
+def _build(tokens: int, columns: int, channels: int, head_dim: int, neurons: Neurons, vector: bool):
     each = T.vectorized if vector else T.serial
     in_words, epilogue = columns // WORD, fire(neurons)
 
@@ -62,10 +60,18 @@ def _build(
 
     @T.prim_func(s_tir=True)
     def packed_attention(
-        q_p: T.handle("uint32"), k_p: T.handle("uint32"), v_p: T.handle("uint32"),
-        y_p: T.handle("uint32"), bias_p: T.handle("int32"), threshold_p: T.handle("int32"),
-        reset_p: T.handle("int32"), kv_p: T.handle("int32"), acc_p: T.handle("int32"),
-        u_p: T.handle("int32"), t_begin: T.int32, steps: T.int32,
+        q_p: T.handle("uint32"),
+        k_p: T.handle("uint32"),
+        v_p: T.handle("uint32"),
+        y_p: T.handle("uint32"),
+        bias_p: T.handle("int32"),
+        threshold_p: T.handle("int32"),
+        reset_p: T.handle("int32"),
+        kv_p: T.handle("int32"),
+        acc_p: T.handle("int32"),
+        u_p: T.handle("int32"),
+        t_begin: T.int32,
+        steps: T.int32,
     ):
         T.func_attr({"tirx.noalias": True})
         q = T.decl_buffer((ANY,), "uint32", data=q_p)
@@ -114,8 +120,17 @@ def _build(
                         word[0] = word[0] & (word[0] - T.uint32(1))
                 for w in range(in_words):
                     epilogue(
-                        acc, w * WORD, u, token * columns + w * WORD, bias, threshold, reset,
-                        w * WORD, y, (s * tokens + token) * in_words + w, t_begin + s,
+                        acc,
+                        w * WORD,
+                        u,
+                        token * columns + w * WORD,
+                        bias,
+                        threshold,
+                        reset,
+                        w * WORD,
+                        y,
+                        (s * tokens + token) * in_words + w,
+                        t_begin + s,
                     )
 
     return packed_attention

@@ -46,8 +46,7 @@ def _build(in_shape, out_shape, kernel_shape, strides, pads):
                                 ix: T.let = ox * stride_x - left + kx
                                 if iy >= 0 and iy < height and ix >= 0 and ix < width:
                                     word[0] = (
-                                        word[0]
-                                        | x[((s * height + iy) * width + ix) * in_words + w]
+                                        word[0] | x[((s * height + iy) * width + ix) * in_words + w]
                                     )
                         y[((s * out_height + oy) * out_width + ox) * in_words + w] = word[0]
 

@@ -26,8 +26,11 @@ def emit(node: ir.Node, vector: bool) -> KernelCall:
 def _build(elements: int, qmax: int):
     @T.prim_func(s_tir=True)
     def quantize_frames(
-        x_p: T.handle("float32"), y_p: T.handle("uint8"), scale_p: T.handle("float32"),
-        t_begin: T.int32, steps: T.int32,
+        x_p: T.handle("float32"),
+        y_p: T.handle("uint8"),
+        scale_p: T.handle("float32"),
+        t_begin: T.int32,
+        steps: T.int32,
     ):
         T.func_attr({"tirx.noalias": True})
         x = T.decl_buffer((ANY,), "float32", data=x_p)
@@ -41,9 +44,7 @@ def _build(elements: int, qmax: int):
             whole: T.let = T.Cast("int32", clipped)
             rest: T.let = clipped - T.Cast("float32", whole)
             odd: T.let = whole & 1
-            up: T.let = T.Select(
-                rest > T.float32(0.5), 1, T.Select(rest == T.float32(0.5), odd, 0)
-            )
+            up: T.let = T.Select(rest > T.float32(0.5), 1, T.Select(rest == T.float32(0.5), odd, 0))
             y[i] = T.Cast("uint8", whole + up)
 
     return quantize_frames

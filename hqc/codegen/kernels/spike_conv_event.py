@@ -39,9 +39,7 @@ def emit_event(node: ir.Node, vector: bool) -> KernelCall:
     event_type = "uint16" if g.inputs < 2**16 else "int32"
     event_bytes = planes * g.inputs * np.dtype(event_type).itemsize
     return KernelCall(
-        lambda: _build(
-            g, neurons, stored, accumulator, byte_rows, event_type, vector
-        ),
+        lambda: _build(g, neurons, stored, accumulator, byte_rows, event_type, vector),
         (
             Input(0),
             Output(),
@@ -107,9 +105,7 @@ def _add_late(g: Geometry, accumulator: str, byte_rows: int, each):
                 for v in each(lanes):
                     acc8[v] = acc8[v] + codes[k * g.columns + column + v]
             for v in each(lanes):
-                acc[v] = acc[v] + T.shift_left(
-                    T.Cast(accumulator, acc8[v]), T.Cast(accumulator, p)
-                )
+                acc[v] = acc[v] + T.shift_left(T.Cast(accumulator, acc8[v]), T.Cast(accumulator, p))
 
     return add
 
@@ -131,8 +127,13 @@ def _add_wide(g: Geometry, accumulator: str, each):
 
 
 def _build(
-    g: Geometry, neurons: Neurons, stored: StoredWeights, accumulator: str, byte_rows: int,
-    event_type: str, vector: bool,
+    g: Geometry,
+    neurons: Neurons,
+    stored: StoredWeights,
+    accumulator: str,
+    byte_rows: int,
+    event_type: str,
+    vector: bool,
 ):
     each = T.vectorized if vector else T.serial
     lanes = g.block_words * WORD
@@ -143,10 +144,19 @@ def _build(
 
     @T.prim_func(s_tir=True)
     def spike_conv_event(
-        x_p: T.handle("uint32"), y_p: T.handle("uint32"), stored_p: T.handle("uint8"),
-        offsets_p: T.handle("int8"), bias_p: T.handle("int32"), threshold_p: T.handle("int32"),
-        reset_p: T.handle("int32"), codes_p: T.handle("int8"), events_p: T.handle(event_type),
-        u_p: T.handle("int32"), stride: T.int32, t_begin: T.int32, steps: T.int32,
+        x_p: T.handle("uint32"),
+        y_p: T.handle("uint32"),
+        stored_p: T.handle("uint8"),
+        offsets_p: T.handle("int8"),
+        bias_p: T.handle("int32"),
+        threshold_p: T.handle("int32"),
+        reset_p: T.handle("int32"),
+        codes_p: T.handle("int8"),
+        events_p: T.handle(event_type),
+        u_p: T.handle("int32"),
+        stride: T.int32,
+        t_begin: T.int32,
+        steps: T.int32,
     ):
         T.func_attr({"tirx.noalias": True})
         x = T.decl_buffer((ANY,), "uint32", data=x_p)
@@ -179,8 +189,15 @@ def _build(
                         for w in range(g.block_words):
                             word: T.let = block * g.block_words + w
                             epilogue(
-                                acc, w * WORD, u, row * stride + word * WORD, bias, threshold,
-                                reset, word * WORD, y,
+                                acc,
+                                w * WORD,
+                                u,
+                                row * stride + word * WORD,
+                                bias,
+                                threshold,
+                                reset,
+                                word * WORD,
+                                y,
                                 ((s * g.out_height + oy) * g.out_width + ox) * g.out_words + word,
                                 t_begin + s,
                             )

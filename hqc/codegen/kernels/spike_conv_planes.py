@@ -80,9 +80,16 @@ def _build(g: Geometry, neurons: Neurons, bits: int, vector: bool):
 
     @T.prim_func(s_tir=True)
     def spike_conv_planes(
-        x_p: T.handle("uint32"), y_p: T.handle("uint32"), planes_p: T.handle("uint32"),
-        offsets_p: T.handle("int32"), bias_p: T.handle("int32"), threshold_p: T.handle("int32"),
-        reset_p: T.handle("int32"), u_p: T.handle("int32"), stride: T.int32, t_begin: T.int32,
+        x_p: T.handle("uint32"),
+        y_p: T.handle("uint32"),
+        planes_p: T.handle("uint32"),
+        offsets_p: T.handle("int32"),
+        bias_p: T.handle("int32"),
+        threshold_p: T.handle("int32"),
+        reset_p: T.handle("int32"),
+        u_p: T.handle("int32"),
+        stride: T.int32,
+        t_begin: T.int32,
         steps: T.int32,
     ):
         T.func_attr({"tirx.noalias": True})
@@ -141,8 +148,15 @@ def _build(g: Geometry, neurons: Neurons, bits: int, vector: bool):
                                     T.Cast("int32", spikes[0]) * offsets[out_word * WORD + v], p
                                 )
                         epilogue(
-                            acc, 0, u, row * stride + out_word * WORD, bias, threshold, reset,
-                            out_word * WORD, y,
+                            acc,
+                            0,
+                            u,
+                            row * stride + out_word * WORD,
+                            bias,
+                            threshold,
+                            reset,
+                            out_word * WORD,
+                            y,
                             ((s * g.out_height + oy) * g.out_width + ox) * g.out_words + out_word,
                             t_begin + s,
                         )

@@ -1,0 +1,40 @@
+# make demo   compile the example for this machine and run it on real recordings
+# make test   the whole test suite
+# Both make .venv themselves, and install Debian packages where they may.
+
+PYTHON ?= python3
+TORCH ?= torch==2.13.0
+BIN := .venv/bin
+
+.PHONY: demo test lint tools clean
+
+demo: .venv/base
+	$(BIN)/python examples/nmnist/demo.py
+
+test: .venv/full tools
+	$(BIN)/python -m pytest
+
+lint: .venv/full
+	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy -p hqc
+
+tools:
+	@sh tests/install_tools.sh
+
+.venv/pip:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "hqc needs Python 3.11 or newer; say which: make PYTHON=python3.12"; exit 2; }
+	$(PYTHON) -m venv .venv
+	touch $@
+
+.venv/base: pyproject.toml | .venv/pip
+	$(BIN)/python -m pip install --quiet --editable .
+	touch $@
+
+# torch first and by itself, so that nothing else decides which build of it is installed.
+.venv/full: pyproject.toml | .venv/pip
+	$(BIN)/python -m pip install --quiet "$(TORCH)"
+	$(BIN)/python -m pip install --quiet --editable ".[train,dev]"
+	touch $@ .venv/base
+
+clean:
+	rm -rf .venv build build-* *.egg-info

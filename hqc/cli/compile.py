@@ -1,0 +1,61 @@
+"""hqc compile."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from hqc.cli.application import Output, bind_option, cc_option, cli, output_options, target_option
+
+
+@cli.command("compile")
+@click.argument("model", type=click.Path(path_type=Path))
+@target_option
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path),
+    default=Path("build"),
+    show_default=True,
+    help="Folder to write; replaced if hqc made it.",
+)
+@click.option("--name", help="Prefix of files and symbols (default: the graph's name).")
+@click.option(
+    "--passes", metavar="PIPELINE", help='E.g. "fold-batch-norm,make-integer{mode=exact}".'
+)
+@click.option("--verify-each", is_flag=True, help="Run the model before and after each pass.")
+@click.option("--dump-after", metavar="PASS|all", help="Write models to OUTPUT-passes/.")
+@click.option(
+    "--calibrate",
+    type=click.Path(path_type=Path),
+    metavar="DATA",
+    help="Recordings to measure firing rates on (default: the folder `sample` beside the model).",
+)
+@click.option("--bench", "runner", is_flag=True, help="Also link a program that runs the model.")
+@bind_option
+@cc_option
+@output_options
+def compile_(out: Output, model: Path, **options: Any) -> None:
+    """Compile MODEL, an ONNX file, to a C library.
+
+    \b
+    Examples:
+      hqc compile model.onnx --target arm-a72 -o build/
+      hqc compile model.onnx --bind batch=1 --verify-each
+      hqc compile model.onnx --target ./myboard.hqt --cc arm-linux-gnueabihf-gcc
+    """
+    import hqc
+
+    artifact = hqc.compile(model, progress=out.progress, **options)
+    memory = artifact.manifest["memory"]
+    library = artifact.folder / f"lib{artifact.name}.a"
+    out.result(
+        artifact.manifest,
+        f"{library} for {artifact.manifest['target']}\n"
+        f"  weights  {memory['weight_bytes']:9,} bytes, "
+        f"{artifact.manifest['average_bits']:.2f} bits each on average\n"
+        f"  arena    {memory['arena_bytes']:9,} bytes "
+        f"({memory['stream_arena_bytes']:,} to run step by step)",
+    )

@@ -1,0 +1,55 @@
+"""hqc doctor."""
+
+from __future__ import annotations
+
+import platform
+import shlex
+import shutil
+from importlib.metadata import PackageNotFoundError, version
+
+from hqc.cli.application import Output, cli, output_options
+
+_PACKAGES = {
+    "apache-tvm": "pip install hqc",
+    "onnx": "pip install hqc",
+    "onnx-ir": "pip install hqc",
+    "onnxruntime": "pip install hqc",
+    "numpy": "pip install hqc",
+    "lark": "pip install hqc",
+    "ziglang": "pip install hqc",
+    "torch": "pip install hqc[train], to train and export",
+    "onnxscript": "pip install hqc[train], to export",
+    "tonic": "pip install hqc[train], to train",
+}
+
+
+@cli.command("doctor")
+@output_options
+def doctor(out: Output) -> None:
+    """Say what is installed, what is missing, and how to get it.
+
+    \b
+    Examples:
+      hqc doctor
+      hqc doctor --json
+    """
+    from hqc.targets import load_target, target_names
+
+    rows = [("python", platform.python_version(), ""), ("machine", platform.machine(), "")]
+    for package, remedy in _PACKAGES.items():
+        try:
+            rows.append((package, version(package), ""))
+        except PackageNotFoundError:
+            rows.append((package, "", remedy))
+    rows.append(("cc", shutil.which("cc") or "", "not needed: zig cc serves for the host too"))
+    for name in target_names():
+        emulator = load_target(name).emulate
+        if emulator:
+            found = shutil.which(shlex.split(emulator)[0])
+            remedy = "apt install qemu-user, to verify and test this target here"
+            rows.append((f"emulator of {name}", found or "", remedy))
+    width = max(len(name) for name, _, _ in rows)
+    out.result(
+        [{"name": n, "found": f or None, "remedy": None if f else r} for n, f, r in rows],
+        "\n".join(f"{n:{width}}  {f or 'missing: ' + r}" for n, f, r in rows),
+    )

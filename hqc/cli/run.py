@@ -1,0 +1,68 @@
+"""hqc run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from hqc.cli.application import Output, cli, output_options
+
+
+@cli.command("run")
+@click.argument("model", type=click.Path(path_type=Path))
+@click.argument("recordings", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option("--summary", is_flag=True, help="Print the accuracy alone, not every recording.")
+@output_options
+def run(out: Output, model: Path, recordings: tuple[Path, ...], summary: bool) -> None:
+    """Run MODEL on RECORDINGS: .bin events, .npy frames, or folders of them.
+
+    MODEL is a folder made by `hqc compile --target host`, or an ONNX file, which runs in
+    onnxruntime. Recordings in folders named by class count towards an accuracy.
+
+    \b
+    Examples:
+      hqc run build-host/ recording.bin
+      hqc run model.onnx recordings/ --summary
+    """
+    from hqc.data.recordings import preprocessing_of, read_recordings
+
+    if model.suffix == ".onnx":
+        from hqc.frontend.load import load_model
+        from hqc.reference import ReferenceSession
+
+        loaded = load_model(model)
+        session, name = ReferenceSession(loaded), loaded.graph.inputs[0].name
+        shape = loaded.graph.inputs[0].shape.numpy()
+        preprocessing = preprocessing_of(loaded.metadata_props)
+
+        def infer(frames):
+            return session.run({name: frames})[0]
+    else:
+        from hqc.artifact import Artifact
+
+        artifact = Artifact.open(model)
+        infer, shape = artifact.run, artifact.manifest["input"]["shape"]
+        preprocessing = artifact.manifest["preprocessing"]
+
+    results = []
+    for recording in (r for p in recordings for r in read_recordings(p, shape, preprocessing)):
+        out.progress(recording.name)
+        logits = infer(recording.frames).reshape(-1)
+        results.append(
+            {
+                "recording": recording.name,
+                "class": int(logits.argmax()),
+                "label": recording.label,
+                "logits": [round(float(x), 6) for x in logits],
+            }
+        )
+    labelled = [r for r in results if r["label"] is not None]
+    right = sum(r["class"] == r["label"] for r in labelled)
+    lines = [] if summary else [f"{r['recording']}: {r['class']}" for r in results]
+    if labelled and (summary or len(results) > 1):
+        lines.append(f"{model}: {right}/{len(labelled)} right, {right / len(labelled):.2%}")
+    elif summary:
+        lines.append(f"{model}: {len(results)} recordings without labels")
+    accuracy = right / len(labelled) if labelled else None
+    out.result({"results": results, "accuracy": accuracy}, "\n".join(lines))

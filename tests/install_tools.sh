@@ -1,0 +1,23 @@
+# Installs what the tests need beside Python, where that can be done; else says what is missing.
+set -eu
+
+missing=""
+need() { command -v "$1" >/dev/null 2>&1 || missing="$missing $2"; }
+need cc gcc
+need nm binutils
+need cmake cmake
+need pkg-config pkg-config
+need qemu-aarch64 qemu-user
+need qemu-riscv64 qemu-user
+need aarch64-linux-gnu-gcc gcc-aarch64-linux-gnu
+[ -n "$missing" ] || exit 0
+
+if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; then
+    echo "installing:$missing"
+    apt-get update -qq
+    DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends $missing >/dev/null
+else
+    echo "the tests need these Debian packages (or the programs in them):$missing"
+    echo "  sudo apt-get install$missing"
+    exit 2
+fi
