@@ -75,7 +75,7 @@ class Library:
             symbol = f"{self.name}_kernel_{len(self._symbols)}"
             self._symbols[call.key] = symbol
             self.functions[symbol] = function = call.build()
-            types = ", ".join(_c_types(function, call))
+            types = ", ".join(c_types(function, call))
             self.prototypes.append(f"/* {node.op_type} */\nvoid {symbol}({types});")
         offsets = json.loads(node.metadata_props[ARENA])
         areas = iter(
@@ -173,7 +173,7 @@ class Library:
             (folder / made).unlink()
 
 
-def _c_types(function: tvm.tirx.PrimFunc, call: KernelCall) -> list[str]:
+def c_types(function: tvm.tirx.PrimFunc, call: KernelCall) -> list[str]:
     """The C types of a PrimFunc's parameters; what the kernel only reads is const."""
     types = []
     for parameter, operand in zip_longest(function.params, call.operands):

@@ -1,0 +1,151 @@
+"""Kernels alone, on any target: one program that calls each case whole and step by step."""
+
+from __future__ import annotations
+
+import shlex
+import subprocess
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from hqc.codegen.kernels import Constant, Input, KernelCall, Output, Scratch, State, Stride
+from hqc.codegen.library import c_types
+from hqc.codegen.tir import write_object
+from hqc.codegen.toolchain import Toolchain
+from hqc.targets import Target
+
+GUARD = 64
+
+_MAIN = """
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+#define GUARD %(guard)d
+static uint8_t memory[1 << 24] __attribute__((aligned(64)));
+static uint8_t *top;
+static uint8_t *area(size_t size) {
+    uint8_t *at = top;
+    top += (size + 63) / 64 * 64 + GUARD;
+    return at;
+}
+static uint8_t *load(size_t size) {
+    uint8_t *at = area(size);
+    if (fread(at, 1, size, stdin) != size) fprintf(stderr, "short input\\n");
+    return at;
+}
+static int guarded(const uint8_t *at, size_t size) {
+    size_t i, end = (size + 63) / 64 * 64 + GUARD;
+    for (i = size; i < end; i++) if (at[i] != 0xA5) return 0;
+    return 1;
+}
+%(prototypes)s
+int main(void) {
+    int32_t t;
+%(cases)s
+    return 0;
+}
+"""
+
+
+@dataclass(frozen=True, eq=False)
+class Case:
+    """A kernel call, what its activations hold, and the output that its op's reference gives."""
+
+    name: str
+    call: KernelCall
+    inputs: Sequence[np.ndarray]
+    expected: np.ndarray
+    time_steps: int
+
+    @property
+    def accumulates(self) -> bool:
+        """Whether the output has no time axis: it sums over the steps."""
+        return len(self.expected) != self.time_steps or self.expected.ndim == 2
+
+
+def _case_text(index: int, case: Case) -> str:
+    """C that runs the case whole, then step by step into the same areas, writing both outputs."""
+    lines, whole, steps, checks = [], [], [], []
+    for number, operand in enumerate(case.call.operands):
+        name = f"p{number}"
+        match operand:
+            case Input(i):
+                size = case.inputs[i].nbytes
+                lines.append(f"uint8_t *{name} = load({size});")
+                whole.append(f"(void *){name}")
+                each = 0 if case.inputs[i].ndim == 2 else size // case.time_steps
+                steps.append(f"(void *)({name} + t * {each})")
+            case Constant(array):
+                lines.append(f"uint8_t *{name} = load({array.nbytes});")
+                whole.append(f"(void *){name}")
+                steps.append(f"(void *){name}")
+            case Output():
+                size = case.expected.nbytes
+                lines.append(f"uint8_t *{name} = area({size}), *out = {name};")
+                checks.append((name, size))
+                each = 0 if case.accumulates else size // case.time_steps
+                whole.append(f"(void *){name}")
+                steps.append(f"(void *)({name} + t * {each})")
+            case Scratch(size) | State(_, size):
+                lines.append(f"uint8_t *{name} = area({size});")
+                checks.append((name, size))
+                whole.append(f"(void *){name}")
+                steps.append(f"(void *){name}")
+            case Stride(elements):
+                whole.append("0")
+                steps.append(str(elements))
+    guards = " && ".join(f"guarded({name}, {size})" for name, size in checks)
+    size = case.expected.nbytes
+    return "\n".join(
+        [
+            f"    {{ /* {case.name} */",
+            "    memset(memory, 0xA5, sizeof memory); top = memory;",
+            *(f"    {line}" for line in lines),
+            f"    case_{index}({', '.join(whole)}, 0, {case.time_steps});",
+            f"    fwrite(out, {size}, 1, stdout);",
+            f"    memset(out, 0xA5, {size});",
+            f"    for (t = 0; t < {case.time_steps}; t++)",
+            f"        case_{index}({', '.join(steps)}, t, 1);",
+            f"    fwrite(out, {size}, 1, stdout);",
+            f'    if (!({guards})) fprintf(stderr, "{case.name}: wrote outside\\n");',
+            "    }",
+        ]
+    )
+
+
+def outputs(cases: Sequence[Case], target: Target, folder: Path) -> list[tuple[np.ndarray, ...]]:
+    """What each case computes on the target, whole and step by step."""
+    functions = {f"case_{i}": case.call.build() for i, case in enumerate(cases)}
+    prototypes = [
+        f"void case_{i}({', '.join(c_types(functions[f'case_{i}'], case.call))});"
+        for i, case in enumerate(cases)
+    ]
+    text = _MAIN % {
+        "guard": GUARD,
+        "prototypes": "\n".join(prototypes),
+        "cases": "\n".join(_case_text(i, case) for i, case in enumerate(cases)),
+    }
+    (folder / "main.c").write_text(text)
+    write_object(functions, target.tvm_target(), folder / "kernels.o")
+    Toolchain.of(target).program("main.c", "kernels.o", "main", folder)
+    feed = b"".join(
+        (case.inputs[o.index] if isinstance(o, Input) else o.array).tobytes()
+        for case in cases
+        for o in case.call.operands
+        if isinstance(o, Input | Constant)
+    )
+    command = [*shlex.split(target.emulate or ""), str(folder / "main")]
+    done = subprocess.run(command, input=feed, capture_output=True, check=True)
+    assert not done.stderr, done.stderr.decode()
+    results, at = [], 0
+    for case in cases:
+        pair = []
+        for _ in range(2):
+            part = np.frombuffer(done.stdout, case.expected.dtype, case.expected.size, at)
+            pair.append(part.reshape(case.expected.shape))
+            at += case.expected.nbytes
+        results.append(tuple(pair))
+    assert at == len(done.stdout)
+    return results

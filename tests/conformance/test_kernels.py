@@ -1,0 +1,172 @@
+"""Every kernel on every ISA equals its op's reference, over shapes with tails of all kinds."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import onnx_ir as ir
+import pytest
+
+from hqc.codegen.kernels import find_kernel
+from hqc.codegen.kernels.kernel_base import _KERNELS as KERNELS
+from hqc.codegen.kernels.spike_conv_planes import suits_planes
+from hqc.dialect import ops
+from hqc.targets import load_target
+from tests.conformance.harness import Case, outputs
+from tests.small_models import model_of
+
+NEURONS = [
+    {"frac_bits": 4, "leak_shift": 1},
+    {"frac_bits": 2, "exact": 1},
+    {"frac_bits": 0},
+    {"frac_bits": 3, "leak_shift": 1, "soft_reset": 1},
+    {"frac_bits": 2, "exact": 1, "soft_reset": 1},
+    {"frac_bits": 3, "leak_multiplier": 3, "leak_shift": 2},
+]
+T = 3
+
+
+def activations(rng, *shape, channels, rate=0.25):
+    bits = (rng.random((*shape, channels)) < rate).astype(np.uint8)
+    padded = np.pad(bits, [(0, 0)] * len(shape) + [(0, -channels % 32)])
+    return np.ascontiguousarray(np.packbits(padded, axis=-1, bitorder="little")).view("<u4")
+
+
+def codes(rng, shape, bits, scheme):
+    if scheme == "pow2":
+        k = 2 ** (bits - 1) - 1
+        levels = np.concatenate([[0], 2 ** np.arange(k)])
+        return (rng.choice(levels, shape) * rng.choice([-1, 1], shape)).astype(np.int8)
+    low, high = -(2 ** (bits - 1)), 2 ** (bits - 1) - 1
+    made = rng.integers(low, high + 1, shape)
+    made[::2] = np.maximum(-made[::2], -127)  # a channel of negative scale is stored negated
+    return np.clip(made, -127, 127).astype(np.int8)
+
+
+def levels(rng, channels, neurons, reach):
+    unit = 2 ** neurons["frac_bits"]
+    spread = max(reach // 8, 1) * unit
+    return [
+        rng.integers(-spread // 4 - 1, spread // 4 + 1, channels, dtype=np.int32),
+        rng.integers(1, spread + 1, channels, dtype=np.int32),
+        rng.integers(-unit, unit + 1, channels, dtype=np.int32),
+    ]
+
+
+def conv_cases(rng):
+    shapes = [
+        # channels in, out, kernel, strides, pads, planes, bits, scheme
+        (1, 7, 1, [1, 1], [0, 0, 0, 0], 1, 2, "uniform"),
+        (31, 5, 3, [1, 1], [1, 1, 1, 1], 1, 4, "uniform"),
+        (33, 12, 3, [2, 2], [1, 1, 1, 1], 1, 4, "pow2"),
+        (40, 32, 1, [1, 1], [0, 0, 0, 0], 2, 2, "pow2"),
+        (64, 33, 3, [2, 1], [0, 1, 1, 0], 1, 8, "uniform"),
+        (96, 96, 1, [1, 1], [0, 0, 0, 0], 3, 3, "uniform"),
+        (32, 160, 3, [1, 1], [1, 1, 1, 1], 2, 4, "pow2"),
+        (128, 256, 1, [1, 1], [0, 0, 0, 0], 1, 2, "uniform"),
+        (17, 384, 2, [1, 1], [0, 0, 0, 0], 1, 3, "pow2"),
+    ]
+    for shape, neurons in zip(shapes, itertools.cycle(NEURONS), strict=False):
+        n_in, n_out, kernel, strides, pads, planes, bits, scheme = shape
+        x = activations(rng, T, 5, 4, planes, channels=n_in)
+        weights = codes(rng, (n_out, n_in, kernel, kernel), bits, scheme)
+        reach = int(np.abs(weights.astype(int)).sum((1, 2, 3)).max())
+        attributes = {
+            "channels": n_in, "strides": strides, "pads": pads,
+            "weight_bits": bits, "weight_scheme": scheme, **neurons,
+        }  # fmt: skip
+        yield "SpikeConv", [x, weights, *levels(rng, n_out, neurons, reach)], attributes, 1
+    for bits, neurons in zip((2, 4, 3), NEURONS, strict=False):
+        weights = codes(rng, (96, 64, 3, 3), bits, "uniform")
+        x = activations(rng, T, 4, 5, 2, channels=64)
+        attributes = {
+            "channels": 64, "strides": [1, 2], "pads": [1, 1, 1, 1], "kernel": "planes",
+            "weight_bits": bits, "weight_scheme": "uniform", **neurons,
+        }  # fmt: skip
+        yield "SpikeConv", [x, weights, *levels(rng, 96, neurons, 900)], attributes, 1
+    for n_out, neurons in zip((3, 12, 70), NEURONS, strict=False):
+        weights = codes(rng, (n_out, 2, 3, 3), 8, "uniform")
+        image = rng.poisson(0.8, (T, 2, 6, 5)).astype(np.uint8)
+        image[0, 0, 0, 0] = 255
+        attributes = {
+            "strides": [1, 1], "pads": [1, 1, 1, 1],
+            "weight_bits": 8, "weight_scheme": "uniform", **neurons,
+        }  # fmt: skip
+        yield "DenseConv", [image, weights, *levels(rng, n_out, neurons, 1500)], attributes, 1
+
+
+def other_cases(rng):
+    for channels in (12, 33, 96):
+        x = activations(rng, T, 7, 6, 1, channels=channels)
+        window = {"kernel_shape": [3, 2], "strides": [2, 2], "pads": [1, 0, 1, 1]}
+        yield "PackedPool", [x], {"channels": channels, **window}, None
+    for a, b, y in ((1, 1, 2), (2, 1, 2), (3, 2, 4)):
+        rows = [activations(rng, T, 3, 3, p, channels=40) for p in (a, b)]
+        yield "AddPlanes", rows, {"channels": 40, "planes": y}, None
+    for (channels, heads), neurons in zip(
+        ((96, 3), (40, 5), (64, 1), (36, 3)), NEURONS, strict=False
+    ):
+        q, k, v = (activations(rng, T, 3, 4, 1, channels=channels, rate=0.4) for _ in range(3))
+        parameters = levels(rng, channels, neurons, 8 * channels // heads)
+        attributes = {"channels": channels, "heads": heads, **neurons}
+        yield "PackedAttention", [q, k, v, *parameters], attributes, 3
+    for channels, planes in ((10, 1), (96, 3)):
+        x = activations(rng, T, 4, 3, planes, channels=channels)
+        yield "SumSpikes", [x], {"channels": channels}, None
+    for classes, bits, scheme in ((10, 8, "uniform"), (11, 4, "pow2"), (3, 2, "uniform")):
+        counts = rng.integers(0, 2000, (1, 37), dtype=np.int32)
+        scale = rng.uniform(1e-4, 1e-2, classes).astype(np.float32)
+        bias = rng.integers(-5000, 5000, classes, dtype=np.int32)
+        weights = np.ascontiguousarray(codes(rng, (classes, 37), bits, scheme).T)
+        inputs = [counts, weights, bias, scale]
+        yield "IntegerLinear", inputs, {"weight_bits": bits, "weight_scheme": scheme}, 1
+    halves = np.arange(-4, 56, dtype=np.float32).reshape(T, 20) / 2
+    noise = rng.normal(3, 4, (T, 20)).astype(np.float32)
+    for frames, scale, qmax in ((halves, 1.0, 255), (noise, 0.37, 15)):
+        shaped = frames.reshape(T, 1, 1, 4, 5)
+        yield "QuantizeFrames", [shaped, np.float32([scale])], {"qmax": qmax}, 1
+
+
+CASES = [c for make in (conv_cases, other_cases) for c in make(np.random.default_rng(3))]
+
+
+@pytest.mark.parametrize("name", ["host", "arm-a72", "rv64gc"])
+def test_kernels_equal_references(name, tmp_path):
+    target = load_target(name)
+    by_name = {op.name: op for op in ops()}
+    cases = []
+    for number, (op_type, inputs, attributes, constant_from) in enumerate(CASES):
+        op = by_name[op_type]
+        expected = op.reference(*inputs, **attributes)
+        model = model_of(op, inputs, attributes, expected, constant_from)
+        call = find_kernel(model.graph[0])(model.graph[0], target.vector_bits > 0)
+        steps = 1 if op_type == "IntegerLinear" else T
+        cases.append(Case(f"{number}-{op_type}", call, inputs, expected, steps))
+    for case, (whole, steps) in zip(cases, outputs(cases, target, tmp_path), strict=True):
+        assert len(np.unique(case.expected)) > 1, f"{case.name} tests nothing"
+        np.testing.assert_array_equal(whole, case.expected, err_msg=f"{case.name}, whole")
+        np.testing.assert_array_equal(steps, case.expected, err_msg=f"{case.name}, steps")
+
+
+def test_every_kernel_is_covered():
+    assert {op_type for op_type, *_ in CASES} == set(KERNELS)
+
+
+def test_planes_are_refused_where_they_would_waste_storage():
+    op = next(o for o in ops() if o.name == "SpikeConv")
+    rng = np.random.default_rng(0)
+    for channels, bits, scheme, suits in (
+        (64, 4, "uniform", True), (64, 2, "pow2", True), (64, 4, "pow2", False),
+        (40, 4, "uniform", False),
+    ):  # fmt: skip
+        weights = codes(rng, (32, channels, 1, 1), bits, scheme)
+        inputs = [activations(rng, T, 2, 2, 1, channels=channels), weights]
+        inputs += levels(rng, 32, NEURONS[0], 100)
+        attributes = {
+            "channels": channels, "strides": [1, 1], "pads": [0, 0, 0, 0],
+            "weight_bits": bits, "weight_scheme": scheme, **NEURONS[0],
+        }  # fmt: skip
+        expected = op.reference(*inputs, **attributes)
+        node: ir.Node = model_of(op, inputs, attributes, expected, 1).graph[0]
+        assert suits_planes(node) is suits

@@ -1,0 +1,155 @@
+"""Every op: its ONNX body in onnxruntime equals its numpy reference, bit for bit."""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx_ir as ir
+import pytest
+
+from hqc.dialect import KERNEL, OPSET, attach_functions, ops
+from hqc.dialect.op import Op, find_op
+from hqc.errors import UserError
+from hqc.reference import run_reference
+from tests.small_models import model_of
+
+LIF = {"frac_bits": 6}
+CONV = {"strides": [1, 2], "pads": [1, 0, 1, 1], "weight_bits": 4, "weight_scheme": "uniform"}
+
+
+def floats(rng, *shape):
+    return rng.normal(size=shape).astype(np.float32)
+
+
+def bits(rng, *shape, rate=0.3):
+    return (rng.random(shape) < rate).astype(np.uint8)
+
+
+def words(rng, *shape, channels):
+    full = rng.integers(0, 2**32, shape, dtype=np.uint32)
+    spare = -channels % 32
+    full[..., -1] &= np.uint32(0xFFFFFFFF >> spare)
+    return full
+
+
+def codes(rng, *shape):
+    return rng.integers(-8, 8, shape, dtype=np.int8)
+
+
+def levels(rng, channels):
+    return [
+        rng.integers(-300, 300, channels, dtype=np.int32),
+        rng.integers(1, 900, channels, dtype=np.int32),
+        rng.integers(-50, 50, channels, dtype=np.int32),
+    ]
+
+
+NEURONS = [
+    {"frac_bits": 0},
+    {"frac_bits": 4, "leak_shift": 1},
+    {"frac_bits": 4, "leak_shift": 1, "soft_reset": 1},
+    {"frac_bits": 3, "exact": 1},
+    {"frac_bits": 3, "exact": 1, "soft_reset": 1},
+    {"frac_bits": 5, "leak_multiplier": 21845, "leak_shift": 15},
+]
+
+
+def cases(rng):
+    x = floats(rng, 6, 5, 3)
+    scale = rng.uniform(0.1, 0.5, 6).astype(np.float32)
+    for b in (2, 3, 4, 8, 12, 16):
+        yield "QuantUniform", [x, scale], {"bits": b}
+        yield "QuantUniform", [x, scale[:1]], {"bits": b, "signed": 0}
+        yield "QuantUniform", [x, scale[:5]], {"bits": b, "narrow": 1, "axis": 1}
+    for b in (2, 3, 4):
+        yield "QuantPow2", [x, scale], {"bits": b}
+        yield "QuantPow2", [x, scale[:3]], {"bits": b, "axis": 2}
+    for attributes in (
+        {},
+        {"v_threshold": 0.5, "soft_reset": 1},
+        {"tau": 3.0, "decay_input": 0, "v_reset": -0.25},
+        {"tau": np.inf, "decay_input": 0},
+    ):
+        yield "LIF", [3 * x], attributes
+    yield "IntegerLIF", [9 * x], {"levels": 4}
+    accumulator = rng.integers(-40, 40, (5, 2, 7), dtype=np.int32)
+    for attributes in NEURONS:
+        yield "FixedPointLIF", [accumulator, *levels(rng, 7)], attributes
+    window = {"kernel_shape": [3, 2], "strides": [2, 1], "pads": [1, 0, 1, 1]}
+    yield "OrPool", [bits(rng, 4, 3, 7, 6)], window
+    q, k, v = (bits(rng, 3, 1, 5, 12) for _ in range(3))
+    yield "SpikeAttention", [q, k, v, *levels(rng, 1)], {"heads": 3, **LIF}
+    yield "QuantizeFrames", [9 * floats(rng, 40), np.float32([0.5])], {"qmax": 15}
+    ties = np.arange(-4, 40, dtype=np.float32) / 2
+    yield "QuantizeFrames", [ties, np.float32([1])], {"qmax": 255}
+    counts = rng.integers(0, 900, (1, 9), dtype=np.int32)
+    scale = rng.uniform(0.01, 0.1, 4).astype(np.float32)
+    coded = {"weight_bits": 4, "weight_scheme": "uniform"}
+    yield "IntegerLinear", [counts, codes(rng, 9, 4), levels(rng, 4)[0], scale], coded
+    for channels in (1, 31, 32, 33, 70):
+        small = rng.integers(0, 8, (2, 3, channels), dtype=np.uint8)
+        yield "PackPlanes", [small], {"planes": 3}
+        width = -(-channels // 32)
+        packed = words(rng, 2, 4, 5, 2, width, channels=channels)
+        yield "UnpackPlanes", [packed], {"channels": channels}
+        yield "SumSpikes", [packed], {"channels": channels}
+        other = words(rng, 2, 4, 5, 1, width, channels=channels)
+        yield "AddPlanes", [packed, other], {"channels": channels, "planes": 3}
+        yield "PackedPool", [other], {"channels": channels, **window}
+        weights = [codes(rng, 5, channels, 3, 3), *levels(rng, 5)]
+        yield "SpikeConv", [packed, *weights], {"channels": channels, **CONV, **LIF}
+    image = rng.integers(0, 256, (3, 2, 6, 5), dtype=np.uint8)
+    yield "DenseConv", [image, codes(rng, 5, 2, 3, 3), *levels(rng, 5)], {**CONV, **LIF}
+    q, k, v = (words(rng, 3, 4, 2, 1, 2, channels=40) for _ in range(3))
+    attention = {"channels": 40, "heads": 5, **LIF}
+    yield "PackedAttention", [q, k, v, *levels(rng, 1)], attention
+
+
+CASES = list(cases(np.random.default_rng(7)))
+
+
+def by_name() -> dict[str, Op]:
+    return {op.name: op for op in ops()}
+
+
+@pytest.mark.parametrize(
+    ("name", "inputs", "attributes"), CASES, ids=[f"{i}-{c[0]}" for i, c in enumerate(CASES)]
+)
+def test_body_equals_reference(name, inputs, attributes):
+    op = by_name()[name]
+    expected = op.reference(*inputs, **attributes)
+    model = model_of(op, inputs, attributes, expected)
+    result = run_reference(model, {f"x{i}": array for i, array in enumerate(inputs)})[0]
+    np.testing.assert_array_equal(result, expected)
+
+
+def test_every_op_is_covered():
+    assert {name for name, _, _ in CASES} == set(by_name())
+
+
+def test_models_carry_exactly_the_functions_they_use():
+    x = ir.Value(name="x", shape=ir.Shape([2, 3]), type=ir.TensorType(ir.DataType.UINT8))
+    node = ir.node("AddPlanes", [x, x], {"channels": 3, "planes": 2}, domain=KERNEL)
+    model = ir.Model(
+        ir.Graph([x], node.outputs, nodes=[node], opset_imports={"": OPSET}), ir_version=10
+    )
+    attach_functions(model)
+    assert {name for _, name, _ in model.functions} == {"AddPlanes", "PackPlanes", "UnpackPlanes"}
+
+
+@pytest.mark.parametrize(
+    ("op_type", "attributes", "message"),
+    [
+        ("QuantUniform", {}, "attribute 'bits' is missing"),
+        ("QuantUniform", {"bits": 1}, "bits is 1, must be 2 to 16"),
+        ("QuantPow2", {"bits": 5}, "bits is 5, must be 2 to 4"),
+        ("LIF", {"tau": 0.5}, "tau is 0.5, must be at least 1"),
+        ("LIF", {"v_treshold": 1.0}, "unknown attribute 'v_treshold'"),
+        ("LIF", {"v_threshold": 0.0}, "v_threshold is 0.0, must be above 0"),
+        ("IntegerLIF", {"levels": 0}, "levels is 0, must be 1 to 255"),
+    ],
+)
+def test_bad_attributes_are_refused(op_type, attributes, message):
+    node = ir.node(op_type, [], attributes, domain="ai.hqc", name="layer")
+    with pytest.raises(UserError, match=message) as error:
+        find_op(node).attributes(node)
+    assert "'layer'" in str(error.value)
