@@ -22,10 +22,12 @@ USER_ERROR, OWN_ERROR = 2, 1
 _THEIR_ERRNOS = {
     errno.ENOSPC: "free some space, or write elsewhere",
     errno.EDQUOT: "free some space, or write elsewhere",
+    errno.EFBIG: "free some space, or write elsewhere",
     errno.EACCES: "check the permissions",
     errno.EROFS: "write elsewhere",
     errno.ENOENT: "check the path",
     errno.ENOTDIR: "check the path: part of it is a file",
+    errno.EEXIST: "check the path: part of it is a file",
     errno.EISDIR: "check the path: it is a folder",
     errno.ENAMETOOLONG: "choose a shorter path",
 }

@@ -38,6 +38,7 @@ def load_model(path: str | PathLike[str], bind: Mapping[str, int] | None = None)
     model = ir.serde.deserialize_model(proto)
     LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0)(model)
     for node in model.graph:
+        node.name = node.name or node.outputs[0].name
         if op := find_op(node):
             op.attributes(node)
     _check_weights(path, model)
@@ -124,7 +125,8 @@ def _bind(path: Path, proto: onnx.ModelProto, bind: dict[str, int]) -> None:
         raise UserError(f"--bind: the model has no dimension {sorted(unused)[0]!r}")
     if bound:
         del proto.graph.value_info[:]
-        proto.graph.output[0].type.tensor_type.ClearField("shape")
+        for dim in proto.graph.output[0].type.tensor_type.shape.dim:
+            dim.Clear()
 
 
 def _check_weights(path: Path, model: ir.Model) -> None:
@@ -141,14 +143,27 @@ def _check_weights(path: Path, model: ir.Model) -> None:
 
 
 def _with_shapes(path: Path, model: ir.Model) -> ir.Model:
+    """Check the model and infer its shapes, reading each op of the dialect as an Identity.
+
+    The dialect's ops keep their input's shape, which inference cannot see through their bodies.
+    """
     proto = ir.serde.serialize_model(model)
     try:
         onnx.checker.check_model(proto)
-        inferred = onnx.shape_inference.infer_shapes(proto, strict_mode=True, data_prop=True)
+        plain = onnx.ModelProto()
+        plain.CopyFrom(proto)
+        for node in plain.graph.node:
+            if node.domain == DIALECT:
+                node.op_type, node.domain = "Identity", ""
+                del node.input[1:], node.attribute[:]
+        inferred = onnx.shape_inference.infer_shapes(plain, strict_mode=True, data_prop=True)
     except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
         first = str(error).strip().splitlines()[0]
         raise UserError(f"{path}: not a valid model: {first}") from None
-    model = ir.serde.deserialize_model(inferred)
+    del proto.graph.value_info[:]
+    proto.graph.value_info.extend(inferred.graph.value_info)
+    proto.graph.output[0].CopyFrom(inferred.graph.output[0])
+    model = ir.serde.deserialize_model(proto)
     for node in model.graph:
         shape = node.outputs[0].shape
         if shape is None or not shape.is_static():

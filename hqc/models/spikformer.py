@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 from torch import Tensor, nn
 
@@ -101,7 +102,7 @@ class Spikformer(nn.Module):
             self.quant_input.scale.requires_grad_(False).fill_(input_scale)
         widths = (in_channels, dim // 8, dim // 4, dim // 2, dim)
         self.tokenizer = nn.Sequential(
-            *(ConvBN(c, n, p) for c, n, p in zip(widths, widths[1:], pool, strict=False))
+            *(ConvBN(c, n, p) for (c, n), p in zip(pairwise(widths), pool, strict=True))
         )
         self.position = ConvBN(dim, dim)
         self.blocks = nn.Sequential(*(Block(dim, heads, mlp_ratio) for _ in range(depth)))

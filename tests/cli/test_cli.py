@@ -1,0 +1,226 @@
+"""The command line: every verb, and every bad input as one message with exit code 2."""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import onnx
+import pytest
+
+from tests.conftest import MODEL, NMNIST
+
+SAMPLE = NMNIST / "sample"
+
+
+def test_compile_and_run(run_hqc, tmp_path):
+    done = run_hqc("compile", MODEL, "-o", "build")
+    assert done.returncode == 0, done.stderr
+    assert "build/libnmnist.a for host" in done.stdout
+    assert "3.57 bits each" in done.stdout
+    recording = sorted((SAMPLE / "3").glob("*.bin"))[1]
+    done = run_hqc("run", "build", recording)
+    assert done.stdout == f"{recording}: 3\n"
+    done = run_hqc("run", "build", SAMPLE / "3", "--json")
+    results = json.loads(done.stdout)
+    assert results["accuracy"] == pytest.approx(10 / 11)
+    assert len(results["results"][0]["logits"]) == 10
+    np.save(tmp_path / "frames.npy", np.zeros((8, 2, 34, 34), np.float32))
+    assert run_hqc("run", "build", "frames.npy").returncode == 0
+
+
+def test_run_takes_onnx_files(run_hqc):
+    done = run_hqc("run", NMNIST / "fp32.onnx", SAMPLE / "1", "--summary")
+    assert done.stdout.endswith("14/14 right, 100.00%\n")
+
+
+def test_an_artifact_is_replaced_and_other_folders_are_not(run_hqc, tmp_path):
+    for _ in range(2):
+        assert run_hqc("compile", MODEL, "-o", "build", "-q").stdout == ""
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "thesis.tex").write_text("irreplaceable")
+    done = run_hqc("compile", MODEL, "-o", "mine")
+    assert done.returncode == 2
+    assert "mine is not empty and was not made by hqc" in done.stderr
+    assert (tmp_path / "mine" / "thesis.tex").read_text() == "irreplaceable"
+
+
+def test_dump_after_writes_models_that_check(run_hqc, tmp_path):
+    done = run_hqc("compile", MODEL, "--dump-after", "make-integer", "--verify-each")
+    assert done.returncode == 0, done.stderr
+    (file,) = (tmp_path / "build-passes").iterdir()
+    assert file.name == "03-make-integer.onnx"
+    onnx.checker.check_model(onnx.load(file), full_check=True)
+
+
+def test_verify_reports_and_exits_0(run_hqc):
+    done = run_hqc("verify", MODEL, "--data", SAMPLE / "5")
+    assert done.returncode == 0, done.stderr
+    assert "compiled code equals integer model   7/7" in done.stdout
+    assert "accuracy: float 100.00%, compiled 100.00%" in done.stdout
+
+
+def test_verify_exits_1_when_something_differs(run_hqc):
+    program = (
+        "from hqc import verification as v; true = v._execute\n"
+        "v._execute = lambda *a: true(*a) + 1\n"
+        "from hqc.cli import main; import sys\n"
+        f"sys.argv = ['hqc', 'verify', {str(MODEL)!r}, '--data', {str(SAMPLE / '9')!r}]; main()"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 1
+    assert "compiled code equals integer model   0/" in done.stdout
+
+
+def test_bench_prints_ratios_of_all_peers(run_hqc):
+    peers = "onnxruntime-fp32,onnxruntime-int8"
+    done = run_hqc("bench", MODEL, "--peers", peers, "--rounds", 1, "--json")
+    assert done.returncode == 0, done.stderr
+    timings = json.loads(done.stdout)
+    assert list(timings) == ["hqc", *peers.split(",")]
+    assert timings["hqc"]["ratio"] == 1
+    for timing in timings.values():
+        assert timing["median_ms"] >= timing["fastest_ms"] > 0
+        assert timing["same_class"] >= 9
+
+
+def test_targets_doctor_and_passes(run_hqc):
+    assert "arm-a72  Cortex-A72: Raspberry Pi 4" in run_hqc("targets").stdout
+    names = {t["name"] for t in json.loads(run_hqc("targets", "--json").stdout)}
+    assert {"host", "arm-a72", "rv64gc"} <= names
+    rows = {r["name"]: r for r in json.loads(run_hqc("doctor", "--json").stdout)}
+    assert rows["apache-tvm"]["found"].startswith("0.27")
+    assert "make-integer{mode=auto}" in run_hqc("passes").stdout
+
+
+def test_doctor_says_what_is_missing(run_hqc, monkeypatch):
+    monkeypatch.setenv("PATH", "/nonexistent")
+    done = run_hqc("doctor")
+    assert "emulator of arm-a72  missing: apt install qemu-user" in done.stdout
+
+
+@pytest.mark.parametrize(
+    "verb", ["bench", "compile", "completion", "doctor", "passes", "run", "targets", "verify"]
+)
+def test_help_has_examples(verb, run_hqc):
+    assert f"hqc {verb}" in run_hqc(verb, "--help").stdout.split("Examples:")[1]
+
+
+def test_completion_offers_targets(run_hqc, monkeypatch):
+    assert "_HQC_COMPLETE=bash_complete" in run_hqc("completion", "bash").stdout
+    monkeypatch.setenv("_HQC_COMPLETE", "bash_complete")
+    monkeypatch.setenv("COMP_WORDS", "hqc compile --target arm-a")
+    monkeypatch.setenv("COMP_CWORD", "3")
+    program = "import sys; sys.argv = ['hqc']; from hqc.cli import cli; cli.main(prog_name='hqc')"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert "plain,arm-a72" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "messages"),
+    [
+        (["compile", "none.onnx"], ["cannot read none.onnx: No such file"]),
+        (["compile", "cut.onnx"], ["cut.onnx is not an ONNX model, or is cut short", "hint:"]),
+        (["compile", MODEL, "--target", "arm-a27"], ["did you mean 'arm-a72'?", "targets are:"]),
+        (["compile", MODEL, "--target", "x.hqt"], ["cannot read the target file x.hqt"]),
+        (["compile", MODEL, "-o", "file"], ["file is a file", "give a directory"]),
+        (["compile", MODEL, "-o", "file/build"], ["check the path"]),
+        (["compile", MODEL, "--name", "3d"], ["--name '3d' is not a C identifier"]),
+        (["compile", MODEL, "--bind", "batch"], ["'batch' is not NAME=SIZE"]),
+        (["compile", MODEL, "--bind", "batch=1"], ["no dimension 'batch'"]),
+        (["compile", MODEL, "--passes", "fold-batchnorm"], ["did you mean 'fold-batch-norm'?"]),
+        (["compile", MODEL, "--passes", "fold-batch-norm"], ["does not end in plan-memory"]),
+        (["compile", MODEL, "--dump-after", "pack"], ["no pass 'pack'"]),
+        (["compile", MODEL, "--cc", "no-such-cc"], ["cannot start 'no-such-cc'", "doctor"]),
+        (["compile", MODEL, "--cc", "false"], ["failed with exit code 1", "--cc"]),
+        (["compile", MODEL, "--calibrate", "none"], ["there is no none"]),
+        (["compile", NMNIST / "fp32.onnx"], ["weights are float32", "apply_recipe"]),
+        (["compile"], ["Missing argument 'MODEL'"]),
+        (["compil", MODEL], ["No such command 'compil'"]),
+        (["run", "file", "cut.onnx"], ["file is not a compiled model"]),
+        (["run", MODEL, "short.bin"], ["short.bin: 7 bytes is not a whole number of 5-byte"]),
+        (["run", MODEL, "far.bin"], ["lies outside the model's 34 x 34 sensor"]),
+        (["run", MODEL, "small.npy"], ["small.npy: frames [2, 2]", "are not [8, 1, 2, 34, 34]"]),
+        (["run", MODEL, "names.npy"], ["names.npy"]),
+        (["run", MODEL, "cut.onnx"], ["recordings are .bin (N-MNIST events) or .npy"]),
+        (["run", MODEL, "empty"], ["empty holds no .bin or .npy"]),
+        (["verify", MODEL, "--data", "none"], ["there is no none"]),
+        (["bench", MODEL, "--peers", "onnxruntime-int4"], ["did you mean 'onnxruntime-int8'?"]),
+        (["targets", "--jason"], ["No such option"]),
+    ],
+    ids=lambda part: " ".join(str(p).split("/")[-1] for p in part),
+)
+def test_bad_input_is_one_message_and_exit_code_2(arguments, messages, run_hqc, tmp_path):
+    (tmp_path / "cut.onnx").write_bytes(MODEL.read_bytes()[:999])
+    (tmp_path / "file").write_text("a file")
+    (tmp_path / "short.bin").write_bytes(b"1234567")
+    (tmp_path / "far.bin").write_bytes(bytes([200, 3, 0, 0, 1]))
+    np.save(tmp_path / "small.npy", np.zeros((2, 2)))
+    np.save(tmp_path / "names.npy", np.array(["a", "b"]))
+    (tmp_path / "empty").mkdir()
+    before = sorted(tmp_path.rglob("*"))
+    done = run_hqc(*arguments)
+    assert done.returncode == 2, done.stderr
+    assert done.stdout == ""
+    for message in messages:
+        assert message in done.stderr
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_a_full_disk_is_the_users_and_leaves_nothing(run_hqc, tmp_path):
+    """A limit on the size of files stands in for the disk: writing fails part of the way."""
+
+    def limit():
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, 50_000))
+
+    done = run_hqc("compile", MODEL, preexec_fn=limit)
+    assert done.returncode == 2, done.stderr
+    assert "hqc: error:" in done.stderr
+    assert "hqc: hint: free some space" in done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_ctrl_c_leaves_nothing(tmp_path):
+    command = [sys.executable, "-c", "from hqc.cli import main; main()", "compile", str(MODEL)]
+    process = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 60
+    while not list(tmp_path.iterdir()) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    process.send_signal(signal.SIGINT)
+    _, stderr = process.communicate(timeout=60)
+    assert process.returncode == 2, stderr
+    assert "hqc: error: interrupted; no output was written" in stderr
+    assert "Traceback" not in stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_our_own_faults_exit_1_and_say_how_to_report_them(tmp_path):
+    program = (
+        "import hqc.frontend.load as l, hqc.compiler as c\n"
+        "def broken(*a): raise ZeroDivisionError('a fault')\n"
+        "c.load_model = broken\n"
+        f"import sys; sys.argv = ['hqc', 'compile', {str(MODEL)!r}]\n"
+        "from hqc.cli import main; main()"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 1
+    assert "hqc: error: ZeroDivisionError: a fault" in done.stderr
+    assert "please report it" in done.stderr
+    assert "Traceback" not in done.stderr
+    environment = {**os.environ, "HQC_TRACEBACK": "1"}
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, check=False,
+        env=environment,
+    )  # fmt: skip
+    assert "Traceback" in done.stderr

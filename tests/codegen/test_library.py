@@ -1,0 +1,205 @@
+"""The C library: what it needs, what it weighs, and what it says of misuse."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+
+import numpy as np
+import pytest
+
+import hqc
+from hqc.codegen.toolchain import Toolchain
+from hqc.targets import load_target
+from tests.conftest import MODEL, NMNIST, ROOT
+
+
+@pytest.fixture(scope="module")
+def arm_artifact(tmp_path_factory):
+    return hqc.compile(MODEL, "arm-a72", tmp_path_factory.mktemp("arm") / "build")
+
+
+def symbols(library, *flags):
+    done = subprocess.run(["nm", *flags, library], capture_output=True, text=True, check=True)
+    return {line.split()[-1] for line in done.stdout.splitlines() if len(line.split()) > 1}
+
+
+@pytest.fixture(params=["host_artifact", "arm_artifact"])
+def artifact(request):
+    return request.getfixturevalue(request.param)
+
+
+def test_needs_nothing_but_memset_and_memcpy(artifact):
+    library = artifact.folder / "libnmnist.a"
+    undefined = symbols(library, "-u") - symbols(library, "--defined-only")
+    assert undefined <= {"memset", "memcpy", "_GLOBAL_OFFSET_TABLE_"}
+
+
+def test_every_global_symbol_carries_the_models_name(artifact):
+    strong = symbols(artifact.folder / "libnmnist.a", "--defined-only", "-g")
+    foreign = {s for s in strong if not s.startswith("nmnist_")}
+    assert foreign <= {"__extendhfsf2", "__truncsfhf2"}  # weak, emitted by LLVM
+
+
+def test_weights_take_their_bits_and_little_more(artifact):
+    layers = artifact.manifest["layers"]
+    promised = sum(layer["weights"] * layer["bits"] for layer in layers) / 8
+    assert promised <= artifact.manifest["memory"]["weight_bytes"] <= 1.10 * promised
+    assert artifact.manifest["average_bits"] <= 3.7
+    assert sum(layer["weights"] for layer in layers) > 240_000
+
+
+def test_the_entry_code_is_small(artifact):
+    done = subprocess.run(
+        ["size", artifact.folder / "libnmnist.a"], capture_output=True, text=True, check=True
+    )
+    entry = next(line for line in done.stdout.splitlines() if "nmnist.o" in line.split())
+    assert int(entry.split()[0]) < 8 * 1024
+
+
+def test_header_and_manifest_agree(artifact):
+    header = (artifact.folder / "nmnist.h").read_text()
+    memory = artifact.manifest["memory"]
+    assert f"NMNIST_ARENA_BYTES {memory['arena_bytes']}u" in header
+    assert f"NMNIST_STREAM_ARENA_BYTES {memory['stream_arena_bytes']}u" in header
+    assert "NMNIST_TIME_STEPS 8" in header
+
+
+def test_artifacts_are_reproducible(host_artifact, tmp_path):
+    again = hqc.compile(MODEL, "host", tmp_path / "again", runner=True)
+    for name in ("nmnist.h", "nmnist.json", "libnmnist.a"):
+        assert (again.folder / name).read_bytes() == (host_artifact.folder / name).read_bytes()
+
+
+def test_artifact_holds_what_a_build_system_needs_and_no_more(host_artifact):
+    assert {p.name for p in host_artifact.folder.iterdir()} == {
+        "hqc.h", "hqc.json", "libnmnist.a", "nmnist.c", "nmnist.h", "nmnist.json", "nmnist.pc",
+        "nmnist.so", "nmnistConfig.cmake", "nmnist_runner", "nmnist_runner.c",
+    }  # fmt: skip
+
+
+_MISUSE = """
+#include <stdio.h>
+#include "nmnist.h"
+static uint8_t memory[NMNIST_STREAM_ARENA_BYTES + 1] HQC_ALIGNED;
+static float frames[NMNIST_INPUT_SIZE], logits[NMNIST_OUTPUT_SIZE];
+#define SHOW(call) printf("%s\\n", hqc_status_text(call))
+int main(void) {
+    nmnist_t model;
+    int t;
+    SHOW(nmnist_init(&model, NULL, sizeof memory));
+    SHOW(nmnist_init(&model, memory, NMNIST_ARENA_BYTES - 1));
+    SHOW(nmnist_run(&model, frames, logits));
+    SHOW(nmnist_init(&model, memory + 1, NMNIST_ARENA_BYTES));
+    SHOW(nmnist_init(&model, memory, NMNIST_ARENA_BYTES));
+    SHOW(nmnist_run(&model, NULL, logits));
+    SHOW(nmnist_run(&model, frames, logits));
+    SHOW(nmnist_reset(&model));
+    SHOW(nmnist_init(&model, memory, NMNIST_STREAM_ARENA_BYTES));
+    SHOW(nmnist_step(&model, frames));
+    SHOW(nmnist_reset(&model));
+    SHOW(nmnist_read(&model, logits));
+    for (t = 0; t < NMNIST_TIME_STEPS; t++) nmnist_step(&model, frames);
+    SHOW(nmnist_read(&model, logits));
+    SHOW(nmnist_step(&model, frames));
+    return 0;
+}
+"""
+
+
+def test_every_misuse_has_a_status_with_a_text(host_artifact, tmp_path):
+    (tmp_path / "misuse.c").write_text(_MISUSE)
+    compiler = Toolchain.of(load_target("host")).compiler
+    command = [*compiler, "-std=c99", "-Wall", "-Wextra", "-Werror", "-fsanitize=address,undefined"]
+    command += ["misuse.c", f"-I{host_artifact.folder}", str(host_artifact.folder / "libnmnist.a")]
+    subprocess.run([*command, "-o", "misuse"], cwd=tmp_path, check=True)
+    done = subprocess.run([tmp_path / "misuse"], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines() == [
+        "a pointer is NULL",
+        "the arena is smaller than the header says",
+        "call init first, and reset before the first step",
+        "the arena is not aligned: declare it HQC_ALIGNED",
+        "ok",
+        "a pointer is NULL",
+        "ok",
+        "the arena is smaller than the header says",
+        "ok",
+        "call init first, and reset before the first step",
+        "ok",
+        "call init first, and reset before the first step",
+        "ok",
+        "all time steps are done: read, then reset",
+    ]
+
+
+def test_weights_of_another_model_are_noticed(host_artifact, tmp_path):
+    source = (host_artifact.folder / "nmnist.c").read_text()
+    digits = re.search(r"WEIGHTS_HASH (\d+)u", source)[1]
+    (tmp_path / "nmnist.c").write_text(source.replace(digits, str((int(digits) + 1) % 2**32)))
+    (tmp_path / "main.c").write_text(_MISUSE)
+    library = host_artifact.folder / "libnmnist.a"
+    command = [*Toolchain.of(load_target("host")).compiler, "main.c", "nmnist.c"]
+    subprocess.run(
+        [*command, f"-I{host_artifact.folder}", library, "-o", "main"], cwd=tmp_path, check=True
+    )
+    done = subprocess.run([tmp_path / "main"], capture_output=True, text=True, check=True)
+    assert "the weights are not those of this model" in done.stdout
+
+
+def build_embed(folder, prefix, *options):
+    configure = ["cmake", "-S", ROOT / "examples" / "embed_c", "-B", folder]
+    subprocess.run([*configure, f"-DCMAKE_PREFIX_PATH={prefix}", *options], check=True)
+    subprocess.run(["cmake", "--build", folder], check=True)
+    return folder / "embed_c"
+
+
+@pytest.mark.parametrize(
+    ("fixture", "options", "emulator"),
+    [
+        ("host_artifact", [], []),
+        ("arm_artifact", ["-DCMAKE_TOOLCHAIN_FILE=arm64.cmake"], ["qemu-aarch64"]),
+    ],
+)
+def test_the_embedding_example_classifies(fixture, options, emulator, request, tmp_path):
+    artifact = request.getfixturevalue(fixture)
+    program = build_embed(tmp_path / "embed", artifact.folder, *options)
+    for digit, file in ((3, "60031"), (7, "60001")):
+        recording = NMNIST / "sample" / str(digit) / f"{file}.bin"
+        if not recording.exists():
+            recording = sorted((NMNIST / "sample" / str(digit)).glob("*.bin"))[1]
+        done = subprocess.run(
+            [*emulator, program, recording], capture_output=True, text=True, check=True
+        )
+        assert done.stdout == f"{digit}\n"
+
+
+def test_pkg_config_finds_the_library(host_artifact):
+    done = subprocess.run(
+        ["pkg-config", "--cflags", "--libs", "nmnist"],
+        env={"PKG_CONFIG_PATH": str(host_artifact.folder), "PATH": "/usr/bin:/bin"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    folder = host_artifact.folder
+    assert done.stdout.split() == [f"-I{folder}", f"-L{folder}", "-lnmnist"]
+
+
+def test_artifacts_run_in_this_process_and_can_be_opened_again(host_artifact, recordings):
+    opened = hqc.Artifact.open(host_artifact.folder)
+    logits = opened.run(recordings[0].frames)
+    assert logits.shape == (1, 10)
+    np.testing.assert_array_equal(logits, host_artifact.run(recordings[0].frames))
+    with pytest.raises(hqc.UserError, match=r"frames \[3\] are not"):
+        opened.run(np.zeros(3, np.float32))
+
+
+def test_folders_that_are_no_artifacts_are_refused(tmp_path, arm_artifact):
+    with pytest.raises(hqc.UserError, match="is not a compiled model"):
+        hqc.Artifact.open(tmp_path)
+    (tmp_path / "hqc.json").write_text(json.dumps({"model": 3}))
+    with pytest.raises(hqc.UserError, match="is not a compiled model"):
+        hqc.Artifact.open(tmp_path)
+    with pytest.raises(hqc.UserError, match="is compiled for arm-a72"):
+        arm_artifact.run(np.zeros((8, 1, 2, 34, 34), np.float32))

@@ -1,0 +1,164 @@
+"""Loading: what is wrong with a file is said in one message, with where and what to do."""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx
+import onnx_ir as ir
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+from hqc.compiler import lower, pipeline_for
+from hqc.errors import UnsupportedModelError, UserError
+from hqc.frontend.load import load_model, model_name
+from hqc.reference import run_reference
+from hqc.targets import load_target
+from tests.conftest import MODEL
+
+
+@pytest.fixture
+def proto():
+    return onnx.load(MODEL)
+
+
+def saved(proto, tmp_path):
+    path = tmp_path / "model.onnx"
+    onnx.save(proto, path)
+    return path
+
+
+def test_truncated_file(tmp_path):
+    path = tmp_path / "cut.onnx"
+    path.write_bytes(MODEL.read_bytes()[:5000])
+    with pytest.raises(UserError, match=r"cut.onnx is not an ONNX model, or is cut short \(5000"):
+        load_model(path)
+
+
+@pytest.mark.parametrize("content", [b"", b"\x89PNG\r\n\x1a\n" + b"x" * 100, b"hello, world\n"])
+def test_foreign_file(content, tmp_path):
+    path = tmp_path / "foreign.onnx"
+    path.write_bytes(content)
+    with pytest.raises(UserError, match=r"foreign.onnx (is not an ONNX model|holds no graph)"):
+        load_model(path)
+
+
+def test_missing_file_and_folder(tmp_path):
+    with pytest.raises(UserError, match="No such file"):
+        load_model(tmp_path / "none.onnx")
+    with pytest.raises(UserError, match="Is a directory"):
+        load_model(tmp_path)
+
+
+@pytest.mark.parametrize("version", [12, 30])
+def test_wrong_opset(proto, version, tmp_path):
+    next(e for e in proto.opset_import if e.domain == "").version = version
+    with pytest.raises(UserError, match=f"opset {version} is not one of 18 to 24") as error:
+        load_model(saved(proto, tmp_path))
+    assert error.value.hint == "export the model with opset_version=21"
+
+
+def test_wrong_version_of_the_dialect(proto, tmp_path):
+    next(e for e in proto.opset_import if e.domain == "ai.hqc").version = 2
+    with pytest.raises(UserError, match=r"version 2 of ai.hqc; this hqc knows version 1"):
+        load_model(saved(proto, tmp_path))
+
+
+def test_unknown_op_of_a_foreign_domain(proto, tmp_path):
+    proto.graph.node[3].domain = "com.acme"
+    proto.opset_import.append(helper.make_opsetid("com.acme", 1))
+    with pytest.raises(UnsupportedModelError, match=r"com\.acme::Conv, which has no body"):
+        load_model(saved(proto, tmp_path))
+
+
+def lowered(path):
+    return lower(load_model(path), pipeline_for(load_target("host")))
+
+
+def test_unsupported_op_is_named_with_what_is_supported(proto, tmp_path):
+    node = next(n for n in proto.graph.node if n.op_type == "MaxPool")
+    kept = [a for a in node.attribute if a.name in ("kernel_shape", "strides", "pads")]
+    node.op_type = "AveragePool"
+    del node.attribute[:]
+    node.attribute.extend(kept)
+    with pytest.raises(UnsupportedModelError) as error:
+        lowered(saved(proto, tmp_path))
+    assert "'tokenizer.0.pool/MaxPool'" in error.value.message
+    assert "no integer lowering for AveragePool" in error.value.message
+    assert "MaxPool" in error.value.hint
+
+
+def test_float_weights_are_named(tmp_path):
+    with pytest.raises(UnsupportedModelError, match=r"tokenizer\.0.*weights are float32") as e:
+        lowered(MODEL.with_name("fp32.onnx"))
+    assert "apply_recipe" in e.value.hint
+
+
+def symbolic(proto):
+    proto.graph.input[0].type.tensor_type.shape.dim[1].dim_param = "batch"
+    return proto
+
+
+def test_unbound_dimension(proto, tmp_path):
+    path = saved(symbolic(proto), tmp_path)
+    with pytest.raises(UserError, match="dimension 'batch' of input 'frames' has no size") as error:
+        load_model(path)
+    assert error.value.hint == "give it one: --bind batch=1"
+
+
+def test_bound_dimension_gives_the_same_model(proto, tmp_path, recordings):
+    model = load_model(saved(symbolic(proto), tmp_path), {"batch": 1})
+    feeds = {"frames": recordings[0].frames}
+    expected = run_reference(load_model(MODEL), feeds)[0]
+    np.testing.assert_array_equal(run_reference(model, feeds)[0], expected)
+
+
+def test_binding_what_is_not_there(tmp_path):
+    with pytest.raises(UserError, match="no dimension 'batch'"):
+        load_model(MODEL, {"batch": 1})
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_weights_that_are_not_finite(proto, bad, tmp_path):
+    weight = next(i for i in proto.graph.initializer if i.name.endswith("proj.bn.weight"))
+    array = numpy_helper.to_array(weight).copy()
+    array[3] = bad
+    weight.CopyFrom(numpy_helper.from_array(array, weight.name))
+    with pytest.raises(
+        UserError, match=r"1 of 96 numbers in '.*proj.bn.weight' are NaN or inf"
+    ) as e:
+        load_model(saved(proto, tmp_path))
+    assert "BatchNormalization" in e.value.message
+
+
+def test_two_inputs(proto, tmp_path):
+    proto.graph.input.append(helper.make_tensor_value_info("more", TensorProto.FLOAT, [1]))
+    with pytest.raises(UnsupportedModelError, match="2 inputs and 1 outputs"):
+        load_model(saved(proto, tmp_path))
+
+
+def test_invalid_graph(proto, tmp_path):
+    proto.graph.node[5].input[0] = "nowhere"
+    with pytest.raises(UserError, match="not a valid model"):
+        load_model(saved(proto, tmp_path))
+
+
+def test_bad_attribute_names_the_node(proto, tmp_path):
+    node = next(n for n in proto.graph.node if n.op_type == "LIF")
+    next(a for a in node.attribute if a.name == "tau").f = 0.0
+    with pytest.raises(UserError, match=f"node '{node.name}'.*tau is 0.0"):
+        load_model(saved(proto, tmp_path))
+
+
+def test_older_opsets_that_mean_the_same_are_taken(proto, tmp_path):
+    next(e for e in proto.opset_import if e.domain == "").version = 18
+    assert load_model(saved(proto, tmp_path)).opset_imports[""] == 21
+
+
+@pytest.mark.parametrize(
+    ("graph", "file", "name"),
+    [("nmnist", "x.onnx", "nmnist"), ("main_graph", "My-Net.v2.onnx", "my_net_v2"),
+     ("", "4bit.onnx", "m_4bit")],
+)  # fmt: skip
+def test_model_names_are_c_identifiers(graph, file, name):
+    model = ir.Model(ir.Graph([], [], nodes=[], name=graph), ir_version=10)
+    assert model_name(model, file) == name

@@ -1,0 +1,45 @@
+"""The promise: compiled code equals the integer model in every bit, on every ISA."""
+
+from __future__ import annotations
+
+import pytest
+
+import hqc
+from hqc import verification
+from tests.conftest import MODEL
+
+
+@pytest.mark.parametrize("target", ["host", "arm-a72", "rv64gc"])
+def test_all_recordings_are_bit_identical(target):
+    found = hqc.verify(MODEL, target)
+    assert found.recordings == 100
+    assert found.ok
+    assert (found.compiled_differs, found.stream_differs, found.kernels_differ) == (0, 0, 0)
+    assert found.spikes > 90_000_000
+    assert found.spikes_differ <= found.spikes * 1e-5
+    assert found.accuracy["compiled"] >= 0.96
+
+
+def test_random_frames_serve_where_there_are_no_recordings(tmp_path):
+    model = tmp_path / "model.onnx"
+    model.write_bytes(MODEL.read_bytes())
+    found = hqc.verify(model)
+    assert found.ok
+    assert found.recordings == 4
+    assert found.accuracy == {}
+
+
+def test_a_difference_is_found(monkeypatch):
+    """One flipped bit in one logit of the compiled code must be reported."""
+    true = verification._execute
+
+    def flipped(*arguments):
+        logits = true(*arguments).copy()
+        logits.view("u4")[0, 3] ^= 1
+        return logits
+
+    monkeypatch.setattr(verification, "_execute", flipped)
+    data = MODEL.parent / "sample" / "3"
+    found = hqc.verify(MODEL, data=data)
+    assert not found.ok
+    assert (found.compiled_differs, found.stream_differs, found.kernels_differ) == (1, 1, 0)
