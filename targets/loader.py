@@ -131,7 +131,7 @@ def _parse(source: _Source) -> dict[str, tuple[lark.Tree, _Source]]:
     for target in tree.children:
         name = target.children[0]
         if name in found:
-            raise source.error(f"target {name!r} is defined twice", name.line, name.column)
+            raise source.error(f"target {str(name)!r} is defined twice", name.line, name.column)
         found[str(name)] = target, source
     return found
 

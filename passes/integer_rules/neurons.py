@@ -142,6 +142,12 @@ def _make_positive(
     codes = x.weights.const_value.numpy()
     shape = [1] * codes.ndim
     shape[x.weights_axis] = -1
+    if np.any((codes == -128) & (sign.reshape(shape) < 0)):
+        raise unsupported(
+            node,
+            "a channel of negative scale has a weight code of -128, whose negative is no byte",
+            "quantize the layer's weights with narrow=True",
+        )
     x.weights.const_value = ir.tensor(codes * sign.reshape(shape))
     low[:], high[:] = (
         np.where(constant_, 0, np.where(negative, -high, low)),

@@ -23,6 +23,7 @@ NEURONS = [
     {"frac_bits": 3, "leak_shift": 1, "soft_reset": 1},
     {"frac_bits": 2, "exact": 1, "soft_reset": 1},
     {"frac_bits": 3, "leak_multiplier": 3, "leak_shift": 2},
+    {"frac_bits": 2, "leak_multiplier": 0},
 ]
 T = 3
 

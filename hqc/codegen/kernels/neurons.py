@@ -42,9 +42,11 @@ class Neurons:
         current = T.shift_left(accumulator, T.int32(self.frac_bits)) + bias
         if self.exact:
             return u + T.shift_left(current, t)
-        half = (1 << self.leak_shift) >> 1
+        if self.leak_multiplier == 0:
+            return current
         if self.leak_shift == 0:
             return u + current
+        half = (1 << self.leak_shift) >> 1
         if self.leak_multiplier == 1:
             return T.shift_right(u + T.int32(half), T.int32(self.leak_shift)) + current
         product = T.Cast("int64", u) * T.int64(self.leak_multiplier) + T.int64(half)

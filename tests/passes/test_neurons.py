@@ -1,0 +1,146 @@
+"""From LIF to thresholds: formats, bounds, signs, and what is refused."""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx
+import pytest
+
+from hqc.dialect.fixed_point_lif import fixed_point_lif
+from hqc.dialect.lif import lif
+from hqc.errors import UnsupportedModelError
+from hqc.frontend.load import load_model
+from hqc.passes import parse_pipeline, run_passes
+from hqc.passes.integer_rules.neurons import choose_format, leak
+from hqc.reference import run_reference
+
+INTEGER = "fold-batch-norm,infer-ranges,make-integer"
+
+TEXT = """
+<ir_version: 10, opset_import: ["" : 21, "ai.hqc" : 1]>
+g (float[{T},1,3,1,2] frames) => (float[1,2] logits)
+<
+  float unit = {{1.0}},
+  float[4,3,1,1] w = {{{weights}}},
+  float[4] w_scale = {{0.5, 0.5, 0.25, 0.25}},
+  float[4] gamma = {{{gamma}}}, float[4] beta = {{{beta}}},
+  float[4] mean = {{0, 0.5, 0, 0}}, float[4] variance = {{1, 1, 4, 1}},
+  int64[4] image = {{{T}, 3, 1, 2}}, int64[5] steps = {{{T}, 1, 4, 1, 2}},
+  int64[3] all = {{0, 3, 4}},
+  float[4,2] head_w = {{0.5, -0.5, 0.25, 0.75, 1.0, 0.5, -0.25, 0.5}},
+  float[2] head_scale = {{0.25, 0.25}}
+>
+{{
+  x = ai.hqc.QuantUniform <bits = 4, signed = 0> (frames, unit)
+  x_image = Reshape(x, image)
+  codes = ai.hqc.QuantUniform <bits = {bits}> (w, w_scale)
+  y = Conv(x_image, codes)
+  n = BatchNormalization <epsilon = 0.0> (y, gamma, beta, mean, variance)
+  n_steps = Reshape(n, steps)
+  s = ai.hqc.LIF <{neurons}> (n_steps)
+  rate = ReduceSum <keepdims = 0> (s, all)
+  head = ai.hqc.QuantUniform <bits = 8, axis = 1> (head_w, head_scale)
+  logits = MatMul(rate, head)
+}}
+"""
+
+
+def build(tmp_path, neurons="tau = 2.0", gamma="1, -1.5, 0.5, 0", beta="0.1, 0, 0.3, 1.5",
+          time_steps=6, bits=4, weights="1, -0.5, 2, 0.5, 1.5, -1, 0.25, 0.75, -0.5, 1, 1, 1"):  # fmt: skip
+    text = TEXT.format(
+        T=time_steps, neurons=neurons, gamma=gamma, beta=beta, bits=bits, weights=weights
+    )
+    path = tmp_path / "g.onnx"
+    onnx.save(onnx.parser.parse_model(text), path)
+    return load_model(path)
+
+
+@pytest.mark.parametrize("mode", ["auto", "exact", "guarded"])
+@pytest.mark.parametrize(
+    "neurons",
+    [
+        "tau = 2.0",
+        "tau = 2.0, soft_reset = 1",
+        "tau = 2.0, decay_input = 0, v_reset = -0.25",
+        "tau = 4.0",
+        "tau = 3.0, soft_reset = 1",
+        "tau = 1.0",
+    ],
+)
+def test_integers_fire_as_floats_do(neurons, mode, tmp_path, rng):
+    """Negative, zero and positive BatchNorm scales; ties are rare enough in these frames."""
+    floats = build(tmp_path, neurons)
+    integers = run_passes(build(tmp_path, neurons), parse_pipeline(f"{INTEGER}{{mode={mode}}}"))
+    differing = total = 0
+    for _ in range(20):
+        frames = rng.integers(0, 16, (6, 1, 3, 1, 2)).astype(np.float32)
+        ours = run_reference(integers, {"frames": frames}, ["s:out"])[1]
+        theirs = run_reference(floats, {"frames": frames}, ["s"])[1]
+        differing += (ours != theirs).sum()
+        total += theirs.sum()
+    assert total > 100
+    assert differing <= 2
+
+
+def test_a_channel_without_scale_is_constant(tmp_path):
+    model = run_passes(build(tmp_path), parse_pipeline(INTEGER))
+    codes = model.graph.initializers["y.codes"].const_value.numpy()
+    assert (codes[3] == 0).all()
+    assert (codes[1] == -np.array([1, 3, -2]).reshape(3, 1, 1)).all()
+
+
+def test_a_code_without_a_negative_is_refused(tmp_path):
+    model = build(tmp_path, bits=8, weights="1, 1, 1, -64, 1, 1, 1, 1, 1, 1, 1, 1")
+    with pytest.raises(UnsupportedModelError, match="code of -128") as error:
+        run_passes(model, parse_pipeline(INTEGER))
+    assert "narrow=True" in error.value.hint
+
+
+def test_a_potential_beyond_32_bits_is_refused_by_name(tmp_path):
+    model = build(tmp_path, beta="1e12, 0, 0, 0")
+    with pytest.raises(UnsupportedModelError, match=r"node 's' .*LIF\): its membrane potential"):
+        run_passes(model, parse_pipeline(INTEGER))
+
+
+def test_exact_potentials_over_many_steps_are_refused(tmp_path):
+    model = build(tmp_path, time_steps=40)
+    with pytest.raises(UnsupportedModelError, match="over all time steps") as error:
+        run_passes(model, parse_pipeline(f"{INTEGER}{{mode=exact}}"))
+    assert "guarded" in error.value.hint
+
+
+def test_formats_take_the_smaller_bound_that_fits():
+    assert choose_format(100.0, 8, True, "auto").exact is False
+    assert choose_format(1.0, 4, True, "auto").exact is True
+    assert choose_format(100.0, 8, False, "exact").exact is False
+    for bound in (1.0, 77.0, 5000.0, 1e6):
+        for time_steps in (1, 4, 16):
+            for mode in ("exact", "guarded"):
+                chosen = choose_format(bound, time_steps, True, mode)
+                if chosen is not None:
+                    growth = time_steps - 1 if chosen.exact else 0
+                    assert bound * 2.0 ** (chosen.frac_bits + growth) < 2**31
+
+
+def test_leaks_are_exact_where_they_can_be():
+    assert leak(0.5) == (1, 1)
+    assert leak(0.75) == (3, 2)
+    assert leak(1.0) == (1, 0)
+    assert leak(0.0) == (0, 0)
+    multiplier, shift = leak(2 / 3)
+    assert abs(multiplier / 2**shift - 2 / 3) < 2**-15
+
+
+def test_guarded_potentials_stay_within_their_bound(rng):
+    """Against float64, only potentials within the stated error of the threshold may differ."""
+    frac_bits, threshold = 8, 10.0
+    acc = rng.integers(-20, 30, (8, 5000), dtype=np.int32)
+    levels = [np.int32([v * 2**frac_bits]) for v in (0, threshold, 0)]
+    for flags in ({"leak_shift": 1}, {"exact": 1}):
+        ours = fixed_point_lif(acc, *levels, frac_bits=frac_bits, **flags)
+        # decay_input halves the input too: twice the accumulator has the same potential.
+        theirs = lif(2 * acc.astype(np.float32), v_threshold=threshold)
+        if "exact" in flags:
+            np.testing.assert_array_equal(ours, theirs)
+        else:
+            assert (ours != theirs).mean() < 2.5 * 2**-frac_bits
