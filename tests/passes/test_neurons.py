@@ -45,11 +45,18 @@ g (float[{T},1,3,1,2] frames) => (float[1,2] logits)
 """
 
 
-def build(tmp_path, neurons="tau = 2.0", gamma="1, -1.5, 0.5, 0", beta="0.1, 0, 0.3, 1.5",
-          time_steps=6, bits=4, weights="1, -0.5, 2, 0.5, 1.5, -1, 0.25, 0.75, -0.5, 1, 1, 1"):  # fmt: skip
-    text = TEXT.format(
-        T=time_steps, neurons=neurons, gamma=gamma, beta=beta, bits=bits, weights=weights
-    )
+USUAL = {
+    "neurons": "tau = 2.0",
+    "gamma": "1, -1.5, 0.5, 0",
+    "beta": "0.1, 0, 0.3, 1.5",
+    "T": 6,
+    "bits": 4,
+    "weights": "1, -0.5, 2, 0.5, 1.5, -1, 0.25, 0.75, -0.5, 1, 1, 1",
+}
+
+
+def build(tmp_path, **changes):
+    text = TEXT.format(**USUAL | changes)
     path = tmp_path / "g.onnx"
     onnx.save(onnx.parser.parse_model(text), path)
     return load_model(path)
@@ -69,8 +76,10 @@ def build(tmp_path, neurons="tau = 2.0", gamma="1, -1.5, 0.5, 0", beta="0.1, 0, 
 )
 def test_integers_fire_as_floats_do(neurons, mode, tmp_path, rng):
     """Negative, zero and positive BatchNorm scales; ties are rare enough in these frames."""
-    floats = build(tmp_path, neurons)
-    integers = run_passes(build(tmp_path, neurons), parse_pipeline(f"{INTEGER}{{mode={mode}}}"))
+    floats = build(tmp_path, neurons=neurons)
+    integers = run_passes(
+        build(tmp_path, neurons=neurons), parse_pipeline(f"{INTEGER}{{mode={mode}}}")
+    )
     differing = total = 0
     for _ in range(20):
         frames = rng.integers(0, 16, (6, 1, 3, 1, 2)).astype(np.float32)
@@ -103,7 +112,7 @@ def test_a_potential_beyond_32_bits_is_refused_by_name(tmp_path):
 
 
 def test_exact_potentials_over_many_steps_are_refused(tmp_path):
-    model = build(tmp_path, time_steps=40)
+    model = build(tmp_path, T=40)
     with pytest.raises(UnsupportedModelError, match="over all time steps") as error:
         run_passes(model, parse_pipeline(f"{INTEGER}{{mode=exact}}"))
     assert "guarded" in error.value.hint
