@@ -1,0 +1,32 @@
+"""README shows what the demo prints, and names what exists."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+
+from hqc.cli import cli
+from tests.conftest import ROOT
+
+README = (ROOT / "README.md").read_text()
+
+
+def test_the_transcript_is_what_the_demo_prints():
+    done = subprocess.run(
+        [sys.executable, ROOT / "examples" / "nmnist" / "demo.py"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert f"```\n{done.stdout}```" in README
+
+
+def test_every_verb_that_is_shown_exists():
+    shown = set(re.findall(r"\bhqc ([a-z]+)\b", README)) - {"cannot", "compiles", "times"}
+    assert shown <= set(cli.commands) | {"in"}
+
+
+def test_every_link_leads_somewhere():
+    for link in re.findall(r"\]\(([^)#]+)", README):
+        assert (ROOT / link).exists(), link
