@@ -16,6 +16,7 @@ from hqc.codegen.kernels.kernel_base import (
     Stride,
     kernel,
 )
+from hqc.codegen.kernels.lanes import add_product, clear
 from hqc.codegen.kernels.neurons import WORD, Neurons, fire
 from hqc.codegen.kernels.unpack import unpack
 from hqc.codegen.kernels.weights import StoredWeights
@@ -48,8 +49,8 @@ def emit(node: ir.Node, vector: bool) -> KernelCall:
 
 
 def _build(g: Geometry, neurons: Neurons, stored: StoredWeights, accumulator: str, vector: bool):
-    each = T.vectorized if vector else T.serial
     lanes = g.block_words * WORD
+    start, add_row = clear(lanes, accumulator, vector), add_product(lanes, accumulator, vector)
     fill, epilogue = unpack(stored, g.columns, vector), fire(neurons)
     kernel_height, kernel_width = g.kernel
     stride_y, stride_x = g.strides
@@ -90,8 +91,7 @@ def _build(g: Geometry, neurons: Neurons, stored: StoredWeights, accumulator: st
                 for s in range(steps):
                     for block in range(g.out_words // g.block_words):
                         acc = T.alloc_buffer((lanes,), accumulator)
-                        for v in each(lanes):
-                            acc[v] = T.Cast(accumulator, 0)
+                        start(acc)
                         for ky in range(kernel_height):
                             for kx in range(kernel_width):
                                 iy: T.let = oy * stride_y - top + ky
@@ -103,13 +103,9 @@ def _build(g: Geometry, neurons: Neurons, stored: StoredWeights, accumulator: st
                                         ]
                                         k: T.let = (ky * kernel_width + kx) * g.in_channels + c
                                         if value != T.uint8(0):
-                                            for v in each(lanes):
-                                                acc[v] = acc[v] + T.Cast(
-                                                    accumulator, value
-                                                ) * T.Cast(
-                                                    accumulator,
-                                                    codes[k * g.columns + block * lanes + v],
-                                                )
+                                            add_row(
+                                                acc, codes, k * g.columns + block * lanes, value
+                                            )
                         for w in range(g.block_words):
                             word: T.let = block * g.block_words + w
                             epilogue(

@@ -16,6 +16,7 @@ from hqc.codegen.kernels.kernel_base import (
     State,
     kernel,
 )
+from hqc.codegen.kernels.lanes import vector_width
 from hqc.codegen.kernels.neurons import WORD, Neurons, fire, lowest_bit
 from hqc.dialect.planes import words
 
@@ -50,13 +51,14 @@ def emit(node: ir.Node, vector: bool) -> KernelCall:
 
 
 def _build(tokens: int, columns: int, channels: int, head_dim: int, neurons: Neurons, vector: bool):
-    each = T.vectorized if vector else T.serial
+    each, width = T.vectorized if vector else T.serial, vector_width(head_dim)
     in_words, epilogue = columns // WORD, fire(neurons)
 
     @T.macro
     def add_row(into, a, rows, b):
-        for v in each(head_dim):
-            into[a + v] = into[a + v] + rows[b + v]
+        for i in T.unroll(head_dim // width):
+            for v in each(width):
+                into[a + i * width + v] = into[a + i * width + v] + rows[b + i * width + v]
 
     @T.prim_func(s_tir=True)
     def packed_attention(

@@ -19,6 +19,7 @@ from hqc.codegen.kernels.kernel_base import (
     State,
     Stride,
 )
+from hqc.codegen.kernels.lanes import add, clear
 from hqc.codegen.kernels.neurons import WORD, Neurons, fire, lowest_bit
 from hqc.codegen.kernels.unpack import unpack
 from hqc.codegen.kernels.weights import StoredWeights
@@ -90,40 +91,35 @@ def _list_events(g: Geometry, event_type: str):
     return gather
 
 
-def _add_late(g: Geometry, accumulator: str, byte_rows: int, each):
+def _add_late(lanes: int, columns: int, accumulator: str, byte_rows: int, vector: bool):
     """A TIR macro: add the rows events[begin : end] as bytes, widened every `byte_rows` rows."""
-    lanes = g.block_words * WORD
+    clear_bytes = clear(lanes, "int8", vector)
+    add_bytes, widen = add(lanes, "int8", vector), add(lanes, accumulator, vector)
 
     @T.macro
-    def add(acc, codes, events, begin, end, p, column):
-        acc8 = T.alloc_buffer((lanes,), "int8")
+    def add_rows(acc, codes, events, begin, end, plane, column):
+        sums = T.alloc_buffer((lanes,), "int8")
         for chunk in range((end - begin + (byte_rows - 1)) // byte_rows):
-            for v in each(lanes):
-                acc8[v] = T.int8(0)
+            clear_bytes(sums)
             for e in range(T.min(byte_rows, end - begin - chunk * byte_rows)):
                 k: T.let = T.Cast("int32", events[begin + chunk * byte_rows + e])
-                for v in each(lanes):
-                    acc8[v] = acc8[v] + codes[k * g.columns + column + v]
-            for v in each(lanes):
-                acc[v] = acc[v] + T.shift_left(T.Cast(accumulator, acc8[v]), T.Cast(accumulator, p))
+                add_bytes(sums, codes, k * columns + column, 0)
+            widen(acc, sums, 0, plane)
 
-    return add
+    return add_rows
 
 
-def _add_wide(g: Geometry, accumulator: str, each):
+def _add_wide(lanes: int, columns: int, accumulator: str, vector: bool):
     """A TIR macro: add the rows events[begin : end], each widened at once, for large codes."""
-    lanes = g.block_words * WORD
+    add_codes = add(lanes, accumulator, vector)
 
     @T.macro
-    def add(acc, codes, events, begin, end, p, column):
+    def add_rows(acc, codes, events, begin, end, plane, column):
         for e in range(end - begin):
             k: T.let = T.Cast("int32", events[begin + e])
-            for v in each(lanes):
-                acc[v] = acc[v] + T.shift_left(
-                    T.Cast(accumulator, codes[k * g.columns + column + v]), T.Cast(accumulator, p)
-                )
+            add_codes(acc, codes, k * columns + column, plane)
 
-    return add
+    return add_rows
 
 
 def _build(
@@ -135,12 +131,13 @@ def _build(
     event_type: str,
     vector: bool,
 ):
-    each = T.vectorized if vector else T.serial
     lanes = g.block_words * WORD
     fill, gather = unpack(stored, g.columns, vector), _list_events(g, event_type)
-    late = byte_rows >= _WORTH_WIDENING_LATE
-    add = _add_late(g, accumulator, byte_rows, each) if late else _add_wide(g, accumulator, each)
-    epilogue = fire(neurons)
+    start, epilogue = clear(lanes, accumulator, vector), fire(neurons)
+    if byte_rows >= _WORTH_WIDENING_LATE:
+        add_rows = _add_late(lanes, g.columns, accumulator, byte_rows, vector)
+    else:
+        add_rows = _add_wide(lanes, g.columns, accumulator, vector)
 
     @T.prim_func(s_tir=True)
     def spike_conv_event(
@@ -181,11 +178,10 @@ def _build(
                     gather(x, events, ends, s, oy, ox)
                     for block in range(g.out_words // g.block_words):
                         acc = T.alloc_buffer((lanes,), accumulator)
-                        for v in each(lanes):
-                            acc[v] = T.Cast(accumulator, 0)
+                        start(acc)
                         for p in T.unroll(g.planes):
                             begin: T.let = T.if_then_else(p == 0, 0, ends[T.max(p - 1, 0)])
-                            add(acc, codes, events, begin, ends[p], p, block * lanes)
+                            add_rows(acc, codes, events, begin, ends[p], p, block * lanes)
                         for w in range(g.block_words):
                             word: T.let = block * g.block_words + w
                             epilogue(

@@ -1,0 +1,53 @@
+"""Loops over accumulators, as vectors that LLVM keeps in registers."""
+
+from __future__ import annotations
+
+from tvm.script import tirx as T
+
+
+def vector_width(elements: int) -> int:
+    """The largest power of two that divides `elements`: LLVM takes other vectors apart by lane."""
+    return elements & -elements
+
+
+def clear(elements: int, dtype: str, vector: bool):
+    """A TIR macro: acc[: elements] = 0."""
+    width, each = vector_width(elements), T.vectorized if vector else T.serial
+
+    @T.macro
+    def body(acc):
+        for i in T.unroll(elements // width):
+            for v in each(width):
+                acc[i * width + v] = T.Cast(dtype, 0)
+
+    return body
+
+
+def add(elements: int, dtype: str, vector: bool):
+    """A TIR macro: acc[: elements] += values[at : at + elements] << shift, widened to `dtype`."""
+    width, each = vector_width(elements), T.vectorized if vector else T.serial
+
+    @T.macro
+    def body(acc, values, at, shift):
+        for i in T.unroll(elements // width):
+            for v in each(width):
+                acc[i * width + v] = acc[i * width + v] + T.shift_left(
+                    T.Cast(dtype, values[at + i * width + v]), T.Cast(dtype, shift)
+                )
+
+    return body
+
+
+def add_product(elements: int, dtype: str, vector: bool):
+    """A TIR macro: acc[: elements] += factor * values[at : at + elements]."""
+    width, each = vector_width(elements), T.vectorized if vector else T.serial
+
+    @T.macro
+    def body(acc, values, at, factor):
+        for i in T.unroll(elements // width):
+            for v in each(width):
+                acc[i * width + v] = acc[i * width + v] + T.Cast(dtype, factor) * T.Cast(
+                    dtype, values[at + i * width + v]
+                )
+
+    return body
