@@ -164,7 +164,7 @@ def main() -> None:
             where = f"{error.filename}: " if error.filename else ""
             _fail(USER_ERROR, f"{where}{error.strerror}", _THEIR_ERRNOS[error.errno])
         _unexpected(error)
-    except Exception as error:
+    except Exception as error:  # the last resort: a message, not a traceback
         _unexpected(error)
 
 

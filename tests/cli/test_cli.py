@@ -191,7 +191,14 @@ def test_a_full_disk_is_the_users_and_leaves_nothing(run_hqc, tmp_path):
 
 def test_ctrl_c_leaves_nothing(tmp_path):
     command = [sys.executable, "-c", "from hqc.cli import main; main()", "compile", str(MODEL)]
-    process = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        command,
+        cwd=tmp_path,
+        stderr=subprocess.PIPE,
+        text=True,
+        # Background jobs of a shell are started with the signal ignored; a terminal's are not.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
     deadline = time.monotonic() + 60
     while not list(tmp_path.iterdir()) and time.monotonic() < deadline:
         time.sleep(0.01)

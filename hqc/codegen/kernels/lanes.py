@@ -24,30 +24,30 @@ def clear(elements: int, dtype: str, vector: bool):
 
 
 def add(elements: int, dtype: str, vector: bool):
-    """A TIR macro: acc[: elements] += values[at : at + elements] << shift, widened to `dtype`."""
+    """A TIR macro: acc[a : a + elements] += values[b : b + elements] << shift, in `dtype`."""
     width, each = vector_width(elements), T.vectorized if vector else T.serial
 
     @T.macro
-    def body(acc, values, at, shift):
+    def body(acc, a, values, b, shift):
         for i in T.unroll(elements // width):
             for v in each(width):
-                acc[i * width + v] = acc[i * width + v] + T.shift_left(
-                    T.Cast(dtype, values[at + i * width + v]), T.Cast(dtype, shift)
+                acc[a + i * width + v] = acc[a + i * width + v] + T.shift_left(
+                    T.Cast(dtype, values[b + i * width + v]), T.Cast(dtype, shift)
                 )
 
     return body
 
 
 def add_product(elements: int, dtype: str, vector: bool):
-    """A TIR macro: acc[: elements] += factor * values[at : at + elements]."""
+    """A TIR macro: acc[: elements] += factor * values[b : b + elements], in `dtype`."""
     width, each = vector_width(elements), T.vectorized if vector else T.serial
 
     @T.macro
-    def body(acc, values, at, factor):
+    def body(acc, values, b, factor):
         for i in T.unroll(elements // width):
             for v in each(width):
                 acc[i * width + v] = acc[i * width + v] + T.Cast(dtype, factor) * T.Cast(
-                    dtype, values[at + i * width + v]
+                    dtype, values[b + i * width + v]
                 )
 
     return body

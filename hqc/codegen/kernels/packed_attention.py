@@ -16,7 +16,7 @@ from hqc.codegen.kernels.kernel_base import (
     State,
     kernel,
 )
-from hqc.codegen.kernels.lanes import vector_width
+from hqc.codegen.kernels.lanes import add
 from hqc.codegen.kernels.neurons import WORD, Neurons, fire, lowest_bit
 from hqc.dialect.planes import words
 
@@ -51,14 +51,8 @@ def emit(node: ir.Node, vector: bool) -> KernelCall:
 
 
 def _build(tokens: int, columns: int, channels: int, head_dim: int, neurons: Neurons, vector: bool):
-    each, width = T.vectorized if vector else T.serial, vector_width(head_dim)
     in_words, epilogue = columns // WORD, fire(neurons)
-
-    @T.macro
-    def add_row(into, a, rows, b):
-        for i in T.unroll(head_dim // width):
-            for v in each(width):
-                into[a + i * width + v] = into[a + i * width + v] + rows[b + i * width + v]
+    add_row = add(head_dim, "int32", vector)
 
     @T.prim_func(s_tir=True)
     def packed_attention(
@@ -107,7 +101,7 @@ def _build(tokens: int, columns: int, channels: int, head_dim: int, neurons: Neu
                     word[0] = k[(s * tokens + token) * in_words + w]
                     while word[0] != T.uint32(0):
                         c: T.let = w * WORD + lowest_bit(word[0])
-                        add_row(kv, c * head_dim, acc, c // head_dim * head_dim)
+                        add_row(kv, c * head_dim, acc, c // head_dim * head_dim, 0)
                         word[0] = word[0] & (word[0] - T.uint32(1))
             for token in range(tokens):
                 for w in range(in_words):
@@ -118,7 +112,7 @@ def _build(tokens: int, columns: int, channels: int, head_dim: int, neurons: Neu
                     word[0] = q[(s * tokens + token) * in_words + w]
                     while word[0] != T.uint32(0):
                         c: T.let = w * WORD + lowest_bit(word[0])
-                        add_row(acc, c // head_dim * head_dim, kv, c * head_dim)
+                        add_row(acc, c // head_dim * head_dim, kv, c * head_dim, 0)
                         word[0] = word[0] & (word[0] - T.uint32(1))
                 for w in range(in_words):
                     epilogue(

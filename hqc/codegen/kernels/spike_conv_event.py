@@ -103,8 +103,8 @@ def _add_late(lanes: int, columns: int, accumulator: str, byte_rows: int, vector
             clear_bytes(sums)
             for e in range(T.min(byte_rows, end - begin - chunk * byte_rows)):
                 k: T.let = T.Cast("int32", events[begin + chunk * byte_rows + e])
-                add_bytes(sums, codes, k * columns + column, 0)
-            widen(acc, sums, 0, plane)
+                add_bytes(sums, 0, codes, k * columns + column, 0)
+            widen(acc, 0, sums, 0, plane)
 
     return add_rows
 
@@ -117,7 +117,7 @@ def _add_wide(lanes: int, columns: int, accumulator: str, vector: bool):
     def add_rows(acc, codes, events, begin, end, plane, column):
         for e in range(end - begin):
             k: T.let = T.Cast("int32", events[begin + e])
-            add_codes(acc, codes, k * columns + column, plane)
+            add_codes(acc, 0, codes, k * columns + column, plane)
 
     return add_rows
 
