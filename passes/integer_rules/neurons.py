@@ -89,7 +89,8 @@ def lower_lif(node: ir.Node, lowering: Lowering) -> Quantity:
     lowest = np.minimum(np.minimum(low + bias, 0) * memory, reset)
     highest = np.maximum(np.maximum(high + bias, 0) * memory, reset)
     threshold = np.minimum(threshold, highest + 1)  # out of reach is out of reach
-    bound = max(np.abs(a).max() for a in (lowest, highest + 1, bias, low + bias, high + bias))
+    handled = (low, high, bias, low + bias, high + bias, lowest, highest + 1)
+    bound = max(np.abs(a).max() for a in handled)
     chosen = choose_format(float(bound) + 1, time_steps, keep == 0.5, lowering.mode)
     if chosen is None:
         raise unsupported(

@@ -22,8 +22,7 @@ from hqc.codegen.kernels.weights import StoredWeights
 def emit(node: ir.Node, vector: bool) -> KernelCall:
     """The kernel of an IntegerLinear."""
     codes, bias, scale = (v.const_value.numpy() for v in node.inputs[1:])
-    bits, scheme = (node.attributes[n].value for n in ("weight_bits", "weight_scheme"))
-    stored = StoredWeights(codes, bits, scheme)
+    stored = StoredWeights.of(node, codes)
     inputs, classes = codes.shape
     return KernelCall(
         lambda: _build(stored, inputs, classes, vector),
@@ -35,7 +34,7 @@ def emit(node: ir.Node, vector: bool) -> KernelCall:
             Constant(scale.reshape(-1)),
             Scratch(inputs * stored.columns),
         ),
-        ("linear", inputs, classes, bits, scheme, vector),
+        ("linear", stored.form, vector),
     )
 
 

@@ -56,17 +56,14 @@ class Neurons:
         """The membrane potential after a spike."""
         return charged - self.at(threshold, t) if self.soft_reset else self.at(reset, t)
 
-    def parameters(
-        self, node: ir.Node, first: int, channels: int, time_steps: int
-    ) -> list[Constant]:
-        """Bias, threshold and reset of the node, padded to whole words with silent neurons."""
+    def levels(self, node: ir.Node, first: int, channels: int, time_steps: int) -> Constant:
+        """Bias, threshold and reset of the node, int32 [3, columns], spare columns silent."""
         never = _NEVER >> (time_steps - 1) if self.exact else _NEVER
-        spare = words(channels) * WORD - channels
-        padded = []
-        for value, filler in zip(node.inputs[first : first + 3], (0, never, 0), strict=True):
-            array = np.broadcast_to(value.const_value.numpy().reshape(-1), channels)
-            padded.append(Constant(np.pad(array, (0, spare), constant_values=filler)))
-        return padded
+        levels = np.zeros((3, words(channels) * WORD), np.int32)
+        levels[1] = never
+        for row, value in zip(levels, node.inputs[first : first + 3], strict=True):
+            row[:channels] = value.const_value.numpy().reshape(-1)
+        return Constant(levels)
 
 
 def any_bit(bits, size: int):
@@ -80,28 +77,29 @@ def lowest_bit(word):
     return T.Cast("int32", index)
 
 
-def fire(neurons: Neurons):
+def fire(neurons: Neurons, columns: int):
     """A TIR macro: the epilogue of 32 channels from `n` on.
 
-    acc[a ..] are their sums, u[m ..] their potentials; the spikes become the word y[w].
+    acc[a ..] are their sums, u[m ..] their potentials, `levels` bias, threshold and reset of all
+    `columns`; the spikes become the word y[w].
     """
 
     @T.macro
-    def epilogue(acc, a, u, m, bias, threshold, reset, n, y, w, t):
+    def epilogue(acc, a, u, m, levels, n, y, w, t):
         charged = T.alloc_buffer((WORD,), "int32")
         fired = T.alloc_buffer((WORD,), "uint32")
         for v in T.vectorized(WORD):
-            charged[v] = neurons.charge(u[m + v], T.Cast("int32", acc[a + v]), bias[n + v], t)
+            charged[v] = neurons.charge(u[m + v], T.Cast("int32", acc[a + v]), levels[n + v], t)
         for v in T.vectorized(WORD):
             fired[v] = T.Select(
-                charged[v] >= neurons.at(threshold[n + v], t),
+                charged[v] >= neurons.at(levels[columns + n + v], t),
                 T.shift_left(T.uint32(1), T.Cast("uint32", v)),
                 T.uint32(0),
             )
         for v in T.vectorized(WORD):
             u[m + v] = T.Select(
-                charged[v] >= neurons.at(threshold[n + v], t),
-                neurons.after(charged[v], threshold[n + v], reset[n + v], t),
+                charged[v] >= neurons.at(levels[columns + n + v], t),
+                neurons.after(charged[v], levels[columns + n + v], levels[2 * columns + n + v], t),
                 charged[v],
             )
         y[w] = any_bit(fired, WORD)

@@ -41,7 +41,7 @@ def emit(node: ir.Node, vector: bool) -> KernelCall:
             Input(1),
             Input(2),
             Output(),
-            *neurons.parameters(node, 3, channels, shape[0]),
+            neurons.levels(node, 3, channels, shape[0]),
             Scratch(channels * head_dim * 4),
             Scratch(columns * 4),
             State(state, state),
@@ -51,7 +51,7 @@ def emit(node: ir.Node, vector: bool) -> KernelCall:
 
 
 def _build(tokens: int, columns: int, channels: int, head_dim: int, neurons: Neurons, vector: bool):
-    in_words, epilogue = columns // WORD, fire(neurons)
+    in_words, epilogue = columns // WORD, fire(neurons, columns)
     add_row = add(head_dim, "int32", vector)
 
     @T.prim_func(s_tir=True)
@@ -60,9 +60,7 @@ def _build(tokens: int, columns: int, channels: int, head_dim: int, neurons: Neu
         k_p: T.handle("uint32"),
         v_p: T.handle("uint32"),
         y_p: T.handle("uint32"),
-        bias_p: T.handle("int32"),
-        threshold_p: T.handle("int32"),
-        reset_p: T.handle("int32"),
+        levels_p: T.handle("int32"),
         kv_p: T.handle("int32"),
         acc_p: T.handle("int32"),
         u_p: T.handle("int32"),
@@ -74,9 +72,7 @@ def _build(tokens: int, columns: int, channels: int, head_dim: int, neurons: Neu
         k = T.decl_buffer((ANY,), "uint32", data=k_p)
         values = T.decl_buffer((ANY,), "uint32", data=v_p)
         y = T.decl_buffer((ANY,), "uint32", data=y_p)
-        bias = T.decl_buffer((ANY,), "int32", data=bias_p)
-        threshold = T.decl_buffer((ANY,), "int32", data=threshold_p)
-        reset = T.decl_buffer((ANY,), "int32", data=reset_p)
+        levels = T.decl_buffer((ANY,), "int32", data=levels_p)
         kv = T.decl_buffer((ANY,), "int32", data=kv_p)
         acc = T.decl_buffer((ANY,), "int32", data=acc_p)
         u = T.decl_buffer((ANY,), "int32", data=u_p)
@@ -116,17 +112,8 @@ def _build(tokens: int, columns: int, channels: int, head_dim: int, neurons: Neu
                         word[0] = word[0] & (word[0] - T.uint32(1))
                 for w in range(in_words):
                     epilogue(
-                        acc,
-                        w * WORD,
-                        u,
-                        token * columns + w * WORD,
-                        bias,
-                        threshold,
-                        reset,
-                        w * WORD,
-                        y,
-                        (s * tokens + token) * in_words + w,
-                        t_begin + s,
-                    )
+                        acc, w * WORD, u, token * columns + w * WORD, levels, w * WORD,
+                        y, (s * tokens + token) * in_words + w, t_begin + s,
+                    )  # fmt: skip
 
     return packed_attention

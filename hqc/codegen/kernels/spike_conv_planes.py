@@ -9,17 +9,10 @@ import numpy as np
 import onnx_ir as ir
 from tvm.script import tirx as T
 
+from hqc.codegen.kernels.conv_layer import Sums, conv_layer
 from hqc.codegen.kernels.geometry import Geometry, code_rows
-from hqc.codegen.kernels.kernel_base import (
-    ANY,
-    Constant,
-    Input,
-    KernelCall,
-    Output,
-    State,
-    Stride,
-)
-from hqc.codegen.kernels.neurons import WORD, Neurons, fire
+from hqc.codegen.kernels.kernel_base import Constant, KernelCall
+from hqc.codegen.kernels.neurons import WORD
 from hqc.codegen.kernels.weights import StoredWeights
 from hqc.dialect.planes import words
 
@@ -37,25 +30,27 @@ def suits_planes(node: ir.Node) -> bool:
 
 def emit_planes(node: ir.Node, vector: bool) -> KernelCall:
     """The bit-plane kernel of a SpikeConv."""
-    time_steps, height, width, planes, _ = node.inputs[0].shape.numpy()
+    _, height, width, planes, _ = node.inputs[0].shape.numpy()
     g = Geometry.of(node, height, width, planes)
-    neurons, bits = Neurons.of(node), node.attributes["weight_bits"].value
+    bits = node.attributes["weight_bits"].value
     stored = StoredWeights(code_rows(node), bits, "uniform")
     offsets = np.zeros(g.columns, np.int32)
     offsets[: stored.columns] = stored.offsets()
-    return KernelCall(
-        lambda: _build(g, neurons, bits, vector),
-        (
-            Input(0),
-            Output(),
+
+    sums = Sums(
+        image="uint32",
+        weights=(
             Constant(_weight_planes(stored, g, bits), is_weights=True),
             Constant(offsets),
-            *neurons.parameters(node, 2, g.channels, time_steps),
-            State(g.columns * 4, g.out_height * g.out_width * g.columns * 4),
-            Stride(g.columns),
         ),
-        ("planes", g, neurons, bits, vector),
+        accumulator="int32",
+        block_words=1,
+        codes_size=0,
+        events_size=0,
+        event="uint16",
+        add=_add_counts(g, bits, vector),
     )
+    return conv_layer(node, g, sums, ("planes", bits), vector)
 
 
 def _weight_planes(stored: StoredWeights, g: Geometry, bits: int) -> np.ndarray:
@@ -70,95 +65,43 @@ def _weight_planes(stored: StoredWeights, g: Geometry, bits: int) -> np.ndarray:
     return np.ascontiguousarray(octets).view("<u4")[..., 0]
 
 
-def _build(g: Geometry, neurons: Neurons, bits: int, vector: bool):
+def _add_counts(g: Geometry, bits: int, vector: bool):
+    """A TIR macro: sum over planes of the input and of the fields, and offset times spikes."""
     each = T.vectorized if vector else T.serial
-    epilogue = fire(neurons)
     kernel_height, kernel_width = g.kernel
     stride_y, stride_x = g.strides
     top, left = g.pads
     taps = kernel_height * kernel_width
 
-    @T.prim_func(s_tir=True)
-    def spike_conv_planes(
-        x_p: T.handle("uint32"),
-        y_p: T.handle("uint32"),
-        planes_p: T.handle("uint32"),
-        offsets_p: T.handle("int32"),
-        bias_p: T.handle("int32"),
-        threshold_p: T.handle("int32"),
-        reset_p: T.handle("int32"),
-        u_p: T.handle("int32"),
-        stride: T.int32,
-        t_begin: T.int32,
-        steps: T.int32,
-    ):
-        T.func_attr({"tirx.noalias": True})
-        x = T.decl_buffer((ANY,), "uint32", data=x_p)
-        y = T.decl_buffer((ANY,), "uint32", data=y_p)
-        planes = T.decl_buffer((ANY,), "uint32", data=planes_p)
-        offsets = T.decl_buffer((ANY,), "int32", data=offsets_p)
-        bias = T.decl_buffer((ANY,), "int32", data=bias_p)
-        threshold = T.decl_buffer((ANY,), "int32", data=threshold_p)
-        reset = T.decl_buffer((ANY,), "int32", data=reset_p)
-        u = T.decl_buffer((ANY,), "int32", data=u_p)
-        for oy in range(g.out_height):
-            for ox in range(g.out_width):
-                row: T.let = oy * g.out_width + ox
-                if t_begin == 0:
-                    for n in range(g.columns):
-                        u[row * stride + n] = 0
-                for s in range(steps):
-                    for out_word in range(g.out_words):
-                        acc = T.alloc_buffer((WORD,), "int32")
-                        for v in each(WORD):
-                            acc[v] = 0
-                        for p in T.unroll(g.planes):
-                            sums = T.alloc_buffer((bits * WORD,), "uint32")
-                            spikes = T.alloc_buffer((1,), "uint32")
-                            spikes[0] = T.uint32(0)
-                            for b in T.unroll(bits):
-                                for v in each(WORD):
-                                    sums[b * WORD + v] = T.uint32(0)
-                            for tap in range(taps):
-                                iy: T.let = oy * stride_y - top + tap // kernel_width
-                                ix: T.let = ox * stride_x - left + tap % kernel_width
-                                if iy >= 0 and iy < g.height and ix >= 0 and ix < g.width:
-                                    for w in range(g.in_words):
-                                        word: T.let = x[
-                                            (((s * g.height + iy) * g.width + ix) * g.planes + p)
-                                            * g.in_words
-                                            + w
-                                        ]
-                                        spikes[0] = spikes[0] + T.popcount(word)
-                                        at: T.let = (out_word * taps + tap) * g.in_words + w
-                                        for b in T.unroll(bits):
-                                            for v in each(WORD):
-                                                sums[b * WORD + v] = sums[
-                                                    b * WORD + v
-                                                ] + T.popcount(
-                                                    word & planes[(at * bits + b) * WORD + v]
-                                                )
-                            for b in T.unroll(bits):
-                                for v in each(WORD):
-                                    acc[v] = acc[v] + T.shift_left(
-                                        T.Cast("int32", sums[b * WORD + v]), b + p
-                                    )
+    @T.macro
+    def add_counts(x, weights, offsets, codes, events, ends, acc, s, oy, ox, first):
+        for plane in T.unroll(g.planes):
+            counts = T.alloc_buffer((bits * WORD,), "uint32")
+            spikes = T.alloc_buffer((1,), "uint32")
+            spikes[0] = T.uint32(0)
+            for b in T.unroll(bits):
+                for v in each(WORD):
+                    counts[b * WORD + v] = T.uint32(0)
+            for tap in range(taps):
+                iy: T.let = oy * stride_y - top + tap // kernel_width
+                ix: T.let = ox * stride_x - left + tap % kernel_width
+                if iy >= 0 and iy < g.height and ix >= 0 and ix < g.width:
+                    row: T.let = ((s * g.height + iy) * g.width + ix) * g.planes + plane
+                    for w in range(g.in_words):
+                        word: T.let = x[row * g.in_words + w]
+                        at: T.let = (first // WORD * taps + tap) * g.in_words + w
+                        spikes[0] = spikes[0] + T.popcount(word)
+                        for b in T.unroll(bits):
                             for v in each(WORD):
-                                acc[v] = acc[v] + T.shift_left(
-                                    T.Cast("int32", spikes[0]) * offsets[out_word * WORD + v], p
+                                counts[b * WORD + v] = counts[b * WORD + v] + T.popcount(
+                                    word & weights[(at * bits + b) * WORD + v]
                                 )
-                        epilogue(
-                            acc,
-                            0,
-                            u,
-                            row * stride + out_word * WORD,
-                            bias,
-                            threshold,
-                            reset,
-                            out_word * WORD,
-                            y,
-                            ((s * g.out_height + oy) * g.out_width + ox) * g.out_words + out_word,
-                            t_begin + s,
-                        )
+            for b in T.unroll(bits):
+                for v in each(WORD):
+                    acc[v] = acc[v] + T.shift_left(T.Cast("int32", counts[b * WORD + v]), b + plane)
+            for v in each(WORD):
+                acc[v] = acc[v] + T.shift_left(
+                    T.Cast("int32", spikes[0]) * offsets[first + v], plane
+                )
 
-    return spike_conv_planes
+    return add_counts

@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import onnx_ir as ir
 from tvm.script import tirx as T
 
 from hqc.codegen.kernels.kernel_base import Constant
@@ -29,6 +30,17 @@ class StoredWeights:
     codes: np.ndarray
     bits: int
     scheme: str
+
+    @classmethod
+    def of(cls, node: ir.Node, codes: np.ndarray) -> StoredWeights:
+        """Codes stored as the node's attributes say."""
+        bits, scheme = (node.attributes[n].value for n in ("weight_bits", "weight_scheme"))
+        return cls(codes, bits, scheme)
+
+    @property
+    def form(self) -> tuple:
+        """What code that reads the weights depends on."""
+        return (*self.codes.shape, self.field_bits, self.is_shift)
 
     @property
     def field_bits(self) -> int:

@@ -1,0 +1,131 @@
+"""What every convolution is around its sums: positions, time steps, neurons.
+
+Positions are the outer loop and time steps the inner one, so that a position's membrane potentials
+stay in the first cache while all its steps are computed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import onnx_ir as ir
+from tvm.script import tirx as T
+
+from hqc.codegen.kernels.geometry import Geometry
+from hqc.codegen.kernels.kernel_base import (
+    ANY,
+    Constant,
+    Input,
+    KernelCall,
+    Output,
+    Scratch,
+    State,
+    Stride,
+)
+from hqc.codegen.kernels.lanes import clear
+from hqc.codegen.kernels.neurons import WORD, Neurons, fire
+
+
+@T.macro
+def nothing(*_):
+    """A TIR macro that does nothing."""
+    T.evaluate(0)
+
+
+@dataclass(frozen=True, eq=False)
+class Sums:
+    """How a layer's sums are made, as TIR macros; types name the elements of their buffers.
+
+    `prepare(weights, offsets, codes)` runs once a call and may fill the scratch area `codes`.
+    `look(x, events, ends, s, oy, ox)` runs once a position and step and may list its inputs.
+    `add(x, weights, offsets, codes, events, ends, acc, s, oy, ox, first)` adds to acc the inputs of
+    the outputs from `first` on, `block_words` words of them.
+    """
+
+    image: str
+    weights: tuple[Constant, Constant]
+    accumulator: str
+    block_words: int
+    codes_size: int
+    events_size: int
+    event: str
+    add: Callable
+    prepare: Callable = nothing
+    look: Callable = nothing
+
+
+def conv_layer(node: ir.Node, g: Geometry, sums: Sums, key: tuple, vector: bool) -> KernelCall:
+    """The call of a layer with such sums. `key` tells which layers can share one function."""
+    neurons = Neurons.of(node)
+    time_steps = node.outputs[0].shape.numpy()[0]
+    return KernelCall(
+        lambda: _build(g, neurons, sums, vector),
+        (
+            Input(0),
+            Output(),
+            *sums.weights,
+            neurons.levels(node, 2, g.channels, time_steps),
+            Scratch(sums.codes_size),
+            Scratch(sums.events_size),
+            State(g.columns * 4, g.out_height * g.out_width * g.columns * 4),
+            Stride(g.columns),
+        ),
+        (*key, g, neurons, vector),
+    )
+
+
+def _build(g: Geometry, neurons: Neurons, sums: Sums, vector: bool):
+    lanes = sums.block_words * WORD
+    prepare, look, add = sums.prepare, sums.look, sums.add
+    start, epilogue = clear(lanes, sums.accumulator, vector), fire(neurons, g.columns)
+    stored, offset = (str(c.array.dtype) for c in sums.weights)
+
+    @T.prim_func(s_tir=True)
+    def layer(
+        x_p: T.handle(sums.image),
+        y_p: T.handle("uint32"),
+        weights_p: T.handle(stored),
+        offsets_p: T.handle(offset),
+        levels_p: T.handle("int32"),
+        codes_p: T.handle("int8"),
+        events_p: T.handle(sums.event),
+        u_p: T.handle("int32"),
+        stride: T.int32,
+        t_begin: T.int32,
+        steps: T.int32,
+    ):
+        T.func_attr({"tirx.noalias": True})
+        x = T.decl_buffer((ANY,), sums.image, data=x_p)
+        y = T.decl_buffer((ANY,), "uint32", data=y_p)
+        weights = T.decl_buffer((ANY,), stored, data=weights_p)
+        offsets = T.decl_buffer((ANY,), offset, data=offsets_p)
+        levels = T.decl_buffer((ANY,), "int32", data=levels_p)
+        codes = T.decl_buffer((ANY,), "int8", data=codes_p)
+        events = T.decl_buffer((ANY,), sums.event, data=events_p)
+        u = T.decl_buffer((ANY,), "int32", data=u_p)
+        prepare(weights, offsets, codes)
+        for oy in range(g.out_height):
+            for ox in range(g.out_width):
+                row: T.let = oy * g.out_width + ox
+                if t_begin == 0:
+                    for n in range(g.columns):
+                        u[row * stride + n] = 0
+                for s in range(steps):
+                    ends = T.alloc_buffer((g.planes,), "int32")
+                    look(x, events, ends, s, oy, ox)
+                    for block in range(g.out_words // sums.block_words):
+                        acc = T.alloc_buffer((lanes,), sums.accumulator)
+                        start(acc)
+                        add(
+                            x, weights, offsets, codes, events, ends, acc, s, oy, ox, block * lanes
+                        )  # fmt: skip
+                        for w in range(sums.block_words):
+                            word: T.let = block * sums.block_words + w
+                            out: T.let = (s * g.out_height + oy) * g.out_width + ox
+                            epilogue(
+                                acc, w * WORD, u, row * stride + word * WORD, levels, word * WORD,
+                                y, out * g.out_words + word, t_begin + s,
+                            )  # fmt: skip
+
+    return layer
