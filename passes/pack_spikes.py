@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import numpy as np
@@ -43,12 +43,16 @@ class PackSpikes(Pass):
 
 @dataclass(frozen=True)
 class _Tensor:
-    """An integer tensor's packed (or, for frames, plain) value and its logical axes."""
+    """An integer tensor's packed (or, for frames, plain) value and its logical axes.
+
+    `summed` names the roots that the tensor is a sum over, and its value still has.
+    """
 
     value: ir.Value
     view: Axes
     sizes: dict[str, int]
     packed: bool = True
+    summed: frozenset[str] = frozenset()
 
     @property
     def planes(self) -> int:
@@ -86,7 +90,7 @@ class _Packing:
         if not node.domain and node.op_type in VIEWS:
             source = self.env[node.inputs[0]]
             view = through_view(node, source.view)
-            self.env[node.outputs[0]] = type(source)(**{**vars(source), "view": view})
+            self.env[node.outputs[0]] = replace(source, view=view)
         elif step := self._steps.get((node.domain, node.op_type)):
             step(node)
         else:
@@ -96,6 +100,8 @@ class _Packing:
         found = self.env[node.inputs[index]]
         if isinstance(found, _Sums):
             raise unsupported(node, "it reads sums that no neuron has read")
+        if found.summed:
+            raise unsupported(node, "it reads a mean over only a part of time and position")
         return found
 
     def _constant(self, value: ir.Value) -> ir.Value:
@@ -243,14 +249,26 @@ class _Packing:
         self._define(node, value, a.view, a.sizes)
 
     def _sum(self, node: ir.Node) -> None:
-        x = self._input(node)
+        x = self.env[node.inputs[0]]
+        if not isinstance(x, _Tensor):
+            raise unsupported(node, "it reads sums that no neuron has read")
         reduced = {int(a) for a in constant(node.inputs[1])}
-        summed = {f.root for a in reduced for f in x.view[a]}
-        kept = flatten([axis for i, axis in enumerate(x.view) if i not in reduced])
-        wanted = {r for r in "TYX" if x.sizes[r] > 1}
-        if summed != wanted or kept != axes(("C", x.sizes["C"]))[0]:
-            raise unsupported(node, "it does not sum over all of time and position")
+        summed = x.summed | {f.root for a in reduced for f in x.view[a]}
+        keepdims = node.attributes["keepdims"].value
+        view = tuple(
+            () if i in reduced else axis
+            for i, axis in enumerate(x.view)
+            if keepdims or i not in reduced
+        )
+        partial = replace(x, view=view, summed=summed)
+        if summed == {r for r in "TYX" if x.sizes[r] > 1}:
+            partial = self._counts(node, partial)
+        self.env[node.outputs[0]] = partial
+
+    def _counts(self, node: ir.Node, x: _Tensor) -> _Tensor:
         channels = x.sizes["C"]
+        if flatten(x.view) != axes(("C", channels))[0]:
+            raise unsupported(node, "it does not sum over all of time and position")
         value = self.builder.op(
             "SumSpikes",
             [x.value],
@@ -260,9 +278,8 @@ class _Packing:
             domain=KERNEL,
             channels=channels,
         )
-        self.env[node.outputs[0]] = _Tensor(
-            value, axes(None, ("C", channels)), {**x.sizes, "T": 1, "Y": 1, "X": 1}
-        )
+        sizes = {**x.sizes, "T": 1, "Y": 1, "X": 1}
+        return _Tensor(value, axes(None, ("C", channels)), sizes)
 
     def _classifier(self, node: ir.Node) -> None:
         x = self._input(node)

@@ -106,14 +106,16 @@ def lower_reduction(node: ir.Node, lowering: Lowering) -> Quantity:
         raise unsupported(node, "only sums of spikes over constant axes are lowered")
     axes = [int(a) % len(x.shape) for a in axes]
     count = int(np.prod([x.shape[a] for a in axes]))
-    wide = lowering.builder.op(
-        "Cast",
-        [x.value],
-        x.shape,
-        ir.DataType.INT32,
-        name=f"{node.name}/Cast",
-        to=ir.DataType.INT32.value,
-    )
+    wide = x.value
+    if wide.dtype != ir.DataType.INT32:
+        wide = lowering.builder.op(
+            "Cast",
+            [wide],
+            x.shape,
+            ir.DataType.INT32,
+            name=f"{node.name}/Cast",
+            to=ir.DataType.INT32.value,
+        )
     value = lowering.builder.op(
         "ReduceSum",
         [wide, lowering.builder.initializer(np.array(axes, np.int64), f"{node.name}.axes")],
