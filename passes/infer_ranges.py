@@ -7,11 +7,12 @@ from typing import ClassVar
 
 import onnx_ir as ir
 
-from hqc.dialect import DIALECT
+from hqc.dialect import DIALECT, find_op
+from hqc.dialect.quant_uniform import code_range
 from hqc.passes.pass_base import Pass, register
 
 RANGE = "hqc.range"
-"""Metadata key of a value that is proven to be an integer: its largest value; the smallest is 0."""
+"""Metadata key of a value proven to be an integer (times a scale): its largest; the least is 0."""
 
 _SAME = {"Reshape", "Transpose", "Flatten", "Squeeze", "Unsqueeze", "Identity", "MaxPool"}
 
@@ -21,7 +22,8 @@ _SAME = {"Reshape", "Transpose", "Flatten", "Squeeze", "Unsqueeze", "Identity", 
 class InferRanges(Pass):
     """Mark every activation that is a non-negative integer with its largest value.
 
-    1. LIF gives at most 1, IntegerLIF at most `levels`.
+    1. LIF gives at most 1, IntegerLIF at most `levels`, an unsigned QuantUniform of the network's
+       input at most 2^bits - 1 times its scale.
     2. Views, Identity and MaxPool keep their input's range.
     3. Add of two such values gives the sum of their ranges.
     """
@@ -38,6 +40,8 @@ class InferRanges(Pass):
                 high = 1
             elif (node.domain, node.op_type) == (DIALECT, "IntegerLIF"):
                 high = node.attributes["levels"].value
+            elif (node.domain, node.op_type) == (DIALECT, "QuantUniform"):
+                high = _frames_high(node)
             elif node.domain == "" and node.op_type in _SAME:
                 high = inputs[0]
             elif node.domain == "" and node.op_type == "Add" and None not in inputs:
@@ -46,3 +50,10 @@ class InferRanges(Pass):
                 highs[node.outputs[0]] = high
                 node.outputs[0].metadata_props[RANGE] = str(high)
         return model
+
+
+def _frames_high(node: ir.Node) -> int | None:
+    attributes = find_op(node).attributes(node)
+    if attributes["signed"] or not node.inputs[0].is_graph_input():
+        return None
+    return code_range(attributes["bits"], signed=0)[1]

@@ -8,7 +8,6 @@ import numpy as np
 import onnx_ir as ir
 
 from hqc.passes.graph import constant, integer, ints, unsupported
-from hqc.passes.infer_ranges import RANGE
 from hqc.passes.integer_rules.quantity import Lowering, Quantity, rule
 
 _BYTE = 255
@@ -68,8 +67,7 @@ def lower_addition(node: ir.Node, lowering: Lowering) -> Quantity:
     value = lowering.builder.op(
         "Add", [a.value, b.value], a.shape, ir.DataType.UINT8, name=node.name
     )
-    value.metadata_props[RANGE] = str(int(high))
-    return Quantity(value, a.scale, np.float64(0), np.int64(0), np.int64(high))
+    return lowering.activation(node, value, float(a.scale))
 
 
 @rule("MaxPool")
@@ -93,8 +91,7 @@ def lower_max_pool(node: ir.Node, lowering: Lowering) -> Quantity:
         strides=ints(node, "strides", [1] * len(kernel)),
         pads=ints(node, "pads", [0] * 2 * len(kernel)),
     )
-    value.metadata_props[RANGE] = str(int(x.high))
-    return replace(x, value=value)
+    return lowering.activation(node, value, float(x.scale))
 
 
 @rule("ReduceMean", "ReduceSum")

@@ -9,7 +9,6 @@ import onnx_ir as ir
 
 from hqc.dialect import DIALECT, find_op
 from hqc.passes.graph import unsupported
-from hqc.passes.infer_ranges import RANGE
 from hqc.passes.integer_rules.quantity import Lowering, Quantity, rule
 
 _INT32 = 2**31 - 1
@@ -126,8 +125,7 @@ def lower_lif(node: ir.Node, lowering: Lowering) -> Quantity:
         leak_shift=shift,
         soft_reset=attributes["soft_reset"],
     )
-    value.metadata_props[RANGE] = "1"
-    return Quantity(value, np.float64(1), np.float64(0), np.int64(0), np.int64(1))
+    return lowering.activation(node, value)
 
 
 def _make_positive(

@@ -10,6 +10,7 @@ import onnx_ir as ir
 
 from hqc.errors import UnsupportedModelError
 from hqc.passes.graph import GraphBuilder, constant, unsupported
+from hqc.passes.infer_ranges import RANGE
 
 BITS, SCHEME = "hqc.bits", "hqc.scheme"
 """Metadata keys of an initializer of weight codes: how a code is stored."""
@@ -86,6 +87,17 @@ class Lowering:
             f"its input {value.name!r} is in floats",
             "put a QuantUniform on the input of the network, and LIF neurons between layers",
         )
+
+    def activation(self, node: ir.Node, value: ir.Value, scale: float = 1.0) -> Quantity:
+        """The quantity of a node's output that infer-ranges has proven to be an integer."""
+        note = node.outputs[0].metadata_props.get(RANGE)
+        if note is None:
+            raise unsupported(
+                node, "the range of its output is not known", "run infer-ranges before make-integer"
+            )
+        value.metadata_props[RANGE] = note
+        zero = np.float64(0)
+        return Quantity(value, np.float64(scale), zero, np.int64(0), np.int64(note))
 
     def weights(self, node: ir.Node, index: int) -> Weights | None:
         """The node's input as quantized weights, None if it is no weights at all.

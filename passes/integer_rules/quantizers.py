@@ -9,7 +9,6 @@ from hqc.dialect import DIALECT, find_op
 from hqc.dialect.quant_pow2 import magnitudes, pow2_codes
 from hqc.dialect.quant_uniform import code_range, uniform_codes
 from hqc.passes.graph import constant, unsupported
-from hqc.passes.infer_ranges import RANGE
 from hqc.passes.integer_rules.quantity import Lowering, Quantity, Weights, rule
 
 _WIDEST = 8
@@ -57,9 +56,7 @@ def _lower_input(node: ir.Node, lowering: Lowering, attributes: dict) -> Quantit
         domain=DIALECT,
         qmax=qmax,
     )
-    value.metadata_props[RANGE] = str(qmax)
-    zero = np.float64(0)
-    return Quantity(value, np.float64(scale.item()), zero, np.int64(0), np.int64(qmax))
+    return lowering.activation(node, value, scale.item())
 
 
 @rule("QuantPow2", domain=DIALECT)

@@ -91,6 +91,12 @@ def test_integers_fire_as_floats_do(neurons, mode, tmp_path, rng):
     assert differing <= 2
 
 
+def test_ranges_must_be_inferred_first(tmp_path):
+    with pytest.raises(UnsupportedModelError, match="range of its output is not known") as error:
+        run_passes(build(tmp_path), parse_pipeline("fold-batch-norm,make-integer"))
+    assert "infer-ranges" in error.value.hint
+
+
 def test_a_channel_without_scale_is_constant(tmp_path):
     model = run_passes(build(tmp_path), parse_pipeline(INTEGER))
     codes = model.graph.initializers["y.codes"].const_value.numpy()
