@@ -44,8 +44,10 @@ def pipeline_for(target: Target, passes: str | None = None) -> list[Pass]:
     """The passes as text, or those that lead to kernels for a target."""
     if passes is not None:
         return parse_pipeline(passes)
-    options = f"vector_bits={target.vector_bits},popcount_ops={target.popcount_ops}"
-    return parse_pipeline(DEFAULT.replace("choose-kernels", f"choose-kernels{{{options}}}"))
+    vectors = f"vector_bits={target.vector_bits}"
+    text = DEFAULT.replace("plan-memory", f"plan-memory{{{vectors}}}")
+    options = f"{vectors},popcount_ops={target.popcount_ops}"
+    return parse_pipeline(text.replace("choose-kernels", f"choose-kernels{{{options}}}"))
 
 
 def copy_model(model: ir.Model) -> ir.Model:

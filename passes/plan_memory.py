@@ -17,7 +17,7 @@ ARENA = "hqc.arena"
 """Metadata key of a value, a node and the model: offsets and sizes, as JSON.
 
 Of a value: {"run": offset, "stream": offset}. Of a node: the same with one offset per Scratch and
-State operand. Of the model: {"run": bytes, "stream": bytes}.
+State operand, and their sizes under "bytes". Of the model: {"run": bytes, "stream": bytes}.
 """
 
 _ITEM = {ir.DataType.UINT32: 4, ir.DataType.INT32: 4, ir.DataType.UINT8: 1, ir.DataType.FLOAT: 4}
@@ -74,9 +74,12 @@ class PlanMemory(Pass):
     1. run: one call computes all time steps, layer by layer. Activations hold every step;
        potentials last only while their layer runs.
     2. stream: one call a step. Activations hold one step; potentials and spike counts last.
+
+    `vector_bits` describes the target: kernels without vectors need other scratch areas.
     """
 
     name: ClassVar[str] = "plan-memory"
+    vector_bits: int = 128
 
     def run(self, model: ir.Model) -> ir.Model:
         """Annotate; the graph stays as it is."""
@@ -88,10 +91,8 @@ class PlanMemory(Pass):
             for value in map(alias_root, filter(None, node.inputs)):
                 if value in last:
                     last[value] = index
-        operands = [
-            [o for o in find_kernel(n)(n, True).operands if isinstance(o, Scratch | State)]
-            for n in nodes
-        ]
+        calls = [find_kernel(n)(n, self.vector_bits > 0) for n in nodes]
+        operands = [[o for o in c.operands if isinstance(o, Scratch | State)] for c in calls]
         sizes: dict[str, int] = {}
         placed: dict[object, dict[str, object]] = {k: {} for k in (*values, *nodes)}
         for plan in ("run", "stream"):
@@ -104,6 +105,8 @@ class PlanMemory(Pass):
                 placed[value][plan] = next(remaining)
             for node, group in zip(nodes, operands, strict=True):
                 placed[node][plan] = [next(remaining) for _ in group]
+        for node, group in zip(nodes, operands, strict=True):
+            placed[node]["bytes"] = [o.size for o in group]
         for key, plans in placed.items():
             key.metadata_props[ARENA] = json.dumps(plans)
         model.metadata_props[ARENA] = json.dumps(sizes)

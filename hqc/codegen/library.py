@@ -25,6 +25,7 @@ from hqc.codegen.kernels import (
 )
 from hqc.codegen.tir import write_object
 from hqc.codegen.toolchain import Toolchain
+from hqc.errors import UserError
 from hqc.passes.plan_memory import ALIGNMENT, ARENA, alias_root
 from hqc.targets import Target
 from hqc.version import VERSION
@@ -36,6 +37,7 @@ _C_TYPES = {
     "uint16": "uint16_t",
     "int32": "int32_t",
     "uint32": "uint32_t",
+    "uint64": "uint64_t",
 }
 
 _READOUT = {"IntegerLinear"}
@@ -77,12 +79,15 @@ class Library:
             self.functions[symbol] = function = call.build()
             types = ", ".join(c_types(function, call))
             self.prototypes.append(f"/* {node.op_type} */\nvoid {symbol}({types});")
-        offsets = json.loads(node.metadata_props[ARENA])
+        plan = json.loads(node.metadata_props[ARENA])
+        if plan["bytes"] != [o.size for o in call.operands if isinstance(o, Scratch | State)]:
+            raise UserError(
+                f"node {node.name!r}: its memory was planned for a target with other vectors",
+                hint="give plan-memory the target's vector_bits: plan-memory{vector_bits=0}",
+            )
         areas = iter(
-            [
-                self._area(dict(zip(offsets, o, strict=True)))
-                for o in zip(*offsets.values(), strict=True)
-            ]
+            self._area({"run": run, "stream": stream})
+            for run, stream in zip(plan["run"], plan["stream"], strict=True)
         )
         arguments = []
         for operand in call.operands:

@@ -11,6 +11,7 @@ import pytest
 
 import hqc
 from hqc.codegen.toolchain import Toolchain
+from hqc.passes import DEFAULT
 from hqc.targets import load_target
 from tests.conftest import MODEL, NMNIST, ROOT
 
@@ -173,6 +174,13 @@ def test_the_embedding_example_classifies(fixture, options, emulator, request, t
             [*emulator, program, recording], capture_output=True, text=True, check=True
         )
         assert done.stdout == f"{digit}\n"
+
+
+def test_memory_planned_for_other_vectors_is_refused(tmp_path):
+    for target, bits in (("rv64gc", 128), ("arm-a72", 0)):
+        passes = DEFAULT.replace("plan-memory", f"plan-memory{{vector_bits={bits}}}")
+        with pytest.raises(hqc.UserError, match="planned for a target with other vectors"):
+            hqc.compile(MODEL, target, tmp_path / "build", passes=passes)
 
 
 def test_pkg_config_finds_the_library(host_artifact):

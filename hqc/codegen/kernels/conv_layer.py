@@ -53,6 +53,7 @@ class Sums:
     add: Callable
     prepare: Callable = nothing
     look: Callable = nothing
+    code: str = "int8"
 
 
 def conv_layer(node: ir.Node, g: Geometry, sums: Sums, key: tuple, vector: bool) -> KernelCall:
@@ -88,7 +89,7 @@ def _build(g: Geometry, neurons: Neurons, sums: Sums, vector: bool):
         weights_p: T.handle(stored),
         offsets_p: T.handle(offset),
         levels_p: T.handle("int32"),
-        codes_p: T.handle("int8"),
+        codes_p: T.handle(sums.code),
         events_p: T.handle(sums.event),
         u_p: T.handle("int32"),
         stride: T.int32,
@@ -101,7 +102,7 @@ def _build(g: Geometry, neurons: Neurons, sums: Sums, vector: bool):
         weights = T.decl_buffer((ANY,), stored, data=weights_p)
         offsets = T.decl_buffer((ANY,), offset, data=offsets_p)
         levels = T.decl_buffer((ANY,), "int32", data=levels_p)
-        codes = T.decl_buffer((ANY,), "int8", data=codes_p)
+        codes = T.decl_buffer((ANY,), sums.code, data=codes_p)
         events = T.decl_buffer((ANY,), sums.event, data=events_p)
         u = T.decl_buffer((ANY,), "int32", data=u_p)
         prepare(weights, offsets, codes)

@@ -16,6 +16,7 @@ from hqc.codegen.kernels.lanes import add, clear
 from hqc.codegen.kernels.neurons import WORD, lowest_bit
 from hqc.codegen.kernels.unpack import unpack
 from hqc.codegen.kernels.weights import StoredWeights
+from hqc.codegen.kernels.word_lanes import add_word_rows, unpack_words
 
 _WORTH_WIDENING_LATE = 4
 """Rows a byte must hold for a byte accumulator to pay."""
@@ -27,27 +28,42 @@ def emit_event(node: ir.Node, vector: bool) -> KernelCall:
     g = Geometry.of(node, height, width, planes)
     stored = StoredWeights.of(node, code_rows(node))
     accumulator = accumulator_type(stored.codes, 2**planes - 1)
-    byte_rows = 127 // int(np.abs(stored.codes.astype(np.int16)).max(initial=1))
+    largest = int(np.abs(stored.codes.astype(np.int16)).max(initial=1))
     event = "uint16" if g.inputs < 2**16 else "int32"
-
-    lanes = g.block_words * WORD
-    if byte_rows >= _WORTH_WIDENING_LATE:
-        add_rows = _add_late(lanes, g.columns, accumulator, byte_rows, vector)
-    else:
-        add_rows = _add_wide(lanes, g.columns, accumulator, vector)
+    rows = _vector_rows if vector else _word_rows
+    code, code_bits, prepare, add_rows = rows(g, stored, accumulator, largest)
     sums = Sums(
         image="uint32",
         weights=stored.constants(),
         accumulator=accumulator,
         block_words=g.block_words,
-        codes_size=g.inputs * g.columns,
+        codes_size=g.inputs * g.columns * code_bits // 8,
         events_size=planes * g.inputs * np.dtype(event).itemsize,
         event=event,
-        prepare=unpack(stored, g.columns, vector),
+        code=code,
+        prepare=prepare,
         look=_list_events(g, event),
         add=_add_events(planes, add_rows),
     )
-    return conv_layer(node, g, sums, ("event", stored.form, accumulator, byte_rows), vector)
+    return conv_layer(node, g, sums, ("event", stored.form, accumulator, largest), vector)
+
+
+def _vector_rows(g: Geometry, stored: StoredWeights, accumulator: str, largest: int):
+    """Codes as bytes, added as bytes where several rows fit one."""
+    lanes, byte_rows = g.block_words * WORD, 127 // largest
+    if byte_rows >= _WORTH_WIDENING_LATE:
+        add_rows = _add_late(lanes, g.columns, accumulator, byte_rows)
+    else:
+        add_rows = _add_wide(lanes, g.columns, accumulator)
+    return "int8", 8, unpack(stored, g.columns, vector=True), add_rows
+
+
+def _word_rows(g: Geometry, stored: StoredWeights, accumulator: str, largest: int):
+    """Codes in lanes of 64-bit words, of 16 bits where few rows fit a byte."""
+    bits = 8 if 127 // largest >= _WORTH_WIDENING_LATE else 16
+    rows = (2 ** (bits - 1) - 1) // largest
+    add_rows = add_word_rows(g.block_words * WORD, g.columns, bits, accumulator, rows)
+    return "uint64", bits, unpack_words(stored, g.columns, bits), add_rows
 
 
 def _list_events(g: Geometry, event: str):
@@ -96,10 +112,10 @@ def _add_events(planes: int, add_rows):
     return add_events
 
 
-def _add_late(lanes: int, columns: int, accumulator: str, byte_rows: int, vector: bool):
+def _add_late(lanes: int, columns: int, accumulator: str, byte_rows: int):
     """A TIR macro: add the rows events[begin : end] as bytes, widened every `byte_rows` rows."""
-    clear_bytes = clear(lanes, "int8", vector)
-    add_bytes, widen = add(lanes, "int8", vector), add(lanes, accumulator, vector)
+    clear_bytes = clear(lanes, "int8", vector=True)
+    add_bytes, widen = add(lanes, "int8", vector=True), add(lanes, accumulator, vector=True)
 
     @T.macro
     def add_rows(acc, codes, events, begin, end, plane, first):
@@ -114,9 +130,9 @@ def _add_late(lanes: int, columns: int, accumulator: str, byte_rows: int, vector
     return add_rows
 
 
-def _add_wide(lanes: int, columns: int, accumulator: str, vector: bool):
+def _add_wide(lanes: int, columns: int, accumulator: str):
     """A TIR macro: add the rows events[begin : end], each widened at once, for large codes."""
-    add_codes = add(lanes, accumulator, vector)
+    add_codes = add(lanes, accumulator, vector=True)
 
     @T.macro
     def add_rows(acc, codes, events, begin, end, plane, first):
