@@ -33,17 +33,22 @@ def replacing_folder(path: str | os.PathLike[str], marker: str) -> Iterator[Path
     """Give a temporary folder beside `path`; at the end it takes the place of `path`.
 
     An existing folder is replaced only if it is empty or holds a file named `marker`, which shows
-    that hqc made it. Raises `UserError` otherwise, or where `path` is a file.
+    that hqc made it. Raises `UserError` otherwise, or where `path` is a file or the current
+    directory.
     """
-    path = Path(path)
+    path = Path(path).resolve()
+    if path == Path.cwd():
+        raise UserError(
+            "the output cannot be the current directory", hint="give one inside it, e.g. -o build"
+        )
     if path.is_dir():
         if any(path.iterdir()) and not (path / marker).exists():
             raise UserError(
-                f"{path} is not empty and was not made by hqc",
+                f"{path.name} is not empty and was not made by hqc",
                 hint="choose another output directory, or empty this one",
             )
     elif path.exists():
-        raise UserError(f"{path} is a file", hint="give a directory as output")
+        raise UserError(f"{path.name} is a file", hint="give a directory as output")
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
     try:

@@ -132,6 +132,7 @@ def test_completion_offers_targets(run_hqc, monkeypatch):
         (["compile", MODEL, "--target", "arm-a27"], ["did you mean 'arm-a72'?", "targets are:"]),
         (["compile", MODEL, "--target", "x.hqt"], ["cannot read the target file x.hqt"]),
         (["compile", MODEL, "-o", "file"], ["file is a file", "give a directory"]),
+        (["compile", MODEL, "-o", "."], ["cannot be the current directory", "-o build"]),
         (["compile", MODEL, "-o", "file/build"], ["check the path"]),
         (["compile", MODEL, "--name", "3d"], ["--name '3d' is not a C identifier"]),
         (["compile", MODEL, "--bind", "batch"], ["'batch' is not NAME=SIZE"]),
