@@ -121,11 +121,7 @@ def compile(
     chosen = load_target(target)
     steps = pipeline_for(chosen, passes)
     output = Path(output)
-    dump = (
-        PassDumper(dump_after, steps, output.with_name(output.name + "-passes"))
-        if dump_after
-        else None
-    )
+    dump = PassDumper(dump_after, steps, Path(f"{output}-passes")) if dump_after else None
     loaded = load_model(model, bind)
     name = name or model_name(loaded, model)
     if not (name.isascii() and name.isidentifier()):
