@@ -26,6 +26,10 @@ class Weights:
     bits: int
     scheme: str
 
+    def per_channel(self, axis: int) -> bool:
+        """Whether the scale varies along no axis but this one."""
+        return self.scale.size == 1 or self.axis == axis
+
     def transposed(self, perm: list[int]) -> Weights:
         """The same weights with their axes permuted."""
         return replace(self, codes=self.codes.transpose(perm), axis=perm.index(self.axis))

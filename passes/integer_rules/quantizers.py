@@ -38,7 +38,8 @@ def lower_uniform(node: ir.Node, lowering: Lowering) -> Quantity | Weights:
         return _lower_input(node, lowering, attributes)
     weights, scale = _constants(node)
     codes = uniform_codes(weights, scale, **attributes)
-    return Weights(codes, scale.astype(np.float64), attributes["axis"], bits, "uniform")
+    axis = attributes["axis"] % weights.ndim
+    return Weights(codes, scale.astype(np.float64), axis, bits, "uniform")
 
 
 def _lower_input(node: ir.Node, lowering: Lowering, attributes: dict) -> Quantity:
@@ -66,6 +67,5 @@ def lower_pow2(node: ir.Node, lowering: Lowering) -> Weights:
     weights, scale = _constants(node)
     codes = pow2_codes(weights, scale, **attributes)
     unit = 2.0 ** (1 - magnitudes(attributes["bits"]))
-    return Weights(
-        codes, scale.astype(np.float64) * unit, attributes["axis"], attributes["bits"], "pow2"
-    )
+    axis = attributes["axis"] % weights.ndim
+    return Weights(codes, scale.astype(np.float64) * unit, axis, attributes["bits"], "pow2")

@@ -23,9 +23,9 @@ def _input(node: ir.Node, lowering: Lowering, limit: int = _BYTE) -> Quantity:
     return x
 
 
-def _codes(node: ir.Node, lowering: Lowering, weights: Weights, codes: np.ndarray) -> ir.Value:
+def _codes(node: ir.Node, lowering: Lowering, weights: Weights) -> ir.Value:
     value = lowering.builder.initializer(
-        np.ascontiguousarray(codes.astype(np.int8)), f"{node.name}.codes"
+        np.ascontiguousarray(weights.codes.astype(np.int8)), f"{node.name}.codes"
     )
     value.metadata_props[BITS] = str(weights.bits)
     value.metadata_props[SCHEME] = weights.scheme
@@ -35,7 +35,6 @@ def _codes(node: ir.Node, lowering: Lowering, weights: Weights, codes: np.ndarra
 def _sum(
     x: Quantity,
     weights: Weights,
-    codes: np.ndarray,
     bias: np.ndarray | None,
     value: ir.Value,
     initializer: ir.Value,
@@ -43,11 +42,12 @@ def _sum(
     axis: int,
     weights_axis: int,
 ) -> Quantity:
-    """The quantity of sums over all axes of `codes` but `weights_axis`, one channel each.
+    """The quantity of sums over all axes of the codes but `weights_axis`, one channel each.
 
-    Its interval is what these codes can reach with inputs in the interval of x, or with padding.
+    Its interval is what the codes can reach with inputs in the interval of x, or with padding.
     """
-    rows = np.moveaxis(codes, weights_axis, 0).reshape(codes.shape[weights_axis], -1)
+    rows = np.moveaxis(weights.codes, weights_axis, 0)
+    rows = rows.reshape(len(rows), -1)
     high = int(x.high)
     offset = np.float64(0) if bias is None else bias.astype(np.float64)
     return Quantity(
@@ -66,7 +66,7 @@ def _sum(
 def lower_conv(node: ir.Node, lowering: Lowering) -> Quantity:
     """Conv -> ConvInteger; its bias and scales move on to the neurons."""
     x, weights = _input(node, lowering), lowering.weights(node, 1)
-    if weights is None or weights.axis != 0:
+    if weights is None or not weights.per_channel(0):
         raise unsupported(node, "its weights are not quantized per output channel")
     if integer(node, "group", 1) != 1:
         raise unsupported(node, "grouped and depthwise convolutions are not lowered yet")
@@ -75,7 +75,7 @@ def lower_conv(node: ir.Node, lowering: Lowering) -> Quantity:
     if "auto_pad" in node.attributes and node.attributes["auto_pad"].value != "NOTSET":
         raise unsupported(node, "auto_pad is not lowered", "export with explicit pads")
     bias = constant(node.inputs[2]) if len(node.inputs) > 2 else None
-    initializer = _codes(node, lowering, weights, weights.codes)
+    initializer = _codes(node, lowering, weights)
     value = lowering.builder.op(
         "ConvInteger",
         [x.value, initializer],
@@ -85,7 +85,7 @@ def lower_conv(node: ir.Node, lowering: Lowering) -> Quantity:
         strides=ints(node, "strides", [1, 1]),
         pads=ints(node, "pads", [0, 0, 0, 0]),
     )
-    return _sum(x, weights, weights.codes, bias, value, initializer, axis=1, weights_axis=0)
+    return _sum(x, weights, bias, value, initializer, axis=1, weights_axis=0)
 
 
 @rule("Gemm")
@@ -136,20 +136,18 @@ def lower_matmul(node: ir.Node, lowering: Lowering) -> Quantity | None:
 def _linear(
     node: ir.Node, lowering: Lowering, weights: Weights, bias: np.ndarray | None
 ) -> Quantity | None:
-    if weights.codes.ndim != 2 or weights.axis not in (1, -1):
+    if weights.codes.ndim != 2 or not weights.per_channel(1):
         raise unsupported(node, "its weights are not quantized per output channel")
     shape = node.outputs[0].shape.numpy()
     if lowering.quantity(node, 0).value.dtype == ir.DataType.INT32:
         _classifier(node, lowering, weights, bias)
         return None
     x = _input(node, lowering)
-    initializer = _codes(node, lowering, weights, weights.codes)
+    initializer = _codes(node, lowering, weights)
     value = lowering.builder.op(
         "MatMulInteger", [x.value, initializer], shape, ir.DataType.INT32, name=node.name
     )
-    return _sum(
-        x, weights, weights.codes, bias, value, initializer, axis=len(shape) - 1, weights_axis=1
-    )
+    return _sum(x, weights, bias, value, initializer, axis=len(shape) - 1, weights_axis=1)
 
 
 def _classifier(
@@ -162,7 +160,7 @@ def _classifier(
     offset = np.zeros(classes) if bias is None else np.round(bias / scale)
     if reach + np.abs(offset).max() >= 2**31:
         raise unsupported(node, f"its sums reach {int(reach)}, more than 32 bits hold")
-    initializer = _codes(node, lowering, weights, weights.codes)
+    initializer = _codes(node, lowering, weights)
     lowering.logits[node.outputs[0]] = lowering.builder.op(
         "IntegerLinear",
         [

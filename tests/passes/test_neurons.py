@@ -91,6 +91,32 @@ def test_integers_fire_as_floats_do(neurons, mode, tmp_path, rng):
     assert differing <= 2
 
 
+@pytest.mark.parametrize("head", ["axis = 1", "axis = -1", "axis = 0"])
+def test_scales_per_output_or_per_tensor_are_taken(head, tmp_path):
+    """The classifier's weights are [inputs, outputs]: outputs are its axis 1."""
+    scale = "0.25, 0.25" if head != "axis = 0" else "0.25"
+    text = TEXT.replace("bits = 8, axis = 1", f"bits = 8, {head}")
+    text = text.replace(
+        "float[2] head_scale = {{0.25, 0.25}}",
+        f"float[{scale.count(',') + 1}] head_scale = {{{{{scale}}}}}",
+    )
+    path = tmp_path / "g.onnx"
+    onnx.save(onnx.parser.parse_model(text.format(**USUAL)), path)
+    model = run_passes(load_model(path), parse_pipeline(INTEGER))
+    assert model.graph[-1].op_type == "IntegerLinear"
+
+
+def test_a_scale_along_the_inputs_is_refused(tmp_path):
+    text = TEXT.replace("bits = 8, axis = 1", "bits = 8, axis = 0")
+    text = text.replace(
+        "float[2] head_scale = {{0.25, 0.25}}", "float[4] head_scale = {{1, 1, 1, 1}}"
+    )
+    path = tmp_path / "g.onnx"
+    onnx.save(onnx.parser.parse_model(text.format(**USUAL)), path)
+    with pytest.raises(UnsupportedModelError, match="not quantized per output channel"):
+        run_passes(load_model(path), parse_pipeline(INTEGER))
+
+
 def test_ranges_must_be_inferred_first(tmp_path):
     with pytest.raises(UnsupportedModelError, match="range of its output is not known") as error:
         run_passes(build(tmp_path), parse_pipeline("fold-batch-norm,make-integer"))
