@@ -24,7 +24,7 @@ from hqc.compiler import (
     write_library,
 )
 from hqc.data.recordings import Recording, preprocessing_of, read_recordings, sample_beside
-from hqc.errors import ToolError
+from hqc.errors import ToolError, VerificationError
 from hqc.frontend.load import load_model, model_name
 from hqc.reference import ReferenceSession
 from hqc.targets import Target, load_target
@@ -131,7 +131,8 @@ def _execute(
         [*emulator, str(runner), mode], input=frames, capture_output=True, check=False
     )
     if result.returncode:
-        raise ToolError(f"{runner.name} failed: {result.stderr.decode(errors='replace').strip()}")
+        said = result.stderr.decode(errors="replace").strip()
+        raise VerificationError(f"the compiled code for {target.name} failed: {said}")
     classes = int(np.prod(model.graph.outputs[0].shape.numpy()))
     return np.frombuffer(result.stdout, "<f4").reshape(-1, classes)
 

@@ -18,7 +18,8 @@ KERNELS = ("auto", "event", "planes")
 _LIST_OPS = 5
 """Operations to find one spike and its weight row."""
 
-_SCALAR_LANES = 1
+_SCALAR_BYTE_LANES = 2
+"""Without vectors, eight byte lanes of a register take nine operations where a vector takes two."""
 
 
 @register
@@ -62,8 +63,8 @@ class ChooseKernels(Pass):
         channels, in_channels, height, width = node.inputs[1].shape.numpy()
         planes, bits = node.inputs[0].shape.numpy()[3], node.attributes["weight_bits"].value
         rate = float(node.inputs[0].metadata_props.get(RATE, self.rate / 100))
-        byte_lanes = max(self.vector_bits // 8, _SCALAR_LANES)
-        word_lanes = max(self.vector_bits // 32, _SCALAR_LANES)
+        byte_lanes = self.vector_bits // 8 or _SCALAR_BYTE_LANES
+        word_lanes = self.vector_bits // 32 or 1
         inputs = in_channels * height * width * planes
         events = inputs * rate * (_LIST_OPS + 2 * channels / byte_lanes)
         in_words = words(in_channels) * height * width * planes

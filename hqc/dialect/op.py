@@ -104,6 +104,4 @@ def attach_functions(model: ir.Model) -> ir.Model:
         model.functions[op.domain, op.name, ""] = ir.serde.deserialize_function(op.proto)
         model.opset_imports[op.domain] = 1
         pending += [_OPS.get((n.domain, n.op_type)) for n in op.proto.node]
-    for domain in {f.domain for f in model.functions.values()}:
-        model.opset_imports[domain] = 1
     return model

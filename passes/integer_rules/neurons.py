@@ -74,7 +74,7 @@ def lower_lif(node: ir.Node, lowering: Lowering) -> Quantity:
     scale, offset, low, high = (
         np.broadcast_to(a, channels).copy() for a in (x.scale, x.offset, x.low, x.high)
     )
-    _make_positive(node, x, scale, low, high)
+    _make_positive(node, x, lowering, scale, low, high)
 
     tau, decay = attributes["tau"], attributes["decay_input"]
     keep, gain = 1 - 1 / tau, (1 / tau if decay else 1.0)
@@ -82,11 +82,11 @@ def lower_lif(node: ir.Node, lowering: Lowering) -> Quantity:
     reset = (0.0 if attributes["soft_reset"] else attributes["v_reset"]) / (gain * scale)
     bias = offset / scale
 
-    # The potential's bounds: inputs that all push one way, never discharged.
+    # The potential's bounds: inputs that all push one way, never discharged, on top of a reset.
     time_steps = lowering.time_steps
     memory = time_steps if keep == 1 else (1 - keep**time_steps) / (1 - keep)
-    lowest = np.minimum(np.minimum(low + bias, 0) * memory, reset)
-    highest = np.maximum(np.maximum(high + bias, 0) * memory, reset)
+    lowest = np.minimum(low + bias, 0) * memory + np.minimum(reset, 0)
+    highest = np.maximum(high + bias, 0) * memory + np.maximum(reset, 0)
     threshold = np.minimum(threshold, highest + 1)  # out of reach is out of reach
     handled = (low, high, bias, low + bias, high + bias, lowest, highest + 1)
     bound = max(np.abs(a).max() for a in handled)
@@ -129,27 +129,39 @@ def lower_lif(node: ir.Node, lowering: Lowering) -> Quantity:
 
 
 def _make_positive(
-    node: ir.Node, x: Quantity, scale: np.ndarray, low: np.ndarray, high: np.ndarray
+    node: ir.Node,
+    x: Quantity,
+    lowering: Lowering,
+    scale: np.ndarray,
+    low: np.ndarray,
+    high: np.ndarray,
 ) -> None:
     """Negate the codes of channels of negative scale; silence those of scale 0. In place."""
-    negative, constant_ = scale < 0, scale == 0
-    if not negative.any() and not constant_.any():
-        return
+    sign = np.sign(scale).astype(np.int8)
     if x.weights is None:
-        raise unsupported(node, "a channel's scale is not positive, and no weights carry its sign")
-    sign = np.where(constant_, 0, np.where(negative, -1, 1)).astype(np.int8)
+        if np.any(sign <= 0):
+            raise unsupported(
+                node, "a channel's scale is not positive, and no weights carry its sign"
+            )
+        return
+    applied = lowering.signs.get(x.weights)
+    if applied is not None and not np.array_equal(applied, sign):
+        raise unsupported(
+            node,
+            "it shares its sums with other neurons, and their BatchNorm scales differ in sign",
+            "give each layer of neurons a convolution or linear layer of its own",
+        )
     codes = x.weights.const_value.numpy()
     shape = [1] * codes.ndim
     shape[x.weights_axis] = -1
-    if np.any((codes == -128) & (sign.reshape(shape) < 0)):
+    if applied is None and np.any((codes == -128) & (sign.reshape(shape) < 0)):
         raise unsupported(
             node,
             "a channel of negative scale has a weight code of -128, whose negative is no byte",
             "quantize the layer's weights with narrow=True",
         )
-    x.weights.const_value = ir.tensor(codes * sign.reshape(shape))
-    low[:], high[:] = (
-        np.where(constant_, 0, np.where(negative, -high, low)),
-        np.where(constant_, 0, np.where(negative, -low, high)),
-    )
-    scale[:] = np.where(constant_, 1.0, np.abs(scale))
+    if applied is None:
+        x.weights.const_value = ir.tensor(codes * sign.reshape(shape))
+        lowering.signs[x.weights] = sign
+    low[:], high[:] = np.minimum(low * sign, high * sign), np.maximum(low * sign, high * sign)
+    scale[:] = np.where(sign == 0, 1.0, np.abs(scale))

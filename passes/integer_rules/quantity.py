@@ -66,13 +66,17 @@ class Quantity:
 
 @dataclass
 class Lowering:
-    """A model on its way from floats to integers; rules read and extend it."""
+    """A model on its way from floats to integers; rules read and extend it.
+
+    `signs` holds, for codes that neurons have read, the sign that each channel was multiplied by.
+    """
 
     builder: GraphBuilder
     mode: str
     time_steps: int
     env: dict[ir.Value, Quantity | Weights] = field(default_factory=dict)
     logits: dict[ir.Value, ir.Value] = field(default_factory=dict)
+    signs: dict[ir.Value, np.ndarray] = field(default_factory=dict)
 
     def quantity(self, node: ir.Node, index: int) -> Quantity:
         """The node's input as a quantity. Raises `UnsupportedModelError` if it is none."""

@@ -117,6 +117,55 @@ def test_a_scale_along_the_inputs_is_refused(tmp_path):
         run_passes(load_model(path), parse_pipeline(INTEGER))
 
 
+SHARED = (
+    "  n2 = BatchNormalization <epsilon = 0.0> (y, {gamma2}, beta, mean, variance)\n"
+    "  n2_steps = Reshape(n2, steps)\n  s2 = ai.hqc.LIF <{{neurons}}> (n2_steps)\n"
+    "  both = Add(s, s2)\n  rate = ReduceSum <keepdims = 0> (both, all)"
+)
+
+
+def test_two_layers_of_neurons_may_read_one_convolution(tmp_path, rng):
+    """Codes are negated once for both; refused where the two would want different signs."""
+    path = tmp_path / "g.onnx"
+    for gamma2, agrees in (("gamma", True), ("variance", False)):
+        text = TEXT.replace(
+            "  rate = ReduceSum <keepdims = 0> (s, all)", SHARED.format(gamma2=gamma2)
+        )
+        onnx.save(onnx.parser.parse_model(text.format(**USUAL)), path)
+        if not agrees:
+            with pytest.raises(UnsupportedModelError, match="differ in sign"):
+                run_passes(load_model(path), parse_pipeline(INTEGER))
+            continue
+        integers = run_passes(load_model(path), parse_pipeline(INTEGER))
+        frames = rng.integers(0, 16, (6, 1, 3, 1, 2)).astype(np.float32)
+        _, a, b = run_reference(integers, {"frames": frames}, ["s:out", "s2:out"])
+        np.testing.assert_array_equal(
+            a, run_reference(load_model(path), {"frames": frames}, ["s"])[1]
+        )
+        np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.parametrize("reset", ["-9.0", "7.5"])
+def test_potentials_on_top_of_a_large_reset_stay_in_their_bounds(reset, tmp_path):
+    """The largest input at every step: the worst case that the format must hold."""
+    neurons = f"tau = 2.0, decay_input = 0, v_reset = {reset}"
+    floats = build(tmp_path, neurons=neurons)
+    integers = run_passes(build(tmp_path, neurons=neurons), parse_pipeline(INTEGER))
+    lif = next(n for n in integers.graph if n.op_type == "FixedPointLIF")
+    bias, _, back = (v.const_value.numpy().reshape(-1).astype(object) for v in lif.inputs[1:])
+    codes = integers.graph.initializers["y.codes"].const_value.numpy().astype(int)
+    unit = 2 ** lif.attributes["frac_bits"].value
+    for rows, b, r in zip(codes.reshape(len(codes), -1), bias, back, strict=True):
+        for reach in (rows[rows > 0].sum() * 15, rows[rows < 0].sum() * 15):
+            u = r
+            for _ in range(6):
+                u = u // 2 + int(reach) * unit + b
+                assert abs(u) < 2**31
+    frames = np.full((6, 1, 3, 1, 2), 15, np.float32)
+    ours = run_reference(integers, {"frames": frames}, ["s:out"])[1]
+    np.testing.assert_array_equal(ours, run_reference(floats, {"frames": frames}, ["s"])[1])
+
+
 def test_ranges_must_be_inferred_first(tmp_path):
     with pytest.raises(UnsupportedModelError, match="range of its output is not known") as error:
         run_passes(build(tmp_path), parse_pipeline("fold-batch-norm,make-integer"))

@@ -12,7 +12,7 @@ import pytest
 from hqc.compiler import copy_model, lower, pipeline_for, random_frames
 from hqc.errors import UserError, VerificationError
 from hqc.frontend.load import load_model
-from hqc.passes import PassDumper, PassVerifier, parse_pipeline, run_passes
+from hqc.passes import DEFAULT, PassDumper, PassVerifier, parse_pipeline, run_passes
 from hqc.passes.pass_base import Pass
 from hqc.passes.plan_memory import Area, place
 from hqc.reference import run_reference
@@ -103,6 +103,14 @@ def test_planes_everywhere_give_the_same_logits(model, recordings):
     lowered = run_passes(copy_model(model), parse_pipeline(text))
     kernels = {n.attributes["kernel"].value for n in lowered.graph if n.op_type == "SpikeConv"}
     assert kernels == {"event", "planes"}
+
+
+@pytest.mark.parametrize(("rate", "expected"), [(2, {"event"}), (90, {"event", "planes"})])
+def test_planes_are_chosen_where_spikes_are_many(model, rate, expected):
+    text = DEFAULT.replace("choose-kernels", f"choose-kernels{{rate={rate}}}")
+    lowered = run_passes(copy_model(model), parse_pipeline(text))
+    kernels = {n.attributes["kernel"].value for n in lowered.graph if n.op_type == "SpikeConv"}
+    assert kernels == expected
 
 
 def test_areas_in_use_at_once_never_overlap(rng):

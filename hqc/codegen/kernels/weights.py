@@ -97,8 +97,7 @@ class StoredWeights:
             byte = stored[k * row_bytes + i]
             field = byte if bits == 8 else T.shift_right(byte, T.uint8(part * bits)) & T.uint8(mask)
             if self.is_shift:
-                one = T.Cast("uint8", T.uint8(1))
-                magnitude = T.shift_right(T.shift_left(one, field & T.uint8(7)), T.uint8(1))
+                magnitude = T.shift_right(T.shift_left(T.uint8(1), field & T.uint8(7)), T.uint8(1))
                 sign = T.int8(0) - T.Cast("int8", T.shift_right(field, T.uint8(3)))
                 return T.bitwise_xor(T.Cast("int8", magnitude), sign) - sign
             return T.Cast("int8", field) + offsets[part * row_bytes + i]
