@@ -30,10 +30,12 @@ tools:
 	$(BIN)/python -m pip install --quiet --editable .
 	touch $@
 
-# torch first and by itself, so that nothing else decides which build of it is installed.
+# torch first and by itself, so that nothing else decides which build of it is installed;
+# SpikingJelly, which tests compare with, without what it asks for.
 .venv/full: pyproject.toml | .venv/pip
 	$(BIN)/python -m pip install --quiet "$(TORCH)"
 	$(BIN)/python -m pip install --quiet --editable ".[train,dev]"
+	$(BIN)/python -m pip install --quiet --no-deps "spikingjelly>=2,<3"
 	touch $@ .venv/base
 
 clean:

@@ -77,6 +77,11 @@ def verify(
     float model are compared and counted.
     """
     chosen = load_target(target)
+    if not (chosen.is_host or chosen.emulate):
+        raise ToolError(
+            f"target {chosen.name} says no 'emulate': its programs do not run here",
+            hint="name an emulator in a target that extends it, or use hqc compile",
+        )
     loaded = load_model(model, bind)
     shape = loaded.graph.inputs[0].shape.numpy()
     recordings = _recordings(data or sample_beside(model), shape, loaded)

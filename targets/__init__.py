@@ -1,5 +1,14 @@
-"""Targets: `.hqt` files, one each, and the loader of their language."""
+"""Machines and energy profiles: `.hqt` files, and the language that they are written in."""
 
+from hqc.targets.energy import Energy, EnergyProfile, load_profile, profile_names
 from hqc.targets.loader import Target, load_target, target_names
 
-__all__ = ["Target", "load_target", "target_names"]
+__all__ = [
+    "Energy",
+    "EnergyProfile",
+    "Target",
+    "load_profile",
+    "load_target",
+    "profile_names",
+    "target_names",
+]

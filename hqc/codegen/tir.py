@@ -6,6 +6,7 @@ import os
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
+from typing import cast
 
 import tvm
 from tvm import s_tir, tirx
@@ -57,13 +58,19 @@ _PLAIN_C = tvm.ir.transform.Sequential(
 )
 
 
+_SCALABLE = {"+v", "+sve", "+sve2"}
+"""Features that make VectorizeLoop choose scalable vectors; the kernels are written for others."""
+
+
 def write_object(
     functions: Mapping[str, tirx.PrimFunc], target: Mapping[str, object], path: Path
 ) -> None:
     """Compile PrimFuncs with pointer parameters to one object, each under its symbol."""
     module = tvm.IRModule({s: f.with_attr("global_symbol", s) for s, f in functions.items()})
     target = dict(target)
-    bound = tirx.transform.BindTarget(tvm.target.Target(target, host=target))(module)
+    features = [f for f in cast(list, target.get("mattr", [])) if f not in _SCALABLE]
+    fixed = target | {"mattr": features}
+    bound = tirx.transform.BindTarget(tvm.target.Target(fixed, host=fixed))(module)
     built = tvm.get_global_func("target.build.llvm")(_PLAIN_C(bound), tvm.target.Target(target))
     path.write_bytes(_object_bytes(built))
 

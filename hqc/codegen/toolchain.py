@@ -35,21 +35,27 @@ def _call(command: Sequence[str], folder: Path) -> None:
         )
 
 
+def _zig(target: Sequence[str]) -> tuple[str, ...]:
+    """zig cc for a triple and, optionally, a cpu."""
+    triple, *cpu = target
+    return (*_ZIG, "cc", "-target", triple, *(f"-mcpu={c}" for c in cpu))
+
+
 @dataclass(frozen=True)
 class Toolchain:
     """Compiles and archives C for one target, in the folder it is told."""
 
     compiler: tuple[str, ...]
+    program_compiler: tuple[str, ...]
 
     @classmethod
     def of(cls, target: Target, cc: str | None = None) -> Toolchain:
         """`cc` if given; on the host $CC or cc; otherwise zig cc for the target's triple."""
+        if not cc and target.is_host:
+            cc = os.environ.get("CC") or shutil.which("cc") or shlex.join([*_ZIG, "cc"])
         if cc:
-            return cls(tuple(shlex.split(cc)))
-        if target.is_host:
-            system = os.environ.get("CC") or shutil.which("cc")
-            return cls(tuple(shlex.split(system)) if system else (*_ZIG, "cc"))
-        return cls((*_ZIG, "cc", "-target", target.compiler))
+            return cls(tuple(shlex.split(cc)), tuple(shlex.split(cc)))
+        return cls(_zig(target.compiler), _zig(target.program_compiler or target.compiler))
 
     def compile(self, source: str, folder: Path) -> str:
         """Compile a C or assembler file of the folder; return the object's name."""
@@ -68,5 +74,5 @@ class Toolchain:
 
     def program(self, source: str, library: str, program: str, folder: Path) -> None:
         """Link a program of one C file and a static library; static, where not for the host."""
-        static = [] if "-target" not in self.compiler else ["-static"]
-        _call([*self.compiler, *_FLAGS, *static, source, library, "-o", program], folder)
+        static = [] if "-target" not in self.program_compiler else ["-static"]
+        _call([*self.program_compiler, *_FLAGS, *static, source, library, "-o", program], folder)
