@@ -1,12 +1,13 @@
 # make demo   compile the example for this machine and run it on real recordings
 # make test   the whole test suite
-# Both make .venv themselves, and install Debian packages where they may.
+# make report the report of the example, and its picture in docs/ (needs chromium)
+# They make .venv themselves; make test installs Debian packages where it may.
 
 PYTHON ?= python3
 TORCH ?= torch==2.13.0
 BIN := .venv/bin
 
-.PHONY: demo test lint tools clean
+.PHONY: demo test lint tools report clean
 
 demo: .venv/base
 	$(BIN)/python examples/nmnist/demo.py
@@ -16,6 +17,12 @@ test: .venv/full tools
 
 lint: .venv/full
 	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy -p hqc
+
+report: .venv/base
+	$(BIN)/hqc compile examples/nmnist/model.onnx --target host -o build-host
+	$(BIN)/hqc report build-host -o build-report/report.html
+	chromium --headless --no-sandbox --hide-scrollbars --virtual-time-budget=20000 \
+	  --window-size=1100,4680 --screenshot=docs/report.png build-report/report.html
 
 tools:
 	@sh tests/install_tools.sh

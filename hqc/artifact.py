@@ -12,6 +12,7 @@ import numpy as np
 
 from hqc.errors import UserError
 from hqc.runtimes.python import HostModel
+from hqc.targets import Target, load_target
 
 MANIFEST = "hqc.json"
 """The file that marks a folder as an artifact, and names the model's own manifest."""
@@ -42,6 +43,23 @@ class Artifact:
     def name(self) -> str:
         """The model's name, prefix of its files and symbols."""
         return self.manifest["name"]
+
+    @property
+    def model_file(self) -> Path:
+        """The dialect model that it was compiled from."""
+        return self.folder / f"{self.name}.onnx"
+
+    @property
+    def recordings(self) -> Path | None:
+        """The recordings that firing rates were measured on; None where they are not there."""
+        said = self.manifest["source"]["recordings"]
+        found = self.folder / said if said else None
+        return found if found and found.exists() else None
+
+    @cached_property
+    def target(self) -> Target:
+        """The target that it was compiled for, as it was then."""
+        return load_target(str(self.folder / f"{self.name}.hqt"))
 
     @cached_property
     def host_model(self) -> HostModel:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from os import PathLike
@@ -18,11 +18,13 @@ from hqc.codegen.library import Library
 from hqc.codegen.toolchain import Toolchain
 from hqc.data.recordings import preprocessing_of, read_recordings, sample_beside
 from hqc.errors import UserError
-from hqc.firing_rates import RATE, annotate_firing_rates
+from hqc.firing_rates import annotate_firing_rates
 from hqc.frontend.load import load_model, model_name
+from hqc.manifest import describe
 from hqc.passes import DEFAULT, Pass, PassDumper, PassVerifier, parse_pipeline, run_passes
 from hqc.passes.plan_memory import ARENA
 from hqc.targets import Target, load_target
+from hqc.targets.formatting import show
 from hqc.version import VERSION
 
 CALIBRATION_RECORDINGS = 8
@@ -142,10 +144,21 @@ def compile(
             )
         progress("generate code")
         toolchain = Toolchain.of(chosen, cc)
-        write_library(stages.kernels, name, chosen, toolchain, folder, source=Path(model))
+        recordings = calibrate or sample_beside(model)
+        write_library(
+            stages.kernels,
+            name,
+            chosen,
+            toolchain,
+            folder,
+            Path(model),
+            os.path.relpath(recordings, output) if recordings else None,
+        )
+        ir.save(stages.dialect, folder / f"{name}.onnx")
+        (folder / f"{name}.hqt").write_text(show("target", target))
         if runner:
             progress("link the runner")
-            toolchain.program(f"{name}_runner.c", f"lib{name}.a", f"{name}_runner", folder)
+            toolchain.program([f"{name}_runner.c", f"lib{name}.a"], f"{name}_runner", folder)
     return Artifact.open(output)
 
 
@@ -162,57 +175,17 @@ def _calibration(
 
 
 def write_library(
-    kernels: ir.Model, name: str, target: Target, toolchain: Toolchain, folder: Path, source: Path
+    kernels: ir.Model,
+    name: str,
+    target: Target,
+    toolchain: Toolchain,
+    folder: Path,
+    source: Path,
+    recordings: str | None = None,
 ) -> None:
     """Write the library of a planned kernel model, and its manifest."""
     library = Library.of(kernels, name, target)
     library.write(kernels, target, toolchain, folder)
-    manifest = _manifest(kernels, library, target, source)
+    manifest = describe(kernels, library, target, source, recordings)
     (folder / f"{name}.json").write_text(json.dumps(manifest, indent=2) + "\n")
     (folder / MANIFEST).write_text(json.dumps({"hqc": VERSION, "model": name}) + "\n")
-
-
-def _manifest(kernels: ir.Model, library: Library, target: Target, source: Path) -> dict:
-    frames, logits = kernels.graph.inputs[0], kernels.graph.outputs[0]
-    arena = json.loads(kernels.metadata_props[ARENA])
-    layers = [_layer(n, library) for n in kernels.graph if n.name in library.weight_bytes]
-    weights = sum(layer["weights"] for layer in layers)
-    bits = sum(layer["weights"] * layer["bits"] for layer in layers)
-    return {
-        "name": library.name,
-        "hqc": VERSION,
-        "target": target.name,
-        "source": {"file": source.name, "sha256": hashlib.sha256(source.read_bytes()).hexdigest()},
-        "input": {"name": frames.name, "dtype": "float32", "shape": list(frames.shape.numpy())},
-        "output": {"name": logits.name, "dtype": "float32", "shape": list(logits.shape.numpy())},
-        "preprocessing": preprocessing_of(kernels.metadata_props),
-        "memory": {
-            "arena_bytes": arena["run"],
-            "stream_arena_bytes": arena["stream"],
-            "constant_bytes": len(library.weights),
-            "weight_bytes": sum(library.weight_bytes.values()),
-        },
-        "weights": weights,
-        "average_bits": bits / weights,
-        "layers": layers,
-    }
-
-
-def _layer(node: ir.Node, library: Library) -> dict:
-    attributes = {name: a.value for name, a in node.attributes.items()}
-    layer = {
-        "name": node.name,
-        "kernel": attributes.get("kernel", node.op_type),
-        "weights": int(np.prod(node.inputs[1].shape.numpy())),
-        "bits": attributes["weight_bits"],
-        "scheme": attributes["weight_scheme"],
-        "weight_bytes": library.weight_bytes[node.name],
-    }
-    if "frac_bits" in attributes:
-        layer["potential"] = {
-            "frac_bits": attributes["frac_bits"],
-            "mode": "exact" if attributes["exact"] else "guarded",
-        }
-    if RATE in node.inputs[0].metadata_props:
-        layer["input_rate"] = float(node.inputs[0].metadata_props[RATE])
-    return layer

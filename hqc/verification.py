@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 import shutil
 import subprocess
 import tempfile
@@ -14,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import onnx_ir as ir
 
+from hqc.artifact import Artifact
 from hqc.codegen.toolchain import Toolchain
 from hqc.compiler import (
     CALIBRATION_RECORDINGS,
@@ -24,7 +24,8 @@ from hqc.compiler import (
     write_library,
 )
 from hqc.data.recordings import Recording, preprocessing_of, read_recordings, sample_beside
-from hqc.errors import ToolError, VerificationError
+from hqc.emulator import emulator_command
+from hqc.errors import VerificationError
 from hqc.frontend.load import load_model, model_name
 from hqc.reference import ReferenceSession
 from hqc.targets import Target, load_target
@@ -77,11 +78,7 @@ def verify(
     float model are compared and counted.
     """
     chosen = load_target(target)
-    if not (chosen.is_host or chosen.emulate):
-        raise ToolError(
-            f"target {chosen.name} says no 'emulate': its programs do not run here",
-            hint="name an emulator in a target that extends it, or use hqc compile",
-        )
+    emulator_command(chosen)
     loaded = load_model(model, bind)
     shape = loaded.graph.inputs[0].shape.numpy()
     recordings = _recordings(data or sample_beside(model), shape, loaded)
@@ -100,11 +97,12 @@ def verify(
         toolchain = Toolchain.of(chosen, cc)
         write_library(stages.kernels, name, chosen, toolchain, folder, Path(model))
         progress("link the runner")
-        toolchain.program(f"{name}_runner.c", f"lib{name}.a", "runner", folder)
+        toolchain.program([f"{name}_runner.c", f"lib{name}.a"], "runner", folder)
         compiled = {}
+        classes = int(np.prod(loaded.graph.outputs[0].shape.numpy()))
         for mode in ("run", "stream"):
             progress(f"{mode} compiled code")
-            compiled[mode] = _execute(chosen, folder / "runner", mode, recordings, loaded)
+            compiled[mode] = _execute(chosen, folder / "runner", mode, recordings, classes)
     return _compare(
         stages.dialect, stages.integer, stages.kernels, compiled, recordings, chosen, progress
     )
@@ -122,24 +120,35 @@ def _recordings(
 
 
 def _execute(
-    target: Target, runner: Path, mode: str, recordings: Sequence[Recording], model: ir.Model
+    target: Target, runner: Path, mode: str, recordings: Sequence[Recording], classes: int
 ) -> np.ndarray:
     """Logits [recordings, classes] of the runner, under the target's emulator if it has one."""
-    emulator = shlex.split(target.emulate or "")
-    if emulator and not shutil.which(emulator[0]):
-        raise ToolError(
-            f"target {target.name} runs here under {emulator[0]}, which is not installed",
-            hint="install it (Debian: apt install qemu-user), or see hqc doctor",
-        )
     frames = b"".join(r.frames.tobytes() for r in recordings)
     result = subprocess.run(
-        [*emulator, str(runner), mode], input=frames, capture_output=True, check=False
+        [*emulator_command(target), str(runner), mode],
+        input=frames,
+        capture_output=True,
+        check=False,
     )
     if result.returncode:
         said = result.stderr.decode(errors="replace").strip()
         raise VerificationError(f"the compiled code for {target.name} failed: {said}")
-    classes = int(np.prod(model.graph.outputs[0].shape.numpy()))
     return np.frombuffer(result.stdout, "<f4").reshape(-1, classes)
+
+
+def run_compiled(artifact: Artifact, recordings: Sequence[Recording]) -> np.ndarray:
+    """Logits [recordings, classes] of a compiled model, under its target's emulator if need be."""
+    if artifact.target.is_host:
+        return np.stack([artifact.run(r.frames).reshape(-1) for r in recordings])
+    name = artifact.name
+    with tempfile.TemporaryDirectory(prefix="hqc-run-") as temporary:
+        folder = Path(temporary)
+        for file in (f"{name}_runner.c", f"{name}.h", "hqc.h", f"lib{name}.a"):
+            shutil.copy(artifact.folder / file, folder)
+        sources = [f"{name}_runner.c", f"lib{name}.a"]
+        Toolchain.of(artifact.target).program(sources, "runner", folder)
+        classes = int(np.prod(artifact.manifest["output"]["shape"]))
+        return _execute(artifact.target, folder / "runner", "run", recordings, classes)
 
 
 def _neurons(model: ir.Model) -> dict[str, str]:

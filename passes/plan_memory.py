@@ -20,7 +20,17 @@ Of a value: {"run": offset, "stream": offset}. Of a node: the same with one offs
 State operand, and their sizes under "bytes". Of the model: {"run": bytes, "stream": bytes}.
 """
 
+AREAS = "hqc.areas"
+"""Metadata key of the model: for each plan the areas of the arena and their lifetimes, as JSON.
+
+{"run": [{"name", "kind", "bytes", "offset", "first", "last"}, ...], "stream": ...}; `kind` is
+activation, scratch or potential, `first` and `last` count kernels.
+"""
+
 _ITEM = {ir.DataType.UINT32: 4, ir.DataType.INT32: 4, ir.DataType.UINT8: 1, ir.DataType.FLOAT: 4}
+
+
+_KINDS: dict[type, str] = {Scratch: "scratch", State: "potential"}
 
 
 @dataclass(frozen=True)
@@ -94,12 +104,27 @@ class PlanMemory(Pass):
         calls = [find_kernel(n)(n, self.vector_bits > 0) for n in nodes]
         operands = [[o for o in c.operands if isinstance(o, Scratch | State)] for c in calls]
         sizes: dict[str, int] = {}
+        maps: dict[str, list[dict]] = {}
         placed: dict[object, dict[str, object]] = {k: {} for k in (*values, *nodes)}
         for plan in ("run", "stream"):
             areas = [_value_area(v, i, last[v], len(nodes), plan) for v, i in values.items()]
             for index, group in enumerate(operands):
                 areas += [_operand_area(o, index, len(nodes), plan) for o in group]
             offsets, sizes[plan] = place(areas)
+            names = [(v.name, "activation") for v in values]
+            for node, group in zip(nodes, operands, strict=True):
+                names += [(node.name, _KINDS[type(o)]) for o in group]
+            maps[plan] = [
+                {
+                    "name": name,
+                    "kind": kind,
+                    "bytes": area.size,
+                    "offset": offset,
+                    "first": area.first,
+                    "last": area.last,
+                }
+                for (name, kind), area, offset in zip(names, areas, offsets, strict=True)
+            ]
             remaining = iter(offsets)
             for value in values:
                 placed[value][plan] = next(remaining)
@@ -110,6 +135,7 @@ class PlanMemory(Pass):
         for key, plans in placed.items():
             key.metadata_props[ARENA] = json.dumps(plans)
         model.metadata_props[ARENA] = json.dumps(sizes)
+        model.metadata_props[AREAS] = json.dumps(maps)
         return model
 
 

@@ -9,7 +9,10 @@ need cmake cmake
 need pkg-config pkg-config
 need qemu-aarch64 qemu-user
 need qemu-riscv64 qemu-user
+need qemu-arm qemu-user
+need qemu-riscv32 qemu-user
 need aarch64-linux-gnu-gcc gcc-aarch64-linux-gnu
+command -v google-chrome >/dev/null 2>&1 || need chromium chromium
 [ -n "$missing" ] || exit 0
 
 if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; then

@@ -22,6 +22,19 @@ def test_the_transcript_is_what_the_demo_prints():
     assert f"```\n{done.stdout}```" in README
 
 
+def test_what_energy_prints_is_what_it_prints():
+    command = "hqc energy examples/nmnist/model.onnx --compare examples/nmnist/fp32.onnx"
+    arguments = command.split()[1:]
+    done = subprocess.run(
+        [sys.executable, "-c", "from hqc.cli import main; main()", *arguments],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert f"```\n$ {command}\n{done.stdout}```" in README
+
+
 def test_every_verb_that_is_shown_exists():
     shown = set(re.findall(r"\bhqc ([a-z]+)\b", README)) - {"cannot", "compiles", "times"}
     assert shown <= set(cli.commands) | {"in"}

@@ -6,7 +6,7 @@ import pytest
 
 import hqc
 from hqc import verification
-from tests.conftest import MODEL
+from tests.conftest import MODEL, NMNIST
 
 
 @pytest.mark.parametrize("target", ["host", "arm-a72", "rv64gc"])
@@ -43,3 +43,10 @@ def test_a_difference_is_found(monkeypatch):
     found = hqc.verify(MODEL, data=data)
     assert not found.ok
     assert (found.compiled_differs, found.stream_differs, found.kernels_differ) == (1, 1, 0)
+
+
+@pytest.mark.parametrize("target", ["rv64gcv", "armv7-a7", "rv32imc", "cortex-m4"])
+def test_other_machines_are_bit_exact(target):
+    found = hqc.verify(MODEL, target, data=NMNIST / "sample" / "3")
+    assert found.ok
+    assert found.recordings == 11

@@ -59,6 +59,7 @@ class Library:
     areas: dict[str, list[int]] = field(default_factory=lambda: {"run": [], "stream": []})
     weights: bytearray = field(default_factory=bytearray)
     weight_bytes: dict[str, int] = field(default_factory=dict)
+    kernels: int = 0
     _symbols: dict[tuple, str] = field(default_factory=dict)
     _value_areas: dict[ir.Value, int] = field(default_factory=dict)
 
@@ -104,7 +105,8 @@ class Library:
                     arguments.append(f"streams * {elements}")
         call_text = f"{symbol}({', '.join(arguments)}, t_begin, steps);"
         lines = self.readout if node.op_type in _READOUT else self.forward
-        lines.append(f"    /* {node.name} */\n    {call_text}")
+        lines.append(f"    TRACE({self.kernels}); /* {node.name} */\n    {call_text}")
+        self.kernels += 1
 
     def _area(self, offsets: dict[str, int]) -> int:
         for plan, offset in offsets.items():
@@ -150,7 +152,7 @@ class Library:
             "run_areas": ", ".join(map(str, self.areas["run"])),
             "step_areas": ", ".join(map(str, self.areas["stream"])),
             "forward": "\n".join(self.forward),
-            "readout": "\n".join(self.readout),
+            "readout": "\n".join([*self.readout, f"    TRACE({self.kernels});"]),
         }
         templates = resources.files("hqc.runtimes.c")
         for template, file in (

@@ -68,11 +68,17 @@ class Toolchain:
         """Put objects into a static library, without dates: equal inputs give equal files."""
         _call([*_ZIG, "ar", "rcsD", library, *objects], folder)
 
+    def unpack(self, library: str, objects: Sequence[str], folder: Path) -> None:
+        """Take objects out of a static library."""
+        _call([*_ZIG, "ar", "x", library, *objects], folder)
+
     def share(self, objects: Sequence[str], library: str, folder: Path) -> None:
         """Link a shared library."""
         _call([*self.compiler, "-shared", "-o", library, *objects], folder)
 
-    def program(self, source: str, library: str, program: str, folder: Path) -> None:
-        """Link a program of one C file and a static library; static, where not for the host."""
+    def program(
+        self, sources: Sequence[str], program: str, folder: Path, flags: Sequence[str] = ()
+    ) -> None:
+        """Link a program of C files, objects and libraries; static, where not for the host."""
         static = [] if "-target" not in self.program_compiler else ["-static"]
-        _call([*self.program_compiler, *_FLAGS, *static, source, library, "-o", program], folder)
+        _call([*self.program_compiler, *_FLAGS, *static, *flags, *sources, "-o", program], folder)

@@ -52,7 +52,8 @@ class LayerCounts:
     `levels` is the largest sum of spikes that an input value can be, 0 for inputs that are no
     spikes. `operations` are the synaptic operations: spikes times the connections that each
     crosses, padding excluded; where inputs are no spikes, every connection is one multiply-
-    accumulate. `spikes_per_step` and `fired_per_step` (of the layer's own neurons) are summed over
+    accumulate. `additions` are the connections crossed by inputs that are not zero.
+    `spikes_per_step` and `fired_per_step` (of the layer's own neurons) are summed over
     an inference's values of a time step.
     """
 
@@ -65,6 +66,7 @@ class LayerCounts:
     spikes: float = 0.0
     synapses: float = 0.0
     operations: float = 0.0
+    additions: float = 0.0
     neurons: int = 0
     updates: float = 0.0
     spikes_per_step: list[float] = field(default_factory=list)
@@ -89,6 +91,7 @@ class LayerCounts:
                 **self.__dict__,
                 "spikes": rate * self.inputs,
                 "operations": rate * self.synapses,
+                "additions": rate * self.synapses,
                 "spikes_per_step": [],
                 "fired_per_step": [],
             }
@@ -199,6 +202,7 @@ class Tally:
             layer.operations += float((x * fan_out).sum(dtype=np.float64))
         else:
             layer.operations += crossed
+        layer.additions += float(((x != 0) * fan_out).sum(dtype=np.float64))
 
     def product(
         self, name: str, a: np.ndarray, b: np.ndarray, a_levels: int, b_levels: int
@@ -212,6 +216,7 @@ class Tally:
         layer.fan_in = a.shape[-1]
         rows, columns = a.shape[-2], b.shape[-1]
         dense = float(a.size) * columns
+        before = layer.operations
         layer.synapses += dense
         spiking = [x for x, levels in ((a, a_levels), (b, b_levels)) if levels]
         for x in spiking:
@@ -227,6 +232,7 @@ class Tally:
         else:
             layer.inputs += a.size + b.size
             layer.operations += dense
+        layer.additions += layer.operations - before
 
     def neurons(self, spikes: np.ndarray) -> None:
         """Neurons behind the last layer, by the spikes that they emit, [T, ...]."""
@@ -250,7 +256,7 @@ class Tally:
     def finish(self) -> list[LayerCounts]:
         """The counts of an average recording, in the order in which layers ran."""
         for layer in self._layers.values():
-            for count in ("inputs", "spikes", "synapses", "operations", "updates"):
+            for count in ("inputs", "spikes", "synapses", "operations", "additions", "updates"):
                 setattr(layer, count, getattr(layer, count) / self._recordings)
             layer.neurons = round(layer.updates / self.time_steps)
             for sums in (layer.spikes_per_step, layer.fired_per_step):

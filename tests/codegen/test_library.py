@@ -70,13 +70,15 @@ def test_header_and_manifest_agree(artifact):
 
 def test_artifacts_are_reproducible(host_artifact, tmp_path):
     again = hqc.compile(MODEL, "host", tmp_path / "again", runner=True)
-    for name in ("nmnist.h", "nmnist.json", "libnmnist.a"):
+    for name in ("nmnist.h", "nmnist.hqt", "nmnist.json", "nmnist.onnx", "libnmnist.a"):
         assert (again.folder / name).read_bytes() == (host_artifact.folder / name).read_bytes()
 
 
 def test_artifact_holds_what_a_build_system_needs_and_no_more(host_artifact):
     assert {p.name for p in host_artifact.folder.iterdir()} == {
-        "hqc.h", "hqc.json", "libnmnist.a", "nmnist.c", "nmnist.h", "nmnist.json", "nmnist.pc",
+        "hqc.h", "hqc.json", "libnmnist.a", "nmnist.c", "nmnist.h", "nmnist.hqt",
+        "nmnist.json",
+        "nmnist.onnx", "nmnist.pc",
         "nmnist.so", "nmnistConfig.cmake", "nmnist_runner", "nmnist_runner.c",
     }  # fmt: skip
 

@@ -1,0 +1,45 @@
+"""hqc report."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from hqc.cli.application import Output, cli, output_options
+from hqc.cli.energy import profile_option
+
+
+@cli.command("report")
+@click.argument("build", type=click.Path(path_type=Path))
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path),
+    default=Path("report.html"),
+    show_default=True,
+    help="File to write.",
+)
+@click.option(
+    "--data",
+    type=click.Path(path_type=Path),
+    help="Recordings to run (default: those that BUILD was compiled with).",
+)
+@profile_option
+@output_options
+def report(out: Output, build: Path, output: Path, data: Path | None, profile: str) -> None:
+    """Write what there is to know of BUILD, a folder made by `hqc compile`, as one HTML file.
+
+    \b
+    Examples:
+      hqc report build-host/ -o report.html
+      hqc report build-arm/ --profile spikehq --data recordings/
+    """
+    from hqc.artifact import Artifact
+    from hqc.report import write_report
+    from hqc.targets import load_profile
+
+    found = write_report(
+        Artifact.open(build), load_profile(profile), output, data=data, progress=out.progress
+    )
+    out.result(found.profile.as_dict() | {"file": str(output)}, f"{output}: written")

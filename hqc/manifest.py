@@ -1,0 +1,93 @@
+"""What a compiled model says of itself, in NAME.json."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+
+import numpy as np
+import onnx_ir as ir
+
+from hqc.codegen.library import Library
+from hqc.data.recordings import preprocessing_of
+from hqc.firing_rates import RATE
+from hqc.passes.plan_memory import AREAS, ARENA, alias_root
+from hqc.targets import Target
+from hqc.version import VERSION
+
+
+def describe(
+    kernels: ir.Model, library: Library, target: Target, source: Path, recordings: str | None
+) -> dict:
+    """The manifest of a library made from a planned kernel model, which was read from `source`.
+
+    `recordings` is where those are that firing rates were measured on, from the folder's view.
+    """
+    frames, logits = kernels.graph.inputs[0], kernels.graph.outputs[0]
+    arena = json.loads(kernels.metadata_props[ARENA])
+    nodes = [n for n in kernels.graph if n.op_type != "Reshape"]
+    layers = [_layer(n, library) for n in nodes if n.name in library.weight_bytes]
+    weights = sum(layer["weights"] for layer in layers)
+    bits = sum(layer["weights"] * layer["bits"] for layer in layers)
+    return {
+        "name": library.name,
+        "hqc": VERSION,
+        "target": target.name,
+        "source": {
+            "file": source.name,
+            "sha256": hashlib.sha256(source.read_bytes()).hexdigest(),
+            "recordings": recordings,
+        },
+        "input": {"name": frames.name, "dtype": "float32", "shape": list(frames.shape.numpy())},
+        "output": {"name": logits.name, "dtype": "float32", "shape": list(logits.shape.numpy())},
+        "preprocessing": preprocessing_of(kernels.metadata_props),
+        "memory": {
+            "arena_bytes": arena["run"],
+            "stream_arena_bytes": arena["stream"],
+            "constant_bytes": len(library.weights),
+            "weight_bytes": sum(library.weight_bytes.values()),
+        },
+        "weights": weights,
+        "average_bits": bits / weights,
+        "layers": layers,
+        "kernels": [_kernel(node, library) for node in nodes],
+        "areas": json.loads(kernels.metadata_props[AREAS]),
+    }
+
+
+def _layer(node: ir.Node, library: Library) -> dict:
+    attributes = {name: a.value for name, a in node.attributes.items()}
+    layer = {
+        "name": node.name,
+        "kernel": attributes.get("kernel", node.op_type),
+        "weights": int(np.prod(node.inputs[1].shape.numpy())),
+        "bits": attributes["weight_bits"],
+        "scheme": attributes["weight_scheme"],
+        "weight_bytes": library.weight_bytes[node.name],
+    }
+    if "frac_bits" in attributes:
+        layer["potential"] = {
+            "frac_bits": attributes["frac_bits"],
+            "mode": "exact" if attributes["exact"] else "guarded",
+        }
+    if RATE in node.inputs[0].metadata_props:
+        layer["input_rate"] = float(node.inputs[0].metadata_props[RATE])
+    return layer
+
+
+def _behind(value: ir.Value | None) -> ir.Node | None:
+    """The kernel that computes a value."""
+    return None if value is None else alias_root(value).producer()
+
+
+def _kernel(node: ir.Node, library: Library) -> dict:
+    """A kernel: those before it, and as `layer` the dialect layer that its weights are of."""
+    weights = node.inputs[1].name if node.name in library.weight_bytes else ""
+    return {
+        "name": node.name,
+        "op": node.op_type,
+        "inputs": [n.name for n in map(_behind, node.inputs) if n is not None],
+        "layer": weights.removesuffix(".codes").removesuffix("/MatMul") or None,
+        "weight_bytes": library.weight_bytes.get(node.name, 0),
+    }

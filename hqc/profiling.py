@@ -1,0 +1,260 @@
+"""What each kernel of a compiled model takes: time, instructions, and the energy beside them."""
+
+from __future__ import annotations
+
+import shlex
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from importlib import resources
+from itertools import pairwise
+from os import PathLike
+from pathlib import Path
+from string import Template
+
+import numpy as np
+
+from hqc.artifact import Artifact
+from hqc.codegen.toolchain import Toolchain
+from hqc.data.recordings import Recording, read_recordings
+from hqc.emulator import emulator_command
+from hqc.energy import Estimate, estimate
+from hqc.energy.count_model import count_model
+from hqc.energy.estimate import LayerEstimate
+from hqc.errors import ToolError, UserError
+from hqc.frontend.load import load_model
+from hqc.targets import EnergyProfile, Target, load_target
+
+Progress = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class KernelProfile:
+    """One kernel of an inference, and the layer that it computes.
+
+    `milliseconds` is the median over rounds, averaged over recordings; None where the program is
+    emulated. `instructions` are those of one recording; None where they cannot be counted.
+    `floor_ms` and `floor_instructions` are what adding the weights of every spike, or reading the
+    weights once, would take at least. `energy_pj` and `operations` are the
+    model's, of the layers that the kernel computes; None for kernels that no layer is behind.
+    """
+
+    name: str
+    op: str
+    precision: str | None
+    milliseconds: float | None
+    floor_ms: float | None
+    instructions: int | None
+    floor_instructions: float | None
+    rate: float | None
+    operations: float | None
+    weight_bytes: int
+    arena_bytes: int
+    energy_pj: float | None
+
+
+@dataclass(frozen=True)
+class Profile:
+    """A profile of a compiled model.
+
+    `byte_additions` is how many bytes a second the machine can add: measured on the host, one
+    vector a cycle where the target says its clock, else 0.
+    """
+
+    target: str
+    recordings: int
+    byte_additions: float
+    kernels: Sequence[KernelProfile]
+    energy: Estimate
+
+    @property
+    def milliseconds(self) -> float | None:
+        """An inference, as the sum of its kernels."""
+        return _total([k.milliseconds for k in self.kernels])
+
+    @property
+    def instructions(self) -> float | None:
+        """Instructions of an inference."""
+        return _total([k.instructions for k in self.kernels])
+
+    def as_dict(self) -> dict:
+        """Everything, as JSON stores it."""
+        return {
+            "target": self.target,
+            "recordings": self.recordings,
+            "byte_additions_per_second": self.byte_additions or None,
+            "milliseconds": self.milliseconds,
+            "instructions": self.instructions,
+            "kernels": [asdict(k) for k in self.kernels],
+            "energy": self.energy.as_dict(),
+        }
+
+
+def _total(values: Sequence) -> float | None:
+    return None if any(v is None for v in values) else sum(values)
+
+
+def _lanes(target: Target) -> int:
+    """Bytes of a vector; without vectors, of a register of 64 bits."""
+    return target.vector_bits // 8 or 8
+
+
+def profile_artifact(
+    artifact: Artifact,
+    energy_profile: EnergyProfile,
+    *,
+    data: str | PathLike[str] | None = None,
+    limit: int | None = 10,
+    rounds: int = 15,
+    cc: str | None = None,
+    progress: Progress = lambda text: None,
+) -> Profile:
+    """Run a compiled model kernel by kernel, and its dialect model for rates and energy.
+
+    `data` are recordings; without them those that it was compiled with serve. At most `limit` are
+    used. On the host kernels are timed; under QEMU their instructions are counted. Raises
+    `UserError` without recordings or for a target that does not run here.
+    """
+    target, loaded = artifact.target, load_model(artifact.model_file)
+    emulator_command(target)
+    frames = [r.frames for r in recordings_of(artifact, data, limit)]
+    progress("count operations")
+    counts, precisions = count_model(loaded, frames)
+    found = estimate(counts, precisions, energy_profile, artifact.manifest["input"]["shape"][0])
+    names = [k["name"] for k in artifact.manifest["kernels"]]
+    with tempfile.TemporaryDirectory(prefix="hqc-profile-") as temporary:
+        progress("link the program")
+        folder = Path(temporary)
+        program = _link(artifact, len(names), folder, cc)
+        milliseconds: Sequence[float | None] = [None] * len(names)
+        instructions: Sequence[int | None] = [None] * len(names)
+        byte_additions = target.clock * _lanes(target)
+        if target.is_host:
+            progress("measure")
+            milliseconds, byte_additions = _time(program, frames, len(names), rounds)
+        else:
+            progress("count instructions")
+            instructions = _count(program, target, frames[0], len(names), folder)
+    kernels = [
+        _kernel(kernel, artifact, found, ms, count, byte_additions)
+        for kernel, ms, count in zip(
+            artifact.manifest["kernels"], milliseconds, instructions, strict=True
+        )
+    ]
+    return Profile(target.name, len(frames), byte_additions, kernels, found)
+
+
+def recordings_of(
+    artifact: Artifact, data: str | PathLike[str] | None, limit: int | None = None
+) -> list[Recording]:
+    """Recordings for a compiled model: those of `data`, or those that it was compiled with."""
+    source = data or artifact.recordings
+    if source is None:
+        raise UserError(
+            f"there are no recordings to run {artifact.folder} on", hint="name some with --data"
+        )
+    manifest = artifact.manifest
+    return read_recordings(source, manifest["input"]["shape"], manifest["preprocessing"], limit)
+
+
+def _link(artifact: Artifact, kernels: int, folder: Path, cc: str | None) -> Path:
+    name = artifact.name
+    for file in (f"{name}.c", f"{name}.h", "hqc.h", f"lib{name}.a"):
+        shutil.copy(artifact.folder / file, folder)
+    template = (resources.files("hqc.runtimes.c") / "trace.c.in").read_text()
+    text = Template(template).substitute(name=name, NAME=name.upper(), kernels=kernels)
+    (folder / f"{name}_trace.c").write_text(text)
+    toolchain = Toolchain.of(artifact.target, cc)
+    objects = [f"{name}_kernels.o", f"{name}_weights.o"]
+    toolchain.unpack(f"lib{name}.a", objects, folder)
+    sources = [f"{name}_trace.c", f"{name}.c", *objects]
+    widest = ["-O3", "-march=native"] if artifact.target.is_host else []
+    toolchain.program(sources, "trace", folder, ["-DHQC_TRACE", *widest])
+    return folder / "trace"
+
+
+def _run(command: Sequence[str], recordings: Path) -> subprocess.CompletedProcess:
+    """Run on a file: a pipe would give the frames in pieces, and a loop more for each."""
+    with recordings.open("rb") as frames:
+        done = subprocess.run(command, stdin=frames, capture_output=True, check=False)
+    if done.returncode:
+        raise ToolError(
+            f"{shlex.join(command)} failed: "
+            f"{done.stderr.decode(errors='replace').strip() or done.returncode}"
+        )
+    return done
+
+
+def _time(
+    program: Path, frames: Sequence[np.ndarray], kernels: int, rounds: int
+) -> tuple[list[float], float]:
+    """Milliseconds of every kernel, and how many bytes a second this machine can add."""
+    file = program.with_name("frames")
+    file.write_bytes(b"".join(f.tobytes() for f in frames))
+    said = np.frombuffer(_run([str(program), str(rounds)], file).stdout, "<u8")
+    taken = said[:-1].reshape(len(frames), rounds, kernels)
+    return [float(ns) / 1e6 for ns in np.median(taken, 1).mean(0)], float(said[-1])
+
+
+def _count(
+    program: Path, target: Target, recording: np.ndarray, kernels: int, folder: Path
+) -> Sequence[int | None]:
+    """Instructions of every kernel: by how much a run grows that stops one kernel later."""
+    emulator = emulator_command(target)
+    if not emulator[0].startswith("qemu-"):
+        return [None] * kernels
+    text = (resources.files("hqc.runtimes.qemu") / "count_instructions.c").read_text()
+    (folder / "count_instructions.c").write_text(text)
+    host = Toolchain.of(load_target("host"))
+    host.share([host.compile("count_instructions.c", folder)], "count_instructions.so", folder)
+    plugin = ["-plugin", str(folder / "count_instructions.so")]
+    (folder / "frames").write_bytes(recording.tobytes())
+    totals = []
+    for stop in range(kernels + 1):
+        done = _run([*emulator, *plugin, str(program), "0", f"{stop:08}"], folder / "frames")
+        totals.append(int(done.stderr.split()[-1]))
+    return [after - before for before, after in pairwise(totals)]
+
+
+def _kernel(
+    kernel: dict,
+    artifact: Artifact,
+    found: Estimate,
+    milliseconds: float | None,
+    instructions: int | None,
+    byte_additions: float,
+) -> KernelProfile:
+    layers = _layers(kernel, found)
+    operations = sum(x.counts.operations for x in layers) if layers else None
+    least = max(sum(x.counts.additions for x in layers), kernel["weight_bytes"]) if layers else None
+    busy = [a for a in artifact.manifest["areas"]["run"] if a["name"].startswith(kernel["name"])]
+    return KernelProfile(
+        kernel["name"],
+        kernel["op"],
+        str(layers[0].precision) if kernel["layer"] else None,
+        milliseconds,
+        least / byte_additions * 1e3 if least is not None and byte_additions else None,
+        instructions,
+        least / _lanes(artifact.target) if least is not None else None,
+        layers[0].counts.rate if layers else None,
+        operations,
+        kernel["weight_bytes"],
+        sum(a["bytes"] for a in busy if a["name"].split(":")[0] == kernel["name"]),
+        sum(x.energy.total for x in layers) if layers else None,
+    )
+
+
+def _layers(kernel: dict, found: Estimate) -> list[LayerEstimate]:
+    """The layers that a kernel computes: that of its weights, or an attention's products."""
+    if kernel["layer"]:
+        return [x for x in found.layers if x.counts.name == kernel["layer"]]
+    if kernel["op"] != "PackedAttention":
+        return []
+    place = kernel["name"].rpartition(".")[0]
+    return [
+        x
+        for x in found.layers
+        if x.counts.kind == "product" and x.counts.name.rpartition("/")[0] == place
+    ]

@@ -1,0 +1,82 @@
+"""hqc profile: time on the host, instructions under QEMU, the energy model beside them."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+import hqc
+from hqc.artifact import Artifact
+from hqc.energy.estimate_model import estimate_model
+from hqc.frontend.load import load_model
+from hqc.profiling import profile_artifact
+from hqc.targets import load_profile
+from tests.conftest import MODEL, NMNIST
+
+SAMPLE = NMNIST / "sample" / "3"
+HOROWITZ = load_profile("horowitz-45nm")
+
+
+@pytest.fixture(scope="module")
+def arm(tmp_path_factory):
+    return hqc.compile(MODEL, "arm-a72", tmp_path_factory.mktemp("arm") / "build")
+
+
+def test_the_host_is_timed_kernel_by_kernel(host_artifact):
+    found = profile_artifact(host_artifact, HOROWITZ, data=SAMPLE, rounds=3)
+    assert [k.name for k in found.kernels] == [k["name"] for k in host_artifact.manifest["kernels"]]
+    assert all(k.milliseconds >= 0 for k in found.kernels)
+    assert found.milliseconds == pytest.approx(sum(k.milliseconds for k in found.kernels))
+    assert found.instructions is None
+    assert found.byte_additions > 1e8
+    assert all(k.floor_ms > 0 for k in found.kernels if k.operations)
+
+
+def test_every_layer_is_behind_one_kernel(host_artifact):
+    found = profile_artifact(host_artifact, HOROWITZ, data=SAMPLE, rounds=1, limit=None)
+    expected = estimate_model(load_model(MODEL), MODEL, HOROWITZ, data=SAMPLE)
+    assert sum(k.energy_pj or 0 for k in found.kernels) == pytest.approx(expected.total.energy)
+    precisions = {k.name: k.precision for k in found.kernels if k.precision}
+    assert len(precisions) == 12
+    assert precisions["blocks.0.attention.q.lif"] == "2l"
+
+
+def test_instructions_are_counted_under_qemu_and_do_not_change(arm):
+    first, again = (profile_artifact(arm, HOROWITZ, data=SAMPLE, limit=1) for _ in range(2))
+    assert [k.instructions for k in first.kernels] == [k.instructions for k in again.kernels]
+    assert all(k.instructions > 0 for k in first.kernels)
+    assert first.milliseconds is None
+    assert first.byte_additions == 1.5e9 * 16
+
+
+def test_kernels_take_no_less_than_their_floor_in_instructions(arm):
+    """One addition a lane: no kernel adds more bytes an instruction than a vector holds."""
+    found = profile_artifact(arm, HOROWITZ, data=SAMPLE, limit=1)
+    for kernel in found.kernels:
+        if kernel.floor_instructions is not None:
+            assert kernel.instructions > kernel.floor_instructions, kernel.name
+
+
+def test_the_command_and_its_recordings(run_hqc, host_artifact):
+    done = run_hqc("profile", host_artifact.folder, "--rounds", 1)
+    assert done.returncode == 0, done.stderr
+    assert "ms an inference on host" in done.stdout
+    done = run_hqc("profile", host_artifact.folder, "--rounds", 1, "--data", SAMPLE, "--json")
+    found = json.loads(done.stdout)
+    assert {"target", "kernels", "milliseconds", "instructions", "energy"} <= set(found)
+
+
+def test_without_recordings_there_is_nothing_to_measure(run_hqc, tmp_path):
+    (tmp_path / "alone.onnx").write_bytes(MODEL.read_bytes())
+    assert Artifact.open(hqc.compile(tmp_path / "alone.onnx", "host", tmp_path / "b").folder)
+    done = run_hqc("profile", "b")
+    assert done.returncode == 2
+    assert "there are no recordings" in done.stderr
+
+
+def test_machines_that_nothing_emulates_are_refused(run_hqc, tmp_path):
+    hqc.compile(MODEL, "cortex-m55", tmp_path / "build")
+    done = run_hqc("profile", "build", "--data", SAMPLE)
+    assert done.returncode == 2
+    assert "cortex-m55 says no 'emulate'" in done.stderr

@@ -1,0 +1,110 @@
+"""hqc report in a headless browser: every chart is drawn, nothing is loaded, nothing complains."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+
+import pytest
+
+import hqc
+from hqc.report import write_report
+from hqc.report.chart import charts
+from hqc.targets import load_profile
+from tests.conftest import MODEL, NMNIST, ROOT
+
+SAMPLE = NMNIST / "sample" / "3"
+PICTURES = ROOT / "build-report"
+TABLES = {"Network and choices", "Layers"}
+
+PROBE = """
+<script>
+window.addEventListener("error", e => document.body.dataset.error = e.message);
+window.addEventListener("load", () => setTimeout(() => {
+  const page = document.documentElement;
+  document.body.dataset.overflow = page.scrollWidth - page.clientWidth;
+}, 2000));
+</script>
+</body>
+"""
+
+
+@pytest.fixture(scope="module")
+def page(host_artifact, tmp_path_factory):
+    file = tmp_path_factory.mktemp("report") / "report.html"
+    write_report(host_artifact, load_profile("horowitz-45nm"), file, data=SAMPLE)
+    return file
+
+
+# 500 pixels is the narrowest window that Chromium opens.
+def browse(file, width, *arguments):
+    browser = shutil.which("chromium") or shutil.which("google-chrome")
+    assert browser, "tests/install_tools.sh installs chromium"
+    command = [browser, "--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars"]
+    return subprocess.run(
+        [
+            *command,
+            f"--window-size={width},4600",
+            "--virtual-time-budget=20000",
+            "--enable-logging=stderr",
+            *arguments,
+            file.as_uri(),
+        ],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=300,
+    )
+
+
+@pytest.mark.parametrize("width", [1100, 500])
+def test_every_chart_is_drawn_and_fits(page, width, tmp_path):
+    probed = tmp_path / "probed.html"
+    probed.write_text(page.read_text().replace("</body>\n", PROBE))
+    done = browse(probed, width, "--dump-dom")
+    assert "CONSOLE" not in done.stderr
+    assert "data-error" not in done.stdout
+    sections = re.split(r'(?=<section id="chart-)', done.stdout)[1:]
+    assert len(sections) == len(charts())
+    for section, chart in zip(sections, charts(), strict=True):
+        assert chart.title in section
+        drawn = section.count('<svg class="main-svg"')
+        assert drawn if chart.title not in TABLES else "<svg" in section or "<table>" in section
+    assert 'data-overflow="0"' in done.stdout
+
+
+@pytest.mark.parametrize(("width", "name"), [(1100, "report.png"), (500, "report-phone.png")])
+def test_pictures_are_kept_to_be_looked_at(page, width, name):
+    PICTURES.mkdir(exist_ok=True)
+    (PICTURES / name).unlink(missing_ok=True)
+    browse(page, width, f"--screenshot={PICTURES / name}")
+    assert (PICTURES / name).stat().st_size > 50_000
+
+
+def test_the_page_stands_alone(page):
+    text = re.sub(r"<script>.*?</script>", "", page.read_text(), flags=re.DOTALL)
+    assert not re.search(r"<link|<img|<iframe|src=|@import|url\(", text)
+
+
+def test_it_shows_the_choices_and_the_figures(page):
+    text = page.read_text()
+    for shown in ("SpikeConv  2l", "same class as the float model", "Horowitz", "Left open"):
+        assert shown in text
+    assert text.count('<rect x="') == 20
+
+
+def test_for_an_emulated_machine_instructions_stand_in_for_time(run_hqc, tmp_path):
+    hqc.compile(MODEL, "arm-a72", tmp_path / "build")
+    done = run_hqc("report", "build", "-o", "out.html", "--data", SAMPLE)
+    assert done.returncode == 0, done.stderr
+    text = (tmp_path / "out.html").read_text()
+    assert "instructions an inference" in text
+    assert "an inference, one core" not in text
+
+
+def test_a_folder_that_is_no_build(run_hqc, tmp_path):
+    done = run_hqc("report", tmp_path, "-o", "out.html")
+    assert done.returncode == 2
+    assert "is not a compiled model" in done.stderr
+    assert not (tmp_path / "out.html").exists()
