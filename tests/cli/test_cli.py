@@ -94,7 +94,7 @@ def test_bench_prints_ratios_of_all_peers(run_hqc):
 
 def test_targets_doctor_and_passes(run_hqc):
     assert "arm-a72        Cortex-A72: Raspberry Pi 4" in run_hqc("targets").stdout
-    names = {t["name"] for t in json.loads(run_hqc("targets", "--json").stdout)}
+    names = {t["name"] for t in json.loads(run_hqc("targets", "--json").stdout)["targets"]}
     assert {"host", "arm-a72", "rv64gc"} <= names
     rows = {r["name"]: r for r in json.loads(run_hqc("doctor", "--json").stdout)}
     assert rows["apache-tvm"]["found"].startswith("0.27")

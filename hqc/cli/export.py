@@ -1,0 +1,58 @@
+"""hqc export."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from hqc.cli.application import Output, cli, output_options
+from hqc.cli.search import build_model
+
+
+@cli.command("export")
+@click.argument("run", type=click.Path(path_type=Path))
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path),
+    default=Path("model.onnx"),
+    show_default=True,
+    help="File to write.",
+)
+@click.option("--name", default="model", show_default=True, help="The graph's name.")
+@click.option("--float", "as_float", is_flag=True, help="The float model of the same search.")
+@output_options
+def export_(out: Output, run: Path, output: Path, name: str, as_float: bool) -> None:
+    """Write the model that `hqc search` left in RUN as ONNX, with its quantizers.
+
+    \b
+    Examples:
+      hqc export run/ -o model.onnx
+      hqc export run/ -o fp32.onnx --float
+    """
+    import torch
+
+    import hqc.data.nmnist  # registers the dataset  # noqa: F401
+    from hqc.data.task import load_task
+    from hqc.errors import UserError
+    from hqc.frontend.export import export
+    from hqc.quantize import apply_recipe
+    from hqc.search.run_folder import CONFIG, RECIPE, RunFolder
+
+    config = RunFolder.read(run, CONFIG)
+    model = build_model(config["model"])
+    stage = "float" if as_float else "train"
+    if not as_float:
+        apply_recipe(model, RunFolder.read(run, RECIPE))
+    weights = run / f"{stage}.pt"
+    if not weights.exists():
+        raise UserError(
+            f"{run} is not the folder of a finished search: it has no {weights.name}",
+            hint="finish it: hqc search ... --resume",
+        )
+    model.load_state_dict(torch.load(weights, weights_only=True))
+    task = load_task(config["data"])
+    example = task.test[0][:1].transpose(0, 1).float()
+    export(model, example, output, name=name, preprocessing=task.preprocessing)
+    out.result({"file": str(output)}, f"{output}: written")

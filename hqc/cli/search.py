@@ -1,0 +1,133 @@
+"""hqc search."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import click
+
+from hqc.cli.application import Output, cli, output_options
+from hqc.errors import UserError
+
+
+def load_factory(text: str) -> Any:
+    """The function behind `FILE.py:NAME`. Raises `UserError`."""
+    file, _, name = text.rpartition(":")
+    path = Path(file)
+    if not name or path.suffix != ".py" or not path.is_file():
+        raise UserError(
+            f"--model {text!r} is not FILE.py:FUNCTION",
+            hint="e.g. examples/nmnist/model.py:spikformer",
+        )
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    module = importlib.util.module_from_spec(spec)
+    sys.path.insert(0, str(path.parent.resolve()))
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:
+        raise UserError(f"{path} cannot be imported: {type(error).__name__}: {error}") from None
+    finally:
+        sys.path.pop(0)
+    if not callable(getattr(module, name, None)):
+        raise UserError(f"{path} has no function {name!r}")
+    return getattr(module, name)
+
+
+def build_model(text: str) -> Any:
+    """The module that `FILE.py:NAME` makes. Raises `UserError` where it makes none."""
+    from torch import nn
+
+    model = load_factory(text)()
+    if not isinstance(model, nn.Module):
+        raise UserError(f"--model {text!r} gives {type(model).__name__}, not a torch module")
+    return model
+
+
+def parse_keep(_context: object, _parameter: object, values: tuple[str, ...]) -> dict[str, str]:
+    """GLOB=CHOICE options as a dict."""
+    keep = {}
+    for value in values:
+        pattern, equals, choice = value.partition("=")
+        if not (pattern and equals and choice):
+            raise click.BadParameter(f"{value!r} is not GLOB=CHOICE, e.g. head=8u")
+        keep[pattern] = choice
+    return keep
+
+
+@cli.command("search")
+@click.option("--model", required=True, metavar="FILE.py:FUNCTION", help="Makes the torch module.")
+@click.option("--data", required=True, metavar="NAME:PATH", help="Dataset, e.g. nmnist:data/.")
+@click.option("--method", default="spikehq", show_default=True, help="How to search.")
+@click.option("--beta", default=2.0, show_default=True, help="Weight of hardware in the loss.")
+@click.option(
+    "--choices",
+    default="2u,4u,2l,4l,fp32",
+    show_default=True,
+    help="Quantizers to choose from: bits and u (uniform) or l (power of two), or fp32.",
+)
+@click.option(
+    "--keep",
+    multiple=True,
+    metavar="GLOB=CHOICE",
+    callback=parse_keep,
+    help="Fix the quantizer of layers, e.g. head=8u.",
+)
+@click.option("--profile", default="spikehq", show_default=True, help="Energy profile of the loss.")
+@click.option("--float-epochs", type=click.IntRange(0), default=36, show_default=True)
+@click.option("--search-epochs", type=click.IntRange(1), default=12, show_default=True)
+@click.option("--train-epochs", type=click.IntRange(0), default=36, show_default=True)
+@click.option("--batch", type=click.IntRange(1), default=32, show_default=True)
+@click.option("--seed", type=int, default=0, show_default=True)
+@click.option(
+    "-o", "--output", type=click.Path(path_type=Path), default=Path("run"), show_default=True
+)
+@click.option("--resume", is_flag=True, help="Go on with an interrupted search.")
+@output_options
+def search(
+    out: Output,
+    model: str,
+    data: str,
+    method: str,
+    choices: str,
+    output: Path,
+    resume: bool,
+    **options: Any,
+) -> None:
+    """Train a model, search each layer's quantizer, and train with what was found.
+
+    Writes recipe, metrics, checkpoints and the result into a folder, from which `hqc export` makes
+    an ONNX model. An interrupted search goes on with --resume.
+
+    \b
+    Examples:
+      hqc search --model model.py:spikformer --data nmnist:data/ --keep head=8u -o run/
+      hqc search --model model.py:spikformer --data nmnist:data/ --keep head=8u -o run/ --resume
+    """
+    import hqc.data.nmnist  # registers the dataset  # noqa: F401
+    from hqc.data.task import load_task
+    from hqc.search import Options, RunFolder, find_method
+
+    run_method = find_method(method)
+    asked = Options(choices=tuple(filter(None, choices.split(","))), **options)
+    network = build_model(model)
+    config = {"model": model, "data": data, "method": method, **asdict(asked)}
+    config["choices"] = list(asked.choices)
+    task = load_task(data)
+    run = RunFolder(output, config, resume=resume, progress=out.progress)
+    try:
+        result = run_method(network, task, asked, run)
+    except KeyboardInterrupt:
+        raise UserError(
+            f"interrupted; {output} holds everything up to the last whole epoch",
+            hint="go on with the same command and --resume",
+        ) from None
+    out.result(
+        result,
+        f"{output}: {result['accuracy']:.2%} on the test split "
+        f"(float {result['float_accuracy']:.2%}), {result['average_bits']:.2f} bits a weight, "
+        f"{result['storage_ratio']:.2f}x less storage, {result['energy_ratio']:.2f}x less energy",
+    )

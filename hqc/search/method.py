@@ -1,0 +1,90 @@
+"""What a search method is, and what it is told."""
+
+from __future__ import annotations
+
+import difflib
+import fnmatch
+import importlib
+import pkgutil
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from torch import nn
+
+from hqc.data.task import Task
+from hqc.errors import UserError
+from hqc.quantize.recipe import Choice, quantizable_layers, quantizer
+from hqc.search.run_folder import RunFolder
+
+
+@dataclass(frozen=True)
+class Options:
+    """How to search: the same for every method, which takes what it needs.
+
+    `keep` fixes the choice of layers by glob; `beta` weighs hardware against the task; `profile`
+    names the energy profile; epochs are those of float training, of the search and of training
+    with the choices fixed.
+    """
+
+    choices: tuple[Choice, ...] = ("2u", "4u", "2l", "4l", "fp32")
+    keep: Mapping[str, Choice] = field(default_factory=dict)
+    beta: float = 2.0
+    profile: str = "spikehq"
+    float_epochs: int = 36
+    search_epochs: int = 12
+    train_epochs: int = 36
+    batch: int = 32
+    seed: int = 0
+
+
+Method = Callable[[nn.Module, Task, Options, RunFolder], dict]
+"""Trains and searches a model in place, logging into the run folder; returns the result."""
+
+_METHODS: dict[str, Method] = {}
+
+
+def method(name: str) -> Callable[[Method], Method]:
+    """Register the decorated function as a search method."""
+
+    def register(function: Method) -> Method:
+        _METHODS[name] = function
+        return function
+
+    return register
+
+
+def methods() -> list[str]:
+    """The names of all methods."""
+    package = importlib.import_module("hqc.search")
+    for module in pkgutil.iter_modules(package.__path__):
+        importlib.import_module(f"hqc.search.{module.name}")
+    return sorted(_METHODS)
+
+
+def find_method(name: str) -> Method:
+    """A method by name. Raises `UserError`, suggesting the nearest."""
+    if name not in methods():
+        near = difflib.get_close_matches(name, _METHODS, 1)
+        raise UserError(
+            f"there is no search method {name!r}"
+            + (f"; did you mean {near[0]!r}?" if near else ""),
+            hint=f"methods are: {', '.join(methods())}",
+        )
+    return _METHODS[name]
+
+
+def search_space(model: nn.Module, options: Options) -> dict[str, list[Choice]]:
+    """The choices of every layer; one alone where `keep` fixes it. Raises `UserError`."""
+    for choice in (*options.choices, *options.keep.values()):
+        quantizer(choice, 1)
+    layers = quantizable_layers(model)
+    for pattern in options.keep:
+        if not fnmatch.filter(layers, pattern):
+            raise UserError(
+                f"--keep {pattern!r} matches no layer", hint=f"layers are: {', '.join(layers)}"
+            )
+    space = {}
+    for name in layers:
+        kept = [c for pattern, c in options.keep.items() if fnmatch.fnmatchcase(name, pattern)]
+        space[name] = kept[:1] or list(options.choices)
+    return space

@@ -1,0 +1,95 @@
+"""The folder of a search: what was asked for, metrics, checkpoints, result."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from os import PathLike
+from pathlib import Path
+
+import torch
+
+from hqc.atomic_files import replacing
+from hqc.errors import UserError
+
+CONFIG, METRICS, RECIPE, RESULT = "config.json", "metrics.jsonl", "recipe.json", "result.json"
+
+
+class RunFolder:
+    """Files of one search; each is written whole or not at all.
+
+    `config.json` what was asked for, `metrics.jsonl` one line an epoch, `STAGE.pt` the weights
+    that a finished stage left, `checkpoint.pt` the stage under way, `recipe.json`, `result.json`.
+    """
+
+    def __init__(
+        self,
+        path: str | PathLike[str],
+        config: dict,
+        *,
+        resume: bool = False,
+        progress: Callable[[str], None] = lambda text: None,
+    ) -> None:
+        self.path, self.progress = Path(path), progress
+        there = self.path / CONFIG
+        if resume:
+            if not there.exists():
+                raise UserError(f"{path} holds no search to resume")
+            before = json.loads(there.read_text())
+            changed = [k for k in config if before.get(k) != config[k]]
+            if changed:
+                raise UserError(
+                    f"{path} was searched with other options: {', '.join(changed)}",
+                    hint=f"resume with those in {there}, or start anew in another folder",
+                )
+            return
+        if self.path.exists() and any(self.path.iterdir()):
+            raise UserError(
+                f"{path} is not empty", hint="continue with --resume, or choose another folder"
+            )
+        self.path.mkdir(parents=True, exist_ok=True)
+        self.write_json(CONFIG, config)
+
+    @staticmethod
+    def read(path: str | PathLike[str], name: str) -> dict:
+        """A JSON file of a finished search. Raises `UserError` where there is none."""
+        try:
+            return json.loads(Path(path, name).read_text())
+        except (OSError, ValueError):
+            raise UserError(
+                f"{path} is not the folder of a finished search: it has no {name}",
+                hint="finish it: hqc search ... --resume",
+            ) from None
+
+    def write_json(self, name: str, data: object) -> None:
+        """Write a JSON file."""
+        with replacing(self.path / name) as file:
+            file.write_text(json.dumps(data, indent=2) + "\n")
+
+    def log(self, stage: str, epoch: int, **metrics: object) -> None:
+        """Add a line to the metrics; one of the same stage and epoch replaces what came after."""
+        file = self.path / METRICS
+        lines = file.read_text().splitlines() if file.exists() else []
+        kept = []
+        for line in lines:
+            entry = json.loads(line)
+            if (entry["stage"], entry["epoch"]) == (stage, epoch):
+                break
+            kept.append(line)
+        kept.append(json.dumps({"stage": stage, "epoch": epoch, **metrics}))
+        with replacing(file) as temporary:
+            temporary.write_text("\n".join(kept) + "\n")
+
+    def metrics(self) -> list[dict]:
+        """Every line of the metrics."""
+        return [json.loads(line) for line in (self.path / METRICS).read_text().splitlines()]
+
+    def save(self, name: str, state: dict) -> None:
+        """Write `NAME.pt`."""
+        with replacing(self.path / f"{name}.pt") as file:
+            torch.save(state, file)
+
+    def load(self, name: str) -> dict | None:
+        """Read `NAME.pt`, None where there is none."""
+        file = self.path / f"{name}.pt"
+        return torch.load(file, weights_only=True) if file.exists() else None

@@ -1,0 +1,200 @@
+"""SpikeHQ: each layer's quantizer by differentiable architecture search, then training with it."""
+
+from __future__ import annotations
+
+import copy
+from itertools import cycle
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.nn.utils import parametrize
+
+from hqc.data.task import Labelled, Task
+from hqc.energy import estimate
+from hqc.energy.count_module import count_module
+from hqc.energy.overhead import Overhead, precisions_of
+from hqc.quantize import apply_recipe, average_bits
+from hqc.quantize.recipe import Choice, quantizable_layers, quantizer
+from hqc.search.method import Options, method, search_space
+from hqc.search.run_folder import RECIPE, RESULT, RunFolder
+from hqc.search.training import (
+    accuracy,
+    batches,
+    fit,
+    run_stage,
+    task_loss,
+    weight_optimizer,
+)
+from hqc.targets import load_profile
+
+FLOAT_RATE, SEARCH_RATE, CHOICE_RATE, TRAIN_RATE = 2e-3, 5e-4, 0.1, 1e-3
+WARMEST, COLDEST = 5.0, 0.5
+"""Temperature of the Gumbel-softmax at the first and the last epoch of the search."""
+COUNTED = 20
+"""Recordings that operations are counted on."""
+
+
+class MixedWeight(nn.Module):
+    """A weight as the mixture of its quantized versions, one of each choice.
+
+    In training the mixing probabilities are a Gumbel-softmax sample of the logits (Jang et al.
+    2017); in evaluation the likeliest choice counts alone.
+    """
+
+    def __init__(self, choices: list[Choice], weight: Tensor) -> None:
+        super().__init__()
+        self.temperature = WARMEST
+        self.logits = nn.Parameter(torch.zeros(len(choices)))
+        found = [quantizer(choice, weight.shape[0]) for choice in choices]
+        for module in filter(None, found):
+            module.calibrate(weight)
+        self.quantizers = nn.ModuleList(module or nn.Identity() for module in found)
+
+    def forward(self, weight: Tensor) -> Tensor:
+        if not self.training:
+            return self.quantizers[int(self.logits.argmax())](weight)
+        shares = F.gumbel_softmax(self.logits, tau=self.temperature)
+        mixed = [p * q(weight) for p, q in zip(shares, self.quantizers, strict=True)]
+        return torch.stack(mixed).sum(0)
+
+
+@method("spikehq")
+def spikehq(model: nn.Module, task: Task, options: Options, run: RunFolder) -> dict:
+    """Train in float, search, fix the choices, train with quantization.
+
+    Bi-level, of first order: on batches of the training split weights follow the task's loss; on
+    batches of the validation split, a fifth of the training recordings, the choices' logits follow
+    task + beta * (energy + storage) / 2, both relative to fp32 and expected over probabilities.
+    """
+    space = search_space(model, options)
+    fit(model, task, run, "float", options.float_epochs, FLOAT_RATE, options.batch, options.seed)
+    float_model = copy.deepcopy(model)
+    if run.load("search") is None:
+        recipe = _search(copy.deepcopy(model), space, task, options, run)
+        run.write_json(RECIPE, recipe)
+        run.save("search", {})
+    recipe = run.read(run.path, RECIPE)
+    apply_recipe(model, recipe)
+    fit(
+        model,
+        task,
+        run,
+        "train",
+        options.train_epochs,
+        TRAIN_RATE,
+        options.batch,
+        options.seed + 2,
+    )
+    result = describe(model, float_model, recipe, task, options)
+    run.write_json(RESULT, result)
+    return result
+
+
+def _search(
+    model: nn.Module,
+    space: dict[str, list[Choice]],
+    task: Task,
+    options: Options,
+    run: RunFolder,
+) -> dict[str, Choice]:
+    frames = task.train[0][:COUNTED].float().transpose(0, 1)
+    counts = count_module(model, frames)
+    layers = quantizable_layers(model)
+    mixtures = {}
+    for name, choices in space.items():
+        mixtures[name] = MixedWeight(choices, layers[name].weight.detach())
+        parametrize.register_parametrization(layers[name], "weight", mixtures[name])
+    every = list(dict.fromkeys(c for choices in space.values() for c in choices))
+    overhead = Overhead(counts, every, load_profile(options.profile), frames.shape[0])
+
+    def probabilities() -> Tensor:
+        """Probabilities [layers, every choice], as `overhead` orders them."""
+        rows = []
+        for name in overhead.layers:
+            shares = mixtures[name].logits.softmax(0)
+            columns = [space[name].index(c) if c in space[name] else -1 for c in every]
+            zero = shares.new_zeros(())
+            rows.append(torch.stack([shares[i] if i >= 0 else zero for i in columns]))
+        return torch.stack(rows)
+
+    torch.manual_seed(options.seed + 1)
+    generator = torch.Generator().manual_seed(options.seed + 1)
+    train, validation = _split(task.train, options.seed)
+    steps = max(len(train[1]) // options.batch, 1)
+    optimizer, schedule = weight_optimizer(
+        model, SEARCH_RATE, max(options.search_epochs * steps, 1)
+    )
+    logits = [mixture.logits for mixture in mixtures.values()]
+    chooser = torch.optim.Adam(logits, CHOICE_RATE, betas=(0.5, 0.999))
+
+    def epoch_step(epoch: int) -> dict:
+        model.train()
+        progress = epoch / max(options.search_epochs - 1, 1)
+        for mixture in mixtures.values():
+            mixture.temperature = WARMEST * (COLDEST / WARMEST) ** progress
+        lists = list(batches(task, validation, options.batch, generator))
+        losses = {"loss": 0.0, "choice_loss": 0.0}
+        for (x, y), (vx, vy) in zip(
+            batches(task, train, options.batch, generator), cycle(lists), strict=False
+        ):
+            loss = task_loss(model, x, y)
+            optimizer.zero_grad(set_to_none=True)
+            loss.backward()
+            optimizer.step()
+            schedule.step()
+            energy, storage = overhead(probabilities())
+            choice_loss = task_loss(model, vx, vy) + options.beta * (energy + storage) / 2
+            chooser.zero_grad(set_to_none=True)
+            choice_loss.backward()
+            chooser.step()
+            losses["loss"] += loss.item() / steps
+            losses["choice_loss"] += choice_loss.item() / steps
+        shares = {
+            name: dict(zip(space[name], m.logits.softmax(0).tolist(), strict=True))
+            for name, m in mixtures.items()
+        }
+        with torch.no_grad():
+            energy, storage = overhead(probabilities())
+        hardware = {"energy": float(energy), "storage": float(storage)}
+        return {**losses, **hardware, "probabilities": shares}
+
+    stateful = {"model": model, "optimizer": optimizer, "schedule": schedule, "chooser": chooser}
+    run_stage(run, "search", options.search_epochs, stateful, generator, epoch_step)
+    return {name: space[name][int(m.logits.argmax())] for name, m in mixtures.items()}
+
+
+def _split(data: Labelled, seed: int) -> tuple[Labelled, Labelled]:
+    """Four fifths and one fifth of the recordings, at random."""
+    frames, labels = data
+    order = torch.randperm(len(labels), generator=torch.Generator().manual_seed(seed))
+    cut = max(len(labels) * 4 // 5, 1)
+    first, second = order[:cut], order[cut:] if cut < len(labels) else order
+    return (frames[first], labels[first]), (frames[second], labels[second])
+
+
+def describe(
+    model: nn.Module,
+    float_model: nn.Module,
+    recipe: dict[str, Choice],
+    task: Task,
+    options: Options,
+) -> dict:
+    """What a search came to: accuracy on the test split, bits, and ratios over fp32."""
+    frames = task.train[0][:COUNTED].float().transpose(0, 1)
+    found = estimate(
+        count_module(model, frames),
+        precisions_of(model),
+        load_profile(options.profile),
+        frames.shape[0],
+    ).as_dict()
+    return {
+        "beta": options.beta,
+        "profile": options.profile,
+        "accuracy": accuracy(model, task.test),
+        "float_accuracy": accuracy(float_model, task.test),
+        "average_bits": average_bits(model, recipe),
+        "storage_ratio": found["storage_ratio"],
+        "energy_ratio": found["energy_ratio"],
+        "choices": recipe,
+    }

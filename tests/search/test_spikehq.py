@@ -1,0 +1,181 @@
+"""SpikeHQ on a small network and random digits: what it chooses, that it resumes and repeats."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+import torch
+
+from hqc.data.task import Task
+from hqc.errors import UserError
+from hqc.models.spikformer import Spikformer
+from hqc.quantize import apply_recipe
+from hqc.quantize.recipe import quantizable_layers
+from hqc.search import Options, RunFolder, find_method, methods
+from hqc.search.method import search_space
+from hqc.search.spikehq import MixedWeight
+from tests.conftest import NMNIST, ROOT
+
+SMALL = Options(
+    keep={"head": "8u", "tokenizer.0.*": "8u"},
+    float_epochs=1,
+    search_epochs=2,
+    train_epochs=1,
+    batch=4,
+)
+
+
+def network():
+    torch.manual_seed(0)
+    return Spikformer(in_channels=2, classes=3, dim=16, depth=1, heads=2)
+
+
+@pytest.fixture(scope="module")
+def task():
+    generator = torch.Generator().manual_seed(0)
+    frames = torch.poisson(torch.full((20, 2, 2, 12, 12), 0.5), generator=generator).byte()
+    labels = torch.arange(20) % 3
+    return Task((frames, labels), (frames[:6], labels[:6]))
+
+
+def run_search(folder, task, options=SMALL, *, resume=False, stop_after=None):
+    lines = []
+
+    def progress(text):
+        lines.append(text)
+        if len(lines) == stop_after:
+            raise KeyboardInterrupt
+
+    run = RunFolder(folder, {"options": repr(options)}, resume=resume, progress=progress)
+    return find_method("spikehq")(network(), task, options, run), run
+
+
+def test_it_chooses_for_every_layer_and_keeps_what_is_kept(task, tmp_path):
+    result, run = run_search(tmp_path / "run", task)
+    assert set(result["choices"]) == set(quantizable_layers(network()))
+    assert result["choices"]["head"] == result["choices"]["tokenizer.0.conv"] == "8u"
+    assert set(result["choices"].values()) <= {"8u", "2u", "4u", "2l", "4l", "fp32"}
+    assert json.loads((run.path / "result.json").read_text()) == result
+    stages = [(m["stage"], m["epoch"]) for m in run.metrics()]
+    assert stages == [("float", 0), ("search", 0), ("search", 1), ("train", 0)]
+    shares = run.metrics()[2]["probabilities"]["blocks.0.mlp.0.linear"]
+    assert sum(shares.values()) == pytest.approx(1)
+    model = apply_recipe(network(), result["choices"])
+    model.load_state_dict(run.load("train"))
+
+
+@pytest.mark.parametrize("stop_after", [1, 2, 3, 4])
+def test_an_interrupted_search_goes_on_as_if_nothing_had_happened(task, tmp_path, stop_after):
+    expected, whole = run_search(tmp_path / "whole", task)
+    with pytest.raises(KeyboardInterrupt):
+        run_search(tmp_path / "run", task, stop_after=stop_after)
+    result, run = run_search(tmp_path / "run", task, resume=True)
+    assert result == expected
+    assert run.metrics() == whole.metrics()
+    for name, value in whole.load("train").items():
+        assert torch.equal(value, run.load("train")[name]), name
+
+
+def test_with_hardware_above_all_every_layer_takes_two_bits(task, tmp_path):
+    options = Options(beta=1e4, float_epochs=0, search_epochs=4, train_epochs=0, batch=4)
+    result, _ = run_search(tmp_path / "run", task, options)
+    assert result["average_bits"] == 2
+    assert result["storage_ratio"] == result["energy_ratio"] == 16
+
+
+def test_a_mixture_is_its_quantizers_and_teaches_its_logits():
+    torch.manual_seed(0)
+    weight = torch.randn(4, 6)
+    mixed = MixedWeight(["2u", "4l", "fp32"], weight)
+    with torch.no_grad():
+        mixed.logits[1] = 9.0
+    assert torch.equal(mixed.eval()(weight), mixed.quantizers[1](weight))
+    mixed.train()(weight).square().sum().backward()
+    assert mixed.logits.grad.abs().sum() > 0
+    mixed.temperature = 1e-3
+    sample = mixed(weight)
+    assert any(torch.allclose(sample, q(weight), atol=1e-5) for q in mixed.quantizers)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (Options(choices=("2u", "5x")), "unknown quantizer '5x'"),
+        (Options(keep={"had": "8u"}), "'had' matches no layer"),
+        (Options(keep={"head": "9"}), "unknown quantizer '9'"),
+    ],
+)
+def test_bad_options(options, message):
+    with pytest.raises(UserError, match=message):
+        search_space(network(), options)
+
+
+def test_methods_are_found_by_name():
+    assert "spikehq" in methods()
+    with pytest.raises(UserError, match="did you mean 'spikehq'"):
+        find_method("spikhq")
+
+
+def test_a_folder_in_use_is_not_overwritten(task, tmp_path):
+    run_search(tmp_path / "run", task)
+    with pytest.raises(UserError, match="is not empty"):
+        run_search(tmp_path / "run", task)
+    with pytest.raises(UserError, match="other options: options"):
+        run_search(tmp_path / "run", task, Options(beta=3.0), resume=True)
+
+
+@pytest.fixture
+def recordings(tmp_path):
+    for split in ("Train", "Test"):
+        (tmp_path / split).symlink_to(NMNIST / "sample")
+    return tmp_path
+
+
+def test_the_command_searches_and_exports_what_compiles(run_hqc, recordings, tmp_path):
+    model = f"{ROOT / 'examples' / 'nmnist' / 'model.py'}:spikformer"
+    options = ["--model", model, "--data", f"nmnist:{recordings}", "--choices", "2u,4u,2l,4l"]
+    options += ["--keep", "head=8u", "--keep", "tokenizer.0.conv=8u", "-o", "run"]
+    epochs = ["--float-epochs", 1, "--search-epochs", 1, "--train-epochs", 1]
+    done = run_hqc("search", *options, *epochs)
+    assert done.returncode == 0, done.stderr
+    assert "bits a weight" in done.stdout
+    for arguments in (["-o", "model.onnx"], ["-o", "fp32.onnx", "--float"]):
+        done = run_hqc("export", "run", *arguments)
+        assert done.returncode == 0, done.stderr
+    done = run_hqc("compile", "model.onnx", "--target", "rv64gc", "-o", "build")
+    assert done.returncode == 0, done.stderr
+    bits = json.loads((tmp_path / "build" / "model.json").read_text())["average_bits"]
+    assert bits == json.loads((tmp_path / "run" / "result.json").read_text())["average_bits"]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"--data": "nmnst:."}, "did you mean 'nmnist'?"),
+        ({"--data": "nmnist:nowhere"}, "there is no folder nowhere"),
+        ({"--data": "nmnist:empty"}, "holds no recordings"),
+        ({"--model": "model.py"}, "is not FILE.py:FUNCTION"),
+        ({"--model": "broken.py:network"}, "broken.py cannot be imported: SyntaxError"),
+        ({"--model": "number.py:network"}, "gives int, not a torch module"),
+        ({"--model": "number.py:other"}, "has no function 'other'"),
+        ({"--method": "spikhq"}, "did you mean 'spikehq'?"),
+        ({"--keep": "head"}, "is not GLOB=CHOICE"),
+    ],
+)
+def test_mistakes(run_hqc, recordings, tmp_path, change, message):
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "broken.py").write_text("def network(:\n")
+    (tmp_path / "number.py").write_text("def network():\n    return 3\n")
+    model = f"{ROOT / 'examples' / 'nmnist' / 'model.py'}:spikformer"
+    given = {"--model": model, "--data": f"nmnist:{recordings}", **change}
+    done = run_hqc("search", *(part for pair in given.items() for part in pair), "-o", "run")
+    assert done.returncode == 2
+    assert message in done.stderr
+    assert not (tmp_path / "run").exists()
+
+
+def test_export_of_an_unfinished_search(run_hqc, tmp_path):
+    done = run_hqc("export", tmp_path)
+    assert done.returncode == 2
+    assert "is not the folder of a finished search" in done.stderr
