@@ -52,7 +52,7 @@ class Artifact:
     @property
     def recordings(self) -> Path | None:
         """The recordings that firing rates were measured on; None where they are not there."""
-        said = self.manifest["source"]["recordings"]
+        said = self.manifest["source"].get("recordings")
         found = self.folder / said if said else None
         return found if found and found.exists() else None
 

@@ -4,9 +4,23 @@ from __future__ import annotations
 
 import shlex
 import shutil
+from pathlib import Path
 
 from hqc.errors import ToolError
 from hqc.targets import Target
+
+
+def program_command(target: Target, program: Path, *arguments: str) -> list[str]:
+    """The command that runs a program of a target here. Raises as `emulator_command` does."""
+    command = [*emulator_command(target), str(program)]
+    if target.board and arguments:
+        return [*command, "-append", " ".join(arguments)]
+    return [*command, *arguments]
+
+
+def debian_package(emulator: str) -> str:
+    """The Debian package that holds an emulator of QEMU."""
+    return "qemu-system-arm" if emulator.startswith("qemu-system-") else "qemu-user"
 
 
 def emulator_command(target: Target) -> list[str]:
@@ -23,8 +37,9 @@ def emulator_command(target: Target) -> list[str]:
         )
     command = shlex.split(target.emulate)
     if not shutil.which(command[0]):
+        package = debian_package(command[0])
         raise ToolError(
             f"target {target.name} runs here under {command[0]}, which is not installed",
-            hint="install it (Debian: apt install qemu-user), or see hqc doctor",
+            hint=f"install it (Debian: apt install {package}), or see hqc doctor",
         )
     return command

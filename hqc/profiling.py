@@ -9,7 +9,7 @@ import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from importlib import resources
-from itertools import pairwise
+from itertools import islice, pairwise
 from os import PathLike
 from pathlib import Path
 from string import Template
@@ -19,7 +19,7 @@ import numpy as np
 from hqc.artifact import Artifact
 from hqc.codegen.toolchain import Toolchain
 from hqc.data.recordings import Recording, read_recordings
-from hqc.emulator import emulator_command
+from hqc.emulator import emulator_command, program_command
 from hqc.energy import Estimate, estimate
 from hqc.energy.count_model import count_model
 from hqc.energy.estimate import LayerEstimate
@@ -37,8 +37,8 @@ class KernelProfile:
     `milliseconds` is the median over rounds, averaged over recordings; None where the program is
     emulated. `instructions` are those of one recording; None where they cannot be counted.
     `floor_ms` and `floor_instructions` are what adding the weights of every spike, or reading the
-    weights once, would take at least. `energy_pj` and `operations` are the
-    model's, of the layers that the kernel computes; None for kernels that no layer is behind.
+    weights once, would take at least. `rate`, `operations` and `energy_pj` are the energy model's,
+    of the layers that the kernel computes; None for kernels that no layer is behind.
     """
 
     name: str
@@ -123,27 +123,27 @@ def profile_artifact(
     progress("count operations")
     counts, precisions = count_model(loaded, frames)
     found = estimate(counts, precisions, energy_profile, artifact.manifest["input"]["shape"][0])
-    names = [k["name"] for k in artifact.manifest["kernels"]]
+    count = len(artifact.manifest["kernels"])
     with tempfile.TemporaryDirectory(prefix="hqc-profile-") as temporary:
         progress("link the program")
         folder = Path(temporary)
-        program = _link(artifact, len(names), folder, cc)
-        milliseconds: Sequence[float | None] = [None] * len(names)
-        instructions: Sequence[int | None] = [None] * len(names)
+        program = _link(artifact, count, folder, cc)
+        milliseconds: Sequence[float | None] = [None] * count
+        instructions: Sequence[int | None] = [None] * count
         byte_additions = target.clock * _lanes(target)
         if target.is_host:
             progress("measure")
-            milliseconds, byte_additions = _time(program, frames, len(names), rounds)
+            milliseconds, byte_additions = _time(program, frames, count, rounds)
         else:
             progress("count instructions")
-            instructions = _count(program, target, frames[0], len(names), folder)
-    kernels = [
-        _kernel(kernel, artifact, found, ms, count, byte_additions)
-        for kernel, ms, count in zip(
-            artifact.manifest["kernels"], milliseconds, instructions, strict=True
-        )
+            instructions = _count(program, target, frames[0], count, folder)
+    kernels = artifact.manifest["kernels"]
+    rows = zip(kernels, _layers(kernels, found), milliseconds, instructions, strict=True)
+    profiles = [
+        _kernel(kernel, layers, artifact, ms, executed, byte_additions)
+        for kernel, layers, ms, executed in rows
     ]
-    return Profile(target.name, len(frames), byte_additions, kernels, found)
+    return Profile(target.name, len(frames), byte_additions, profiles, found)
 
 
 def recordings_of(
@@ -194,16 +194,16 @@ def _time(
     file = program.with_name("frames")
     file.write_bytes(b"".join(f.tobytes() for f in frames))
     said = np.frombuffer(_run([str(program), str(rounds)], file).stdout, "<u8")
-    taken = said[:-1].reshape(len(frames), rounds, kernels)
-    return [float(ns) / 1e6 for ns in np.median(taken, 1).mean(0)], float(said[-1])
+    *_, added, nanoseconds = said
+    taken = said[:-2].reshape(len(frames), rounds, kernels)
+    return [float(ns) / 1e6 for ns in np.median(taken, 1).mean(0)], added / nanoseconds * 1e9
 
 
 def _count(
     program: Path, target: Target, recording: np.ndarray, kernels: int, folder: Path
 ) -> Sequence[int | None]:
     """Instructions of every kernel: by how much a run grows that stops one kernel later."""
-    emulator = emulator_command(target)
-    if not emulator[0].startswith("qemu-"):
+    if not emulator_command(target)[0].startswith("qemu-"):
         return [None] * kernels
     text = (resources.files("hqc.runtimes.qemu") / "count_instructions.c").read_text()
     (folder / "count_instructions.c").write_text(text)
@@ -213,48 +213,46 @@ def _count(
     (folder / "frames").write_bytes(recording.tobytes())
     totals = []
     for stop in range(kernels + 1):
-        done = _run([*emulator, *plugin, str(program), "0", f"{stop:08}"], folder / "frames")
+        command = program_command(target, program, "0", f"{stop:08}")
+        done = _run([command[0], *plugin, *command[1:]], folder / "frames")
         totals.append(int(done.stderr.split()[-1]))
     return [after - before for before, after in pairwise(totals)]
 
 
 def _kernel(
     kernel: dict,
+    layers: Sequence[LayerEstimate],
     artifact: Artifact,
-    found: Estimate,
     milliseconds: float | None,
     instructions: int | None,
     byte_additions: float,
 ) -> KernelProfile:
-    layers = _layers(kernel, found)
-    operations = sum(x.counts.operations for x in layers) if layers else None
-    least = max(sum(x.counts.additions for x in layers), kernel["weight_bytes"]) if layers else None
-    busy = [a for a in artifact.manifest["areas"]["run"] if a["name"].startswith(kernel["name"])]
+    least = max(sum(x.counts.additions for x in layers), kernel["weight_bytes"])
+    areas = artifact.manifest["areas"]["run"]
     return KernelProfile(
         kernel["name"],
         kernel["op"],
         str(layers[0].precision) if kernel["layer"] else None,
         milliseconds,
-        least / byte_additions * 1e3 if least is not None and byte_additions else None,
+        least / byte_additions * 1e3 if layers and byte_additions else None,
         instructions,
-        least / _lanes(artifact.target) if least is not None else None,
+        least / _lanes(artifact.target) if layers else None,
         layers[0].counts.rate if layers else None,
-        operations,
+        sum(x.counts.operations for x in layers) if layers else None,
         kernel["weight_bytes"],
-        sum(a["bytes"] for a in busy if a["name"].split(":")[0] == kernel["name"]),
+        sum(a["bytes"] for a in areas if a["name"].removesuffix(":out") == kernel["name"]),
         sum(x.energy.total for x in layers) if layers else None,
     )
 
 
-def _layers(kernel: dict, found: Estimate) -> list[LayerEstimate]:
-    """The layers that a kernel computes: that of its weights, or an attention's products."""
-    if kernel["layer"]:
-        return [x for x in found.layers if x.counts.name == kernel["layer"]]
-    if kernel["op"] != "PackedAttention":
-        return []
-    place = kernel["name"].rpartition(".")[0]
-    return [
-        x
-        for x in found.layers
-        if x.counts.kind == "product" and x.counts.name.rpartition("/")[0] == place
-    ]
+def _layers(kernels: Sequence[dict], found: Estimate) -> list[list[LayerEstimate]]:
+    """The layers behind each kernel: that of its weights; an attention's two products, in order."""
+    by_name = {x.counts.name: x for x in found.layers}
+    products = iter([x for x in found.layers if x.counts.kind == "product"])
+    behind = []
+    for kernel in kernels:
+        if kernel["op"] == "PackedAttention":
+            behind.append(list(islice(products, 2)))
+        else:
+            behind.append([by_name[kernel["layer"]]] if kernel["layer"] else [])
+    return behind

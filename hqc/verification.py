@@ -24,7 +24,7 @@ from hqc.compiler import (
     write_library,
 )
 from hqc.data.recordings import Recording, preprocessing_of, read_recordings, sample_beside
-from hqc.emulator import emulator_command
+from hqc.emulator import emulator_command, program_command
 from hqc.errors import VerificationError
 from hqc.frontend.load import load_model, model_name
 from hqc.reference import ReferenceSession
@@ -124,12 +124,8 @@ def _execute(
 ) -> np.ndarray:
     """Logits [recordings, classes] of the runner, under the target's emulator if it has one."""
     frames = b"".join(r.frames.tobytes() for r in recordings)
-    result = subprocess.run(
-        [*emulator_command(target), str(runner), mode],
-        input=frames,
-        capture_output=True,
-        check=False,
-    )
+    command = program_command(target, runner, mode)
+    result = subprocess.run(command, input=frames, capture_output=True, check=False)
     if result.returncode:
         said = result.stderr.decode(errors="replace").strip()
         raise VerificationError(f"the compiled code for {target.name} failed: {said}")

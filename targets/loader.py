@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from importlib import resources
 
 import lark
 
@@ -21,8 +22,8 @@ class Target:
     `llvm` holds triple, cpu, abi, features and float (ABI); `compiler` the triple for the C
     compiler and, if it needs one, its cpu; `vector_bits` is 0 without vectors; `popcount_ops` what
     a vector popcount of 32-bit lanes takes; `caches` are in bytes, `clock` in Hz, 0 if unknown;
-    `emulate` is the command that runs its programs here, None where there is none, and
-    `program_compiler` what links those programs, `compiler` if it is empty.
+    `emulate` is the command that runs its programs here, None where there is none. They are linked
+    by `program_compiler`, if it is not empty, or for `board`, without an operating system.
     """
 
     name: str
@@ -35,6 +36,7 @@ class Target:
     clock: float = 0.0
     emulate: str | None = None
     program_compiler: tuple[str, ...] = ()
+    board: str | None = None
 
     @property
     def is_host(self) -> bool:
@@ -81,9 +83,26 @@ class _Fields:
         return {"about": unquote(statement.children[0])}
 
     def _emulate(self, statement: lark.Tree) -> dict[str, object]:
-        command, *compiler = statement.children
-        said = tuple(unquote(c) for c in compiler if c is not None)
-        return {"emulate": unquote(command)} | ({"program_compiler": said} if said else {})
+        command, linked = statement.children
+        fields: dict[str, object] = {
+            "emulate": unquote(command),
+            "program_compiler": (),
+            "board": None,
+        }
+        if linked is not None and linked.data == "board":
+            fields["board"] = self._board(linked.children[0])
+        elif linked is not None:
+            fields["program_compiler"] = tuple(unquote(c) for c in linked.children if c is not None)
+        return fields
+
+    def _board(self, name: lark.Token) -> str:
+        scripts = (resources.files("hqc.runtimes.bare")).iterdir()
+        boards = sorted(s.name[:-3] for s in scripts if s.name.startswith("mps"))
+        if unquote(name) not in boards:
+            raise self._source.error_at(
+                name, f"there is no board {unquote(name)!r}", f"boards are: {', '.join(boards)}"
+            )
+        return unquote(name)
 
     def _compiler(self, statement: lark.Tree) -> dict[str, object]:
         return {"compiler": tuple(unquote(c) for c in statement.children if c is not None)}

@@ -191,10 +191,10 @@ def find(kind: str, name: str) -> list[Block]:
         known |= {str(b.name): b for b in own}
         name = str(own[-1].name)
     if name not in known:
+        near = suggest(name, known)
         raise UserError(
-            f"there is no {_TITLES[kind]} {name!r}",
-            hint=suggest(name, known)
-            or f"there are {', '.join(sorted(known))}; or give a .hqt file by path",
+            f"there is no {_TITLES[kind]} {name!r}" + (f"; {near}" if near else ""),
+            hint=f"{_TITLES[kind]}s are: {', '.join(sorted(known))}; or give a .hqt file by path",
         )
     lineage = [known[name]]
     while (base := lineage[-1].base) is not None:

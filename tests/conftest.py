@@ -8,6 +8,8 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import onnx
+import onnx.parser
 import pytest
 
 import hqc
@@ -31,9 +33,28 @@ def recordings():
 
 
 @pytest.fixture(scope="session")
+def tiny_model(tmp_path_factory):
+    """A network of every kind of kernel, which compiles in a moment."""
+    path = tmp_path_factory.mktemp("tiny") / "tiny.onnx"
+    text = (ROOT / "tests" / "passes" / "golden" / "00-dialect.txt").read_text()
+    onnx.save(onnx.parser.parse_model(text), path)
+    return path
+
+
+@pytest.fixture(scope="session")
 def host_artifact(tmp_path_factory):
     folder = tmp_path_factory.mktemp("host") / "build"
     return hqc.compile(MODEL, "host", folder, runner=True)
+
+
+@pytest.fixture
+def bare_target(tmp_path):
+    """A target that names no emulator."""
+    path = tmp_path / "bare.hqt"
+    llvm = 'llvm triple "thumbv7em-none-eabihf", cpu "cortex-m4", float "hard"'
+    compiler = 'compiler "thumb-freestanding-eabihf" cpu "cortex_m4"'
+    path.write_text(f"target bare {{\n  {llvm}\n  {compiler}\n}}\n")
+    return str(path)
 
 
 @pytest.fixture

@@ -11,6 +11,7 @@ need qemu-aarch64 qemu-user
 need qemu-riscv64 qemu-user
 need qemu-arm qemu-user
 need qemu-riscv32 qemu-user
+need qemu-system-arm qemu-system-arm
 need aarch64-linux-gnu-gcc gcc-aarch64-linux-gnu
 command -v google-chrome >/dev/null 2>&1 || need chromium chromium
 [ -n "$missing" ] || exit 0

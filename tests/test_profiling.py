@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 
+import numpy as np
 import pytest
 
 import hqc
-from hqc.artifact import Artifact
 from hqc.energy.estimate_model import estimate_model
 from hqc.frontend.load import load_model
 from hqc.profiling import profile_artifact
@@ -67,16 +67,22 @@ def test_the_command_and_its_recordings(run_hqc, host_artifact):
     assert {"target", "kernels", "milliseconds", "instructions", "energy"} <= set(found)
 
 
-def test_without_recordings_there_is_nothing_to_measure(run_hqc, tmp_path):
-    (tmp_path / "alone.onnx").write_bytes(MODEL.read_bytes())
-    assert Artifact.open(hqc.compile(tmp_path / "alone.onnx", "host", tmp_path / "b").folder)
-    done = run_hqc("profile", "b")
+def test_without_recordings_there_is_nothing_to_measure(tiny_model, run_hqc, tmp_path):
+    hqc.compile(tiny_model, "host", tmp_path / "build")
+    done = run_hqc("profile", "build")
     assert done.returncode == 2
     assert "there are no recordings" in done.stderr
 
 
-def test_machines_that_nothing_emulates_are_refused(run_hqc, tmp_path):
-    hqc.compile(MODEL, "cortex-m55", tmp_path / "build")
+def test_boards_without_an_operating_system_are_counted_too(tiny_model, tmp_path, rng):
+    artifact = hqc.compile(tiny_model, "cortex-m55", tmp_path / "build")
+    np.save(tmp_path / "frames.npy", rng.poisson(1.0, (2, 1, 1, 4, 4)).astype(np.float32))
+    found = profile_artifact(artifact, HOROWITZ, data=tmp_path / "frames.npy")
+    assert all(k.instructions > 0 for k in found.kernels)
+
+
+def test_machines_that_nothing_emulates_are_refused(tiny_model, bare_target, run_hqc, tmp_path):
+    hqc.compile(tiny_model, bare_target, tmp_path / "build")
     done = run_hqc("profile", "build", "--data", SAMPLE)
     assert done.returncode == 2
-    assert "cortex-m55 says no 'emulate'" in done.stderr
+    assert "bare says no 'emulate'" in done.stderr

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 import subprocess
@@ -18,6 +19,16 @@ SAMPLE = NMNIST / "sample" / "3"
 PICTURES = ROOT / "build-report"
 TABLES = {"Network and choices", "Layers"}
 
+METRICS = [
+    {
+        "stage": "search",
+        "epoch": epoch,
+        "choice_loss": 2.0 - epoch,
+        "probabilities": {"head": {"8u": 1.0}, "q": {"2u": 0.1 * epoch, "4l": 1 - 0.1 * epoch}},
+    }
+    for epoch in range(3)
+]
+
 PROBE = """
 <script>
 window.addEventListener("error", e => document.body.dataset.error = e.message);
@@ -33,7 +44,11 @@ window.addEventListener("load", () => setTimeout(() => {
 @pytest.fixture(scope="module")
 def page(host_artifact, tmp_path_factory):
     file = tmp_path_factory.mktemp("report") / "report.html"
-    write_report(host_artifact, load_profile("horowitz-45nm"), file, data=SAMPLE)
+    search = file.parent / "run"
+    search.mkdir()
+    (search / "metrics.jsonl").write_text("".join(f"{json.dumps(m)}\n" for m in METRICS))
+    profile = load_profile("horowitz-45nm")
+    write_report(host_artifact, profile, file, data=SAMPLE, search=search)
     return file
 
 
@@ -101,6 +116,12 @@ def test_for_an_emulated_machine_instructions_stand_in_for_time(run_hqc, tmp_pat
     text = (tmp_path / "out.html").read_text()
     assert "instructions an inference" in text
     assert "an inference, one core" not in text
+
+
+def test_a_folder_that_is_no_search(run_hqc, host_artifact, tmp_path):
+    done = run_hqc("report", host_artifact.folder, "--data", SAMPLE, "--search", tmp_path)
+    assert done.returncode == 2
+    assert "is not the folder of a search" in done.stderr
 
 
 def test_a_folder_that_is_no_build(run_hqc, tmp_path):

@@ -33,6 +33,7 @@ def doctor(out: Output) -> None:
       hqc doctor
       hqc doctor --json
     """
+    from hqc.emulator import debian_package
     from hqc.targets import load_target, target_names
 
     rows = [("python", platform.python_version(), ""), ("machine", platform.machine(), "")]
@@ -45,8 +46,9 @@ def doctor(out: Output) -> None:
     for name in target_names():
         emulator = load_target(name).emulate
         if emulator:
-            found = shutil.which(shlex.split(emulator)[0])
-            remedy = "apt install qemu-user, to verify and test this target here"
+            command = shlex.split(emulator)[0]
+            found = shutil.which(command)
+            remedy = f"apt install {debian_package(command)}, to verify this target here"
             rows.append((f"emulator of {name}", found or "", remedy))
     width = max(len(name) for name, _, _ in rows)
     out.result(

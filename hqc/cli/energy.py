@@ -103,8 +103,7 @@ def energy(
 def _table(result: dict, profile) -> str:
     width = max(len(x["name"]) for x in result["layers"])
     lines = [
-        f"{'layer':{width}}  bits  rate   operations  storage B  {_unit('energy nJ', 10)}  "
-        f"{_unit('fp32 nJ', 10)}   share"
+        f"{'layer':{width}}  bits  rate   operations  storage B   energy nJ     fp32 nJ   share"
     ]
     for layer in result["layers"]:
         rate = "" if layer["rate"] is None else f"{layer['rate']:.3f}"
@@ -137,10 +136,6 @@ def _table(result: dict, profile) -> str:
         shares = ", ".join(f"{t} {e / result['energy_pj']:.0%}" for t, e in terms.items())
         lines.append(f"of it {shares}")
     return "\n".join([*lines, *(f"note: {note}" for note in profile.open)])
-
-
-def _unit(text: str, width: int) -> str:
-    return f"{text:>{width}}"
 
 
 def _comparison(result: dict, other: dict, name: str, other_name: str) -> str:

@@ -7,7 +7,6 @@ from pathlib import Path
 import click
 
 from hqc.cli.application import Output, cli, output_options
-from hqc.cli.search import build_model
 
 
 @cli.command("export")
@@ -33,11 +32,11 @@ def export_(out: Output, run: Path, output: Path, name: str, as_float: bool) -> 
     """
     import torch
 
-    import hqc.data.nmnist  # registers the dataset  # noqa: F401
     from hqc.data.task import load_task
     from hqc.errors import UserError
     from hqc.frontend.export import export
     from hqc.quantize import apply_recipe
+    from hqc.search.factory import build_model
     from hqc.search.run_folder import CONFIG, RECIPE, RunFolder
 
     config = RunFolder.read(run, CONFIG)

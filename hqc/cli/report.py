@@ -25,9 +25,14 @@ from hqc.cli.energy import profile_option
     type=click.Path(path_type=Path),
     help="Recordings to run (default: those that BUILD was compiled with).",
 )
+@click.option(
+    "--search", type=click.Path(path_type=Path), help="Folder of the search behind the model."
+)
 @profile_option
 @output_options
-def report(out: Output, build: Path, output: Path, data: Path | None, profile: str) -> None:
+def report(
+    out: Output, build: Path, output: Path, data: Path | None, search: Path | None, profile: str
+) -> None:
     """Write what there is to know of BUILD, a folder made by `hqc compile`, as one HTML file.
 
     \b
@@ -40,6 +45,11 @@ def report(out: Output, build: Path, output: Path, data: Path | None, profile: s
     from hqc.targets import load_profile
 
     found = write_report(
-        Artifact.open(build), load_profile(profile), output, data=data, progress=out.progress
+        Artifact.open(build),
+        load_profile(profile),
+        output,
+        data=data,
+        search=search,
+        progress=out.progress,
     )
     out.result(found.profile.as_dict() | {"file": str(output)}, f"{output}: written")

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
-import sys
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -12,39 +10,6 @@ import click
 
 from hqc.cli.application import Output, cli, output_options
 from hqc.errors import UserError
-
-
-def load_factory(text: str) -> Any:
-    """The function behind `FILE.py:NAME`. Raises `UserError`."""
-    file, _, name = text.rpartition(":")
-    path = Path(file)
-    if not name or path.suffix != ".py" or not path.is_file():
-        raise UserError(
-            f"--model {text!r} is not FILE.py:FUNCTION",
-            hint="e.g. examples/nmnist/model.py:spikformer",
-        )
-    spec = importlib.util.spec_from_file_location(path.stem, path)
-    module = importlib.util.module_from_spec(spec)
-    sys.path.insert(0, str(path.parent.resolve()))
-    try:
-        spec.loader.exec_module(module)
-    except Exception as error:
-        raise UserError(f"{path} cannot be imported: {type(error).__name__}: {error}") from None
-    finally:
-        sys.path.pop(0)
-    if not callable(getattr(module, name, None)):
-        raise UserError(f"{path} has no function {name!r}")
-    return getattr(module, name)
-
-
-def build_model(text: str) -> Any:
-    """The module that `FILE.py:NAME` makes. Raises `UserError` where it makes none."""
-    from torch import nn
-
-    model = load_factory(text)()
-    if not isinstance(model, nn.Module):
-        raise UserError(f"--model {text!r} gives {type(model).__name__}, not a torch module")
-    return model
 
 
 def parse_keep(_context: object, _parameter: object, values: tuple[str, ...]) -> dict[str, str]:
@@ -107,9 +72,10 @@ def search(
       hqc search --model model.py:spikformer --data nmnist:data/ --keep head=8u -o run/
       hqc search --model model.py:spikformer --data nmnist:data/ --keep head=8u -o run/ --resume
     """
-    import hqc.data.nmnist  # registers the dataset  # noqa: F401
     from hqc.data.task import load_task
-    from hqc.search import Options, RunFolder, find_method
+    from hqc.search.factory import build_model
+    from hqc.search.method import Options, find_method
+    from hqc.search.run_folder import RunFolder
 
     run_method = find_method(method)
     asked = Options(choices=tuple(filter(None, choices.split(","))), **options)

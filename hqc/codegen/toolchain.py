@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from importlib import resources
 from pathlib import Path
 
 from hqc.errors import ToolError
@@ -47,6 +48,7 @@ class Toolchain:
 
     compiler: tuple[str, ...]
     program_compiler: tuple[str, ...]
+    board: str | None = None
 
     @classmethod
     def of(cls, target: Target, cc: str | None = None) -> Toolchain:
@@ -55,7 +57,8 @@ class Toolchain:
             cc = os.environ.get("CC") or shutil.which("cc") or shlex.join([*_ZIG, "cc"])
         if cc:
             return cls(tuple(shlex.split(cc)), tuple(shlex.split(cc)))
-        return cls(_zig(target.compiler), _zig(target.program_compiler or target.compiler))
+        programs = _zig(target.program_compiler or target.compiler)
+        return cls(_zig(target.compiler), programs, target.board)
 
     def compile(self, source: str, folder: Path) -> str:
         """Compile a C or assembler file of the folder; return the object's name."""
@@ -81,4 +84,11 @@ class Toolchain:
     ) -> None:
         """Link a program of C files, objects and libraries; static, where not for the host."""
         static = [] if "-target" not in self.program_compiler else ["-static"]
+        if self.board:
+            bare = resources.files("hqc.runtimes.bare")
+            script = "".join((bare / f"{s}.ld").read_text() for s in (self.board, "sections"))
+            (folder / "board.ld").write_text(script)
+            static = ["-ffreestanding", "-isystem", str(bare)]
+            static += ["-T", "board.ld", "-Wl,-e,start"]
+            sources = [str(bare / "semihosting.c"), *sources]
         _call([*self.program_compiler, *_FLAGS, *static, *flags, *sources, "-o", program], folder)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import difflib
+import importlib
+import pkgutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -51,6 +53,9 @@ def loader(name: str) -> Callable[[Loader], Loader]:
 
 def load_task(text: str) -> Task:
     """The task behind `NAME:PATH`, e.g. `nmnist:data/`. Raises `UserError`."""
+    package = importlib.import_module("hqc.data")
+    for module in pkgutil.iter_modules(package.__path__):
+        importlib.import_module(f"hqc.data.{module.name}")
     name, _, path = text.partition(":")
     if name not in _LOADERS or not path:
         near = difflib.get_close_matches(name, _LOADERS, 1)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from hqc.energy.counts import FP32, LayerCounts, Precision
 from hqc.energy.groups import attention_part, group_of
+from hqc.errors import UserError
 from hqc.targets import Energy, EnergyProfile
 
 
@@ -131,6 +133,7 @@ def estimate(
     """The energy of layers whose weights have the given precisions, by layer name.
 
     A product of activations is as wide as the network: floats if all its layers are, else codes.
+    Raises `UserError` for a profile by which the model takes no energy, or no finite one.
     """
     all_float = all(p.scheme == "float" for p in precisions.values())
     spikes = FP32 if all_float else Precision(1, "uniform")
@@ -145,4 +148,8 @@ def estimate(
                 profile.evaluate(layer.quantities(FP32, time_steps)),
             )
         )
-    return Estimate(profile, layers)
+    found = Estimate(profile, layers)
+    for name, amount in (("energy", found.total.energy), ("storage", found.total.storage)):
+        if not 0 < amount < math.inf:
+            raise UserError(f"profile {profile.name!r} gives this model {name} of {amount:g}")
+    return found

@@ -30,11 +30,12 @@ class Agreement:
 
 @dataclass(frozen=True)
 class Findings:
-    """What a report shows."""
+    """What a report shows; `search` are the metrics of the search behind the model, if any."""
 
     artifact: Artifact
     profile: Profile
     agreement: Sequence[Agreement]
+    search: Sequence[dict] = ()
 
 
 Draw = Callable[[Findings], str]
@@ -42,7 +43,7 @@ Draw = Callable[[Findings], str]
 
 @dataclass(frozen=True)
 class Chart:
-    """A section of the report: `draw` gives its HTML; `about` says how to read it."""
+    """A section: `draw` gives its HTML, nothing to leave it out; `about` says how to read it."""
 
     order: int
     title: str

@@ -16,6 +16,7 @@ from hqc.frontend.load import load_model
 from hqc.profiling import profile_artifact, recordings_of
 from hqc.reference import ReferenceSession
 from hqc.report.chart import Agreement, Findings, charts
+from hqc.search.metrics import read_metrics
 from hqc.targets import EnergyProfile
 from hqc.verification import run_compiled
 from hqc.version import VERSION
@@ -27,15 +28,18 @@ def write_report(
     output: str | PathLike[str],
     *,
     data: str | PathLike[str] | None = None,
+    search: str | PathLike[str] | None = None,
     progress: Callable[[str], None] = lambda text: None,
 ) -> Findings:
     """Profile a compiled model, compare it with its float model, and write one HTML file.
 
     Recordings are those of `data`, failing that those that the model was compiled with. The file
-    needs nothing beside it, and no network. Raises `UserError` as `profile_artifact` does.
+    needs nothing beside it, and no network. `search` is the folder of the search behind the model.
+    Raises `UserError` as `profile_artifact` does.
     """
+    metrics = read_metrics(search) if search else []
     profile = profile_artifact(artifact, energy_profile, data=data, progress=progress)
-    findings = Findings(artifact, profile, _agreement(artifact, data, progress))
+    findings = Findings(artifact, profile, _agreement(artifact, data, progress), metrics)
     progress("draw")
     page = (resources.files("hqc.report") / "page.html.in").read_text()
     manifest = artifact.manifest
@@ -51,8 +55,9 @@ def write_report(
         ),
         sections="".join(
             f'<section id="chart-{c.order}"><h2>{escape(c.title)}</h2>'
-            f'<p class="about">{escape(c.about)}</p>{c.draw(findings)}</section>'
+            f'<p class="about">{escape(c.about)}</p>{drawn}</section>'
             for c in charts()
+            if (drawn := c.draw(findings))
         ),
         footer="<br>".join(
             escape(line)

@@ -11,8 +11,9 @@ import torch
 
 from hqc.atomic_files import replacing
 from hqc.errors import UserError
+from hqc.search.metrics import METRICS, read_metrics
 
-CONFIG, METRICS, RECIPE, RESULT = "config.json", "metrics.jsonl", "recipe.json", "result.json"
+CONFIG, RECIPE, RESULT = "config.json", "recipe.json", "result.json"
 
 
 class RunFolder:
@@ -68,21 +69,13 @@ class RunFolder:
 
     def log(self, stage: str, epoch: int, **metrics: object) -> None:
         """Add a line to the metrics; one of the same stage and epoch replaces what came after."""
-        file = self.path / METRICS
-        lines = file.read_text().splitlines() if file.exists() else []
-        kept = []
-        for line in lines:
-            entry = json.loads(line)
-            if (entry["stage"], entry["epoch"]) == (stage, epoch):
-                break
-            kept.append(line)
-        kept.append(json.dumps({"stage": stage, "epoch": epoch, **metrics}))
-        with replacing(file) as temporary:
-            temporary.write_text("\n".join(kept) + "\n")
-
-    def metrics(self) -> list[dict]:
-        """Every line of the metrics."""
-        return [json.loads(line) for line in (self.path / METRICS).read_text().splitlines()]
+        before = read_metrics(self.path) if (self.path / METRICS).exists() else []
+        places = [(m["stage"], m["epoch"]) for m in before]
+        if (stage, epoch) in places:
+            before = before[: places.index((stage, epoch))]
+        lines = [json.dumps(m) for m in (*before, {"stage": stage, "epoch": epoch, **metrics})]
+        with replacing(self.path / METRICS) as file:
+            file.write_text("\n".join(lines) + "\n")
 
     def save(self, name: str, state: dict) -> None:
         """Write `NAME.pt`."""

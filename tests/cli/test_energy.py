@@ -97,3 +97,12 @@ def test_a_profile_of_ones_own(run_hqc, tmp_path):
     )
     done = run_hqc("energy", MODEL, "--data", SAMPLE, "--profile", "mine.hqt", "--json")
     assert json.loads(done.stdout)["profile"] == "mine"
+
+
+def test_a_profile_by_which_nothing_takes_energy(run_hqc, tmp_path):
+    (tmp_path / "none.hqt").write_text(
+        "energy none {\n  storage = weights * weight_bits\n  energy = 0 pJ\n}\n"
+    )
+    done = run_hqc("energy", MODEL, "--data", SAMPLE, "--profile", "none.hqt")
+    assert done.returncode == 2
+    assert "'none' gives this model energy of 0" in done.stderr

@@ -129,7 +129,7 @@ def outputs(cases: Sequence[Case], target: Target, folder: Path) -> list[tuple[n
     }
     (folder / "main.c").write_text(text)
     write_object(functions, target.tvm_target(), folder / "kernels.o")
-    Toolchain.of(target).program("main.c", "kernels.o", "main", folder)
+    Toolchain.of(target).program(["main.c", "kernels.o"], "main", folder)
     feed = b"".join(
         (case.inputs[o.index] if isinstance(o, Input) else o.array).tobytes()
         for case in cases

@@ -27,10 +27,8 @@ OTHERS = parse_pipeline("fold-quantizers,unroll-lif")
 
 
 @pytest.fixture(scope="module")
-def dialect(tmp_path_factory):
-    path = tmp_path_factory.mktemp("golden") / "tiny.onnx"
-    onnx.save(onnx.parser.parse_model((GOLDEN / "00-dialect.txt").read_text()), path)
-    return load_model(path)
+def dialect(tiny_model):
+    return load_model(tiny_model)
 
 
 @pytest.fixture(scope="module")

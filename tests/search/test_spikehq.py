@@ -12,8 +12,9 @@ from hqc.errors import UserError
 from hqc.models.spikformer import Spikformer
 from hqc.quantize import apply_recipe
 from hqc.quantize.recipe import quantizable_layers
-from hqc.search import Options, RunFolder, find_method, methods
-from hqc.search.method import search_space
+from hqc.search.method import Options, find_method, methods, search_space
+from hqc.search.metrics import read_metrics
+from hqc.search.run_folder import RunFolder
 from hqc.search.spikehq import MixedWeight
 from tests.conftest import NMNIST, ROOT
 
@@ -57,9 +58,9 @@ def test_it_chooses_for_every_layer_and_keeps_what_is_kept(task, tmp_path):
     assert result["choices"]["head"] == result["choices"]["tokenizer.0.conv"] == "8u"
     assert set(result["choices"].values()) <= {"8u", "2u", "4u", "2l", "4l", "fp32"}
     assert json.loads((run.path / "result.json").read_text()) == result
-    stages = [(m["stage"], m["epoch"]) for m in run.metrics()]
+    stages = [(m["stage"], m["epoch"]) for m in read_metrics(run.path)]
     assert stages == [("float", 0), ("search", 0), ("search", 1), ("train", 0)]
-    shares = run.metrics()[2]["probabilities"]["blocks.0.mlp.0.linear"]
+    shares = read_metrics(run.path)[2]["probabilities"]["blocks.0.mlp.0.linear"]
     assert sum(shares.values()) == pytest.approx(1)
     model = apply_recipe(network(), result["choices"])
     model.load_state_dict(run.load("train"))
@@ -72,7 +73,7 @@ def test_an_interrupted_search_goes_on_as_if_nothing_had_happened(task, tmp_path
         run_search(tmp_path / "run", task, stop_after=stop_after)
     result, run = run_search(tmp_path / "run", task, resume=True)
     assert result == expected
-    assert run.metrics() == whole.metrics()
+    assert read_metrics(run.path) == read_metrics(whole.path)
     for name, value in whole.load("train").items():
         assert torch.equal(value, run.load("train")[name]), name
 

@@ -44,12 +44,12 @@ def test_the_shipped_targets_are_those_tested_here():
 
 
 @pytest.mark.parametrize("name", MACHINES)
-def test_every_shipped_target_compiles_to_its_machine(name, tmp_path):
+def test_every_shipped_target_compiles_to_its_machine(name, tiny_model, tmp_path):
     target = load_target(name)
     assert target.about
-    artifact = hqc.compile(MODEL, name, tmp_path / "build")
+    artifact = hqc.compile(tiny_model, name, tmp_path / "build", name="tiny")
     header = subprocess.run(
-        ["readelf", "-h", artifact.folder / "libnmnist.a"],
+        ["readelf", "-h", artifact.folder / "libtiny.a"],
         capture_output=True,
         text=True,
         check=True,
@@ -67,23 +67,23 @@ def test_a_target_extends_another(tmp_path):
     assert (board.llvm, board.compiler, board.emulate) == (base.llvm, base.compiler, base.emulate)
 
 
-def test_adding_a_target_is_one_file_and_no_python(tmp_path, run_hqc):
+def test_adding_a_target_is_one_file_and_no_python(tiny_model, tmp_path, run_hqc):
     (tmp_path / "myboard.hqt").write_text(BOARD)
-    done = run_hqc("compile", MODEL, "--target", "./myboard.hqt", "-o", "build")
+    done = run_hqc("compile", tiny_model, "--target", "./myboard.hqt", "--name", "tiny")
     assert done.returncode == 0, done.stderr
-    assert "build/libnmnist.a for myboard" in done.stdout
-    assert (tmp_path / "build" / "libnmnist.a").exists()
+    assert "build/libtiny.a for myboard" in done.stdout
+    assert (tmp_path / "build" / "libtiny.a").exists()
 
 
-def test_a_machine_that_nothing_emulates_is_compiled_for_and_not_verified():
-    with pytest.raises(ToolError, match="cortex-m55 says no 'emulate'"):
-        hqc.verify(MODEL, "cortex-m55")
+def test_a_machine_that_nothing_emulates_is_compiled_for_and_not_verified(bare_target):
+    with pytest.raises(ToolError, match="bare says no 'emulate'"):
+        hqc.verify(MODEL, bare_target)
 
 
 def test_unknown_names_suggest_the_nearest():
-    with pytest.raises(UserError, match="no target 'rv64g'") as error:
+    with pytest.raises(UserError, match=r"no target 'rv64g'; did you mean 'rv64gc'\?") as error:
         load_target("rv64g")
-    assert "rv64gc" in error.value.hint
+    assert "arm-a72, arm-a76" in error.value.hint
 
 
 def test_files_that_are_no_text(tmp_path):
