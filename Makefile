@@ -20,9 +20,9 @@ lint: .venv/full
 
 report: .venv/base
 	$(BIN)/hqc compile examples/nmnist/model.onnx --target host -o build-host
-	$(BIN)/hqc report build-host -o build-report/report.html
+	$(BIN)/hqc report build-host --search examples/nmnist/search -o build-report/report.html
 	chromium --headless --no-sandbox --hide-scrollbars --virtual-time-budget=20000 \
-	  --window-size=1100,4680 --screenshot=docs/report.png build-report/report.html
+	  --window-size=1100,5120 --screenshot=docs/report.png build-report/report.html
 
 tools:
 	@sh tests/install_tools.sh

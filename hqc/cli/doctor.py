@@ -17,9 +17,8 @@ _PACKAGES = {
     "numpy": "pip install hqc",
     "lark": "pip install hqc",
     "ziglang": "pip install hqc",
-    "torch": "pip install hqc[train], to train and export",
-    "onnxscript": "pip install hqc[train], to export",
-    "tonic": "pip install hqc[train], to train",
+    "torch": "pip install hqc[train], to train, search and export",
+    "onnxscript": "pip install hqc[train], to search and export",
 }
 
 
