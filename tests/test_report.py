@@ -105,7 +105,7 @@ def test_the_page_stands_alone(page):
 def test_it_shows_the_choices_and_the_figures(page):
     text = page.read_text()
     assert re.search(r"SpikeConv  [24][ul]<", text)
-    for shown in ("same class as the float model", "Horowitz", "Left open"):
+    for shown in ("same class as in float arithmetic", "Horowitz", "Left open"):
         assert shown in text
     assert text.count('<rect x="') == 20
 

@@ -32,7 +32,8 @@ def parse_keep(_context: object, _parameter: object, values: tuple[str, ...]) ->
     "--choices",
     default="2u,4u,2l,4l,fp32",
     show_default=True,
-    help="Quantizers to choose from: bits and u (uniform) or l (power of two), or fp32.",
+    help="Quantizers to choose from: bits and u (uniform) or l (power of two), or fp32, which "
+    "hqc compile does not take yet.",
 )
 @click.option(
     "--keep",

@@ -82,13 +82,17 @@ class Toolchain:
     def program(
         self, sources: Sequence[str], program: str, folder: Path, flags: Sequence[str] = ()
     ) -> None:
-        """Link a program of C files, objects and libraries; static, where not for the host."""
-        static = [] if "-target" not in self.program_compiler else ["-static"]
-        if self.board:
-            bare = resources.files("hqc.runtimes.bare")
-            script = "".join((bare / f"{s}.ld").read_text() for s in (self.board, "sections"))
-            (folder / "board.ld").write_text(script)
-            static = ["-ffreestanding", "-isystem", str(bare)]
-            static += ["-T", "board.ld", "-Wl,-e,start"]
-            sources = [str(bare / "semihosting.c"), *sources]
-        _call([*self.program_compiler, *_FLAGS, *static, *flags, *sources, "-o", program], folder)
+        """Link a program of C files, objects and libraries.
+
+        It is static where it is not for the host, and without an operating system for a board.
+        """
+        command = [*self.program_compiler, *_FLAGS, *flags, *sources, "-o", program]
+        if not self.board:
+            _call(command + ["-static"] * ("-target" in command), folder)
+            return
+        bare = resources.files("hqc.runtimes.bare")
+        layout = folder / f"{program}.ld"
+        layout.write_text("".join((bare / f"{s}.ld").read_text() for s in (self.board, "sections")))
+        command += ["-ffreestanding", "-isystem", str(bare), str(bare / "semihosting.c")]
+        _call([*command, "-T", layout.name, "-Wl,-e,start"], folder)
+        layout.unlink()

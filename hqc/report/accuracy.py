@@ -1,4 +1,4 @@
-"""Accuracy by class, and how far the compiled model agrees with the float one."""
+"""Accuracy by class, and how far compiled code agrees with the model in float arithmetic."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from hqc.report.chart import DARK, LIGHT, Findings, chart, figure_html
 @chart(
     70,
     "Accuracy and agreement",
-    "Recordings of each class that the float model and the compiled one classify rightly.",
+    "Recordings of each class that are classified rightly: by the model in float arithmetic, with "
+    "its quantizers, and by the compiled code.",
 )
 def draw(findings: Findings) -> str:
     """Bars by class, and a line on agreement."""

@@ -107,7 +107,7 @@ def _cards(findings: Findings) -> list[tuple[str, str]]:
         right = sum(a.compiled_class == a.label for a in labelled)
         cards.append((f"accuracy, {len(labelled)} recordings", f"{right / len(labelled):.1%}"))
     same = sum(a.compiled_class == a.float_class for a in agreement)
-    cards.append(("same class as the float model", f"{same}/{len(agreement)}"))
+    cards.append(("same class as in float arithmetic", f"{same}/{len(agreement)}"))
     cards.append(("bits a weight", f"{manifest['average_bits']:.2f}"))
     cards.append(("weights, stored", f"{manifest['memory']['weight_bytes'] / 1024:,.1f} KiB"))
     cards.append(("arena", f"{manifest['memory']['arena_bytes'] / 1024:,.1f} KiB"))

@@ -7,7 +7,14 @@ from plotly.subplots import make_subplots
 
 from hqc.report.chart import Findings, chart, figure_html
 
-_STYLES = (("solid", "circle"), ("dash", "square"), ("dot", "diamond"), ("dashdot", "x"))
+_STYLES = (
+    ("solid", "circle"),
+    ("dash", "square"),
+    ("dot", "diamond"),
+    ("dashdot", "x"),
+    ("longdash", "triangle-up"),
+    ("longdashdot", "star"),
+)
 
 
 @chart(
