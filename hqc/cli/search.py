@@ -30,10 +30,10 @@ def parse_keep(_context: object, _parameter: object, values: tuple[str, ...]) ->
 @click.option("--beta", default=2.0, show_default=True, help="Weight of hardware in the loss.")
 @click.option(
     "--choices",
-    default="2u,4u,2l,4l,fp32",
-    show_default=True,
-    help="Quantizers to choose from: bits and u (uniform) or l (power of two), or fp32, which "
-    "hqc compile does not take yet.",
+    default="",
+    show_default="2u,4u,2l,4l,fp32; for qsvit 16u,12u,8u,4u",
+    help="Quantizers to choose from: bits and u (uniform) or l (power of two), or fp32. Compiled "
+    "are up to 8 bits, and fp32 not yet.",
 )
 @click.option(
     "--keep",
@@ -75,12 +75,13 @@ def search(
     """
     from hqc.data.task import load_task
     from hqc.search.factory import build_model
-    from hqc.search.method import Options, find_method
+    from hqc.search.method import Options, find_method, search_space
     from hqc.search.run_folder import RunFolder
 
     run_method = find_method(method)
     asked = Options(choices=tuple(filter(None, choices.split(","))), **options)
     network = build_model(model)
+    search_space(network, asked)
     config = {"model": model, "data": data, "method": method, **asdict(asked)}
     config["choices"] = list(asked.choices)
     task = load_task(data)

@@ -7,7 +7,7 @@ import fnmatch
 import importlib
 import pkgutil
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from torch import nn
 
@@ -21,12 +21,13 @@ from hqc.search.run_folder import RunFolder
 class Options:
     """How to search: the same for every method, which takes what it needs.
 
-    `keep` fixes the choice of layers by glob; `beta` weighs hardware against the task; `profile`
+    `choices` are those of every layer, none for the method's own; `keep` fixes that of layers by
+    glob; `beta` weighs hardware against the task; `profile`
     names the energy profile; epochs are those of float training, of the search and of training
     with the choices fixed.
     """
 
-    choices: tuple[Choice, ...] = ("2u", "4u", "2l", "4l", "fp32")
+    choices: tuple[Choice, ...] = ()
     keep: Mapping[str, Choice] = field(default_factory=dict)
     beta: float = 2.0
     profile: str = "spikehq"
@@ -37,17 +38,30 @@ class Options:
     seed: int = 0
 
 
-Method = Callable[[nn.Module, Task, Options, RunFolder], dict]
+Search = Callable[[nn.Module, Task, Options, RunFolder], dict]
 """Trains and searches a model in place, logging into the run folder; returns the result."""
+
+
+@dataclass(frozen=True)
+class Method:
+    """A way to search, and the choices that it offers where none are named."""
+
+    search: Search
+    choices: tuple[Choice, ...]
+
+    def __call__(self, model: nn.Module, task: Task, options: Options, run: RunFolder) -> dict:
+        options = replace(options, choices=options.choices or self.choices)
+        return self.search(model, task, options, run)
+
 
 _METHODS: dict[str, Method] = {}
 
 
-def method(name: str) -> Callable[[Method], Method]:
+def method(name: str, choices: tuple[Choice, ...]) -> Callable[[Search], Search]:
     """Register the decorated function as a search method."""
 
-    def register(function: Method) -> Method:
-        _METHODS[name] = function
+    def register(function: Search) -> Search:
+        _METHODS[name] = Method(function, choices)
         return function
 
     return register

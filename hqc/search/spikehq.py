@@ -10,29 +10,28 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils import parametrize
 
-from hqc.data.task import Labelled, Task
-from hqc.energy import estimate
+from hqc.data.task import Task
 from hqc.energy.count_module import count_module
-from hqc.energy.overhead import Overhead, precisions_of
-from hqc.quantize import apply_recipe, average_bits
+from hqc.energy.overhead import Overhead
+from hqc.quantize import apply_recipe
 from hqc.quantize.recipe import Choice, quantizable_layers, quantizer
 from hqc.search.method import Options, method, search_space
+from hqc.search.result import COUNTED, describe
 from hqc.search.run_folder import RECIPE, RESULT, RunFolder
 from hqc.search.training import (
-    accuracy,
+    FLOAT_RATE,
     batches,
     fit,
     run_stage,
+    split,
     task_loss,
     weight_optimizer,
 )
 from hqc.targets import load_profile
 
-FLOAT_RATE, SEARCH_RATE, CHOICE_RATE, TRAIN_RATE = 2e-3, 5e-4, 0.1, 1e-3
+SEARCH_RATE, CHOICE_RATE, TRAIN_RATE = 5e-4, 0.1, 1e-3
 WARMEST, COLDEST = 5.0, 0.5
 """Temperature of the Gumbel-softmax at the first and the last epoch of the search."""
-COUNTED = 20
-"""Recordings that operations are counted on."""
 
 
 class MixedWeight(nn.Module):
@@ -59,7 +58,7 @@ class MixedWeight(nn.Module):
         return torch.stack(mixed).sum(0)
 
 
-@method("spikehq")
+@method("spikehq", ("2u", "4u", "2l", "4l", "fp32"))
 def spikehq(model: nn.Module, task: Task, options: Options, run: RunFolder) -> dict:
     """Train in float, search, fix the choices, train with quantization.
 
@@ -120,7 +119,7 @@ def _search(
 
     torch.manual_seed(options.seed + 1)
     generator = torch.Generator().manual_seed(options.seed + 1)
-    train, validation = _split(task.train, options.seed)
+    train, validation = split(task.train, options.seed)
     steps = max(len(train[1]) // options.batch, 1)
     optimizer, schedule = weight_optimizer(
         model, SEARCH_RATE, max(options.search_epochs * steps, 1)
@@ -162,39 +161,3 @@ def _search(
     stateful = {"model": model, "optimizer": optimizer, "schedule": schedule, "chooser": chooser}
     run_stage(run, "search", options.search_epochs, stateful, generator, epoch_step)
     return {name: space[name][int(m.logits.argmax())] for name, m in mixtures.items()}
-
-
-def _split(data: Labelled, seed: int) -> tuple[Labelled, Labelled]:
-    """Four fifths and one fifth of the recordings, at random."""
-    frames, labels = data
-    order = torch.randperm(len(labels), generator=torch.Generator().manual_seed(seed))
-    cut = max(len(labels) * 4 // 5, 1)
-    first, second = order[:cut], order[cut:] if cut < len(labels) else order
-    return (frames[first], labels[first]), (frames[second], labels[second])
-
-
-def describe(
-    model: nn.Module,
-    float_model: nn.Module,
-    recipe: dict[str, Choice],
-    task: Task,
-    options: Options,
-) -> dict:
-    """What a search came to: accuracy on the test split, bits, and ratios over fp32."""
-    frames = task.train[0][:COUNTED].float().transpose(0, 1)
-    found = estimate(
-        count_module(model, frames),
-        precisions_of(model),
-        load_profile(options.profile),
-        frames.shape[0],
-    ).as_dict()
-    return {
-        "beta": options.beta,
-        "profile": options.profile,
-        "accuracy": accuracy(model, task.test),
-        "float_accuracy": accuracy(float_model, task.test),
-        "average_bits": average_bits(model, recipe),
-        "storage_ratio": found["storage_ratio"],
-        "energy_ratio": found["energy_ratio"],
-        "choices": recipe,
-    }

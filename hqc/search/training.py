@@ -13,6 +13,7 @@ from hqc.data.task import Labelled, Task
 from hqc.search.run_folder import RunFolder
 
 LABEL_SMOOTHING = 0.1
+FLOAT_RATE = 2e-3
 _SHORTEST_CYCLE = 10
 """Steps of a one-cycle schedule below which torch divides by zero."""
 SCALE_RATE = 1 / 50
@@ -40,6 +41,15 @@ def batches(
     order = torch.randperm(len(labels), generator=generator)
     for chosen in order[: max(len(labels) // size, 1) * size].split(size):
         yield task.vary(frames[chosen].float().transpose(0, 1), generator), labels[chosen]
+
+
+def split(data: Labelled, seed: int) -> tuple[Labelled, Labelled]:
+    """Four fifths and one fifth of the recordings, at random."""
+    frames, labels = data
+    order = torch.randperm(len(labels), generator=torch.Generator().manual_seed(seed))
+    cut = max(len(labels) * 4 // 5, 1)
+    first, second = order[:cut], order[cut:] if cut < len(labels) else order
+    return (frames[first], labels[first]), (frames[second], labels[second])
 
 
 def task_loss(model: nn.Module, x: Tensor, y: Tensor) -> Tensor:

@@ -162,6 +162,8 @@ def test_the_command_searches_and_exports_what_compiles(run_hqc, recordings, tmp
         ({"--model": "number.py:other"}, "has no function 'other'"),
         ({"--method": "spikhq"}, "did you mean 'spikehq'?"),
         ({"--keep": "head"}, "is not GLOB=CHOICE"),
+        ({"--keep": "haed=8u"}, "'haed' matches no layer"),
+        ({"--choices": "2u,5x"}, "unknown quantizer '5x'"),
     ],
 )
 def test_mistakes(run_hqc, recordings, tmp_path, change, message):
