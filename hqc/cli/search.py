@@ -80,7 +80,7 @@ def search(
 
     run_method = find_method(method)
     asked = Options(choices=tuple(filter(None, choices.split(","))), **options)
-    network = build_model(model)
+    network = build_model(model, asked.seed)
     search_space(network, asked)
     config = {"model": model, "data": data, "method": method, **asdict(asked)}
     config["choices"] = list(asked.choices)

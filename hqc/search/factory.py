@@ -7,14 +7,20 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import torch
 from torch import nn
 
 from hqc.errors import UserError
 
 
-def build_model(text: str) -> nn.Module:
-    """The module that `FILE.py:NAME` makes. Raises `UserError` where it makes none."""
-    model = _factory(text)()
+def build_model(text: str, seed: int = 0) -> nn.Module:
+    """The module that `FILE.py:NAME` makes, its first weights decided by the seed.
+
+    Raises `UserError` where it makes none.
+    """
+    factory = _factory(text)
+    torch.manual_seed(seed)
+    model = factory()
     if not isinstance(model, nn.Module):
         raise UserError(f"--model {text!r} gives {type(model).__name__}, not a torch module")
     return model

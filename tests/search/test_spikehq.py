@@ -12,6 +12,7 @@ from hqc.errors import UserError
 from hqc.models.spikformer import Spikformer
 from hqc.quantize import apply_recipe
 from hqc.quantize.recipe import quantizable_layers
+from hqc.search.factory import build_model
 from hqc.search.method import Options, find_method, methods, search_space
 from hqc.search.metrics import read_metrics
 from hqc.search.run_folder import RunFolder
@@ -176,6 +177,13 @@ def test_mistakes(run_hqc, recordings, tmp_path, change, message):
     assert done.returncode == 2
     assert message in done.stderr
     assert not (tmp_path / "run").exists()
+
+
+def test_the_seed_decides_the_first_weights():
+    text = f"{ROOT / 'examples' / 'nmnist' / 'model.py'}:spikformer"
+    first, again, other = (build_model(text, seed).head.weight for seed in (0, 0, 1))
+    assert torch.equal(first, again)
+    assert not torch.equal(first, other)
 
 
 def test_export_of_an_unfinished_search(run_hqc, tmp_path):
