@@ -41,19 +41,19 @@ def test_run_takes_onnx_files(run_hqc):
     assert done.stdout.endswith("14/14 right, 100.00%\n")
 
 
-def test_an_artifact_is_replaced_and_other_folders_are_not(run_hqc, tmp_path):
+def test_an_artifact_is_replaced_and_other_folders_are_not(tiny_model, run_hqc, tmp_path):
     for _ in range(2):
-        assert run_hqc("compile", MODEL, "-o", "build", "-q").stdout == ""
+        assert run_hqc("compile", tiny_model, "-o", "build", "-q").stdout == ""
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "thesis.tex").write_text("irreplaceable")
-    done = run_hqc("compile", MODEL, "-o", "mine")
+    done = run_hqc("compile", tiny_model, "-o", "mine")
     assert done.returncode == 2
     assert "mine is not empty and was not made by hqc" in done.stderr
     assert (tmp_path / "mine" / "thesis.tex").read_text() == "irreplaceable"
 
 
-def test_dump_after_writes_models_that_check(run_hqc, tmp_path):
-    done = run_hqc("compile", MODEL, "--dump-after", "make-integer", "--verify-each")
+def test_dump_after_writes_models_that_check(tiny_model, run_hqc, tmp_path):
+    done = run_hqc("compile", tiny_model, "--dump-after", "make-integer", "--verify-each")
     assert done.returncode == 0, done.stderr
     (file,) = (tmp_path / "build-passes").iterdir()
     assert file.name == "03-make-integer.onnx"

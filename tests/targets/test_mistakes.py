@@ -58,7 +58,7 @@ TARGET_MISTAKES = [
     ('target x { about "b" }', "1:8", "says no 'llvm' triple and cpu"),
     ('target x { llvm triple "t" }', "1:8", "says no 'llvm' triple and cpu"),
     ('target x { llvm triple "t", cpu "c" }', "1:8", "says no 'compiler'"),
-    ('target x { emulate "qemu" board "mps9" }', "1:35", "no board 'mps9'"),
+    ('target x { emulate "qemu" board "mps9" }', "1:33", "no board 'mps9'"),
     ("target x { storage = weights }", "1:12", "did not expect 'storage'"),
     ("target x { \x00 }", "1:12", "did not expect"),
 ]
