@@ -46,17 +46,14 @@ def is_neuron(module: nn.Module) -> bool:
     return isinstance(module, LIF) or any(c.__name__ == "BaseNode" for c in type(module).__mro__)
 
 
-def count_module(
-    module: nn.Module, frames: Tensor, time_steps: int | None = None
-) -> list[LayerCounts]:
+def count_module(module: nn.Module, frames: Tensor) -> list[LayerCounts]:
     """Counts of an average recording in one run of frames [T, N, ...].
 
     Layers have the names of their modules; a product of activations that of the module that forms
     it and `/MatMul`, as `export` names it. The module runs as in evaluation, without gradients.
     """
-    steps = time_steps or frames.shape[0]
-    tally = Tally(steps, per_step=False)
-    tally.start(frames.numel() // frames[:, :1].numel())
+    tally = Tally(frames.shape[0], per_step=False)
+    tally.start(frames.shape[1])
     was_training = module.training
     module.eval()
     try:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -52,9 +52,9 @@ class LayerCounts:
     `levels` is the largest sum of spikes that an input value can be, 0 for inputs that are no
     spikes. `operations` are the synaptic operations: spikes times the connections that each
     crosses, padding excluded; where inputs are no spikes, every connection is one multiply-
-    accumulate. `additions` are the connections crossed by inputs that are not zero.
-    `spikes_per_step` and `fired_per_step` (of the layer's own neurons) are summed over
-    an inference's values of a time step.
+    accumulate. `spike_operands` is 2 for a product of spikes with spikes, where two must meet.
+    `additions` are the connections crossed by inputs that are not zero. `spikes_per_step` and
+    `fired_per_step` (of the layer's own neurons) are sums over all values of a time step.
     """
 
     name: str
@@ -62,6 +62,7 @@ class LayerCounts:
     weights: int = 0
     fan_in: int = 0
     levels: int = 0
+    spike_operands: int = 1
     inputs: float = 0.0
     spikes: float = 0.0
     synapses: float = 0.0
@@ -83,24 +84,24 @@ class LayerCounts:
         return [fired / self.neurons for fired in self.fired_per_step]
 
     def at_rate(self, rate: float) -> LayerCounts:
-        """The same layer, were its inputs to fire at a given rate."""
+        """The same layer, were its inputs to fire at a given rate, and independently."""
         if not self.levels:
             return self
-        return LayerCounts(
-            **{
-                **self.__dict__,
-                "spikes": rate * self.inputs,
-                "operations": rate * self.synapses,
-                "additions": rate * self.synapses,
-                "spikes_per_step": [],
-                "fired_per_step": [],
-            }
+        operations = rate**self.spike_operands * self.synapses
+        return replace(
+            self,
+            spikes=rate * self.inputs,
+            operations=operations,
+            additions=operations,
+            spikes_per_step=[],
+            fired_per_step=[],
         )
 
     def quantities(self, precision: Precision, time_steps: int) -> dict[str, float]:
         """A value for each of `hqc.targets.energy.QUANTITIES`, sizes in bit."""
         is_float = precision.scheme == "float"
-        width = precision.code_bits + math.ceil(math.log2(max(self.fan_in, 1)))
+        largest = max(self.fan_in, 1) * (self.levels or 2**FRAME_BITS - 1)
+        width = precision.code_bits + math.ceil(math.log2(largest))
         return {
             "T": time_steps,
             "synapses": self.synapses,
@@ -219,6 +220,7 @@ class Tally:
         before = layer.operations
         layer.synapses += dense
         spiking = [x for x, levels in ((a, a_levels), (b, b_levels)) if levels]
+        layer.spike_operands = len(spiking)
         for x in spiking:
             layer.inputs += x.size
             layer.spikes += self._per_step(layer.spikes_per_step, x)

@@ -113,6 +113,7 @@ def _layer_dict(layer: LayerEstimate) -> dict:
         "precision": str(layer.precision) if counts.weights else None,
         "weights": counts.weights,
         "rate": counts.rate,
+        "spikes_per_step": counts.spikes_per_step,
         "firing_rates": counts.firing_rates,
         "synapses": counts.synapses,
         "operations": counts.operations,

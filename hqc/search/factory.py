@@ -20,7 +20,10 @@ def build_model(text: str, seed: int = 0) -> nn.Module:
     """
     factory = _factory(text)
     torch.manual_seed(seed)
-    model = factory()
+    try:
+        model = factory()
+    except Exception as error:
+        raise UserError(f"--model {text!r} fails: {type(error).__name__}: {error}") from None
     if not isinstance(model, nn.Module):
         raise UserError(f"--model {text!r} gives {type(model).__name__}, not a torch module")
     return model

@@ -22,9 +22,8 @@ class Options:
     """How to search: the same for every method, which takes what it needs.
 
     `choices` are those of every layer, none for the method's own; `keep` fixes that of layers by
-    glob; `beta` weighs hardware against the task; `profile`
-    names the energy profile; epochs are those of float training, of the search and of training
-    with the choices fixed.
+    glob; `beta` weighs hardware against the task; `profile` names the energy profile; epochs are
+    those of float training, of the search and of training with the choices fixed.
     """
 
     choices: tuple[Choice, ...] = ()

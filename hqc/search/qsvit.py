@@ -11,6 +11,7 @@ from torch.nn.utils import parametrize
 
 from hqc.data.task import Labelled, Task
 from hqc.energy.groups import attention_part
+from hqc.errors import UserError
 from hqc.quantize.recipe import Choice, quantizable_layers, quantizer
 from hqc.search.method import Options, method, search_space
 from hqc.search.result import describe
@@ -84,6 +85,12 @@ def qsvit(model: nn.Module, task: Task, options: Options, run: RunFolder) -> dic
     not so together; the fifth and the second half of step 3 are ours.
     """
     space = search_space(model, options)
+    for choice in dict.fromkeys(c for choices in space.values() for c in choices):
+        if not choice.endswith("u"):
+            raise UserError(
+                f"QSViT rounds uniformly; it has no {choice!r}",
+                hint="choose among bits with u, e.g. --choices 16u,12u,8u,4u",
+            )
     fit(model, task, run, "float", options.float_epochs, FLOAT_RATE, options.batch, options.seed)
     float_model = copy.deepcopy(model)
     _, validation = split(task.train, options.seed)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
 from hqc.data.task import Task
 from hqc.energy import estimate
@@ -16,8 +17,14 @@ from hqc.search.method import Options
 from hqc.search.training import accuracy
 from hqc.targets import load_profile
 
-COUNTED = 20
-"""Recordings that operations are counted on."""
+_COUNTED = 20
+
+
+def counted_frames(task: Task) -> Tensor:
+    """Frames [T, N, ...] that operations are counted on: recordings spread over all there are."""
+    frames = task.train[0]
+    chosen = torch.linspace(0, len(frames) - 1, min(_COUNTED, len(frames))).long()
+    return frames[chosen].float().transpose(0, 1)
 
 
 def describe(
@@ -28,7 +35,7 @@ def describe(
     options: Options,
 ) -> dict:
     """Accuracy on the test split, bits, and ratios over fp32, of a model with its quantizers."""
-    frames = task.train[0][:COUNTED].float().transpose(0, 1)
+    frames = counted_frames(task)
     found = estimate(
         count_module(model, frames),
         precisions_of(model),

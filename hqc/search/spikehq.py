@@ -16,7 +16,7 @@ from hqc.energy.overhead import Overhead
 from hqc.quantize import apply_recipe
 from hqc.quantize.recipe import Choice, quantizable_layers, quantizer
 from hqc.search.method import Options, method, search_space
-from hqc.search.result import COUNTED, describe
+from hqc.search.result import counted_frames, describe
 from hqc.search.run_folder import RECIPE, RESULT, RunFolder
 from hqc.search.training import (
     FLOAT_RATE,
@@ -97,7 +97,7 @@ def _search(
     options: Options,
     run: RunFolder,
 ) -> dict[str, Choice]:
-    frames = task.train[0][:COUNTED].float().transpose(0, 1)
+    frames = counted_frames(task)
     counts = count_module(model, frames)
     layers = quantizable_layers(model)
     mixtures = {}

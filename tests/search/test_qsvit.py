@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from hqc.data.task import Task
+from hqc.errors import UserError
 from hqc.models.spikformer import Spikformer
 from hqc.quantize import apply_recipe
 from hqc.search.method import Options, find_method
@@ -87,3 +88,11 @@ def test_the_four_steps(task, tmp_path):
     again.load_state_dict(run.load("train"))
     frames = task.test[0].float().transpose(0, 1)
     assert torch.equal(again.eval()(frames), model.eval()(frames))
+
+
+@pytest.mark.parametrize("choices", [("8u", "4l"), ("fp32", "4u")])
+def test_choices_that_are_not_uniform_are_refused(task, tmp_path, choices):
+    with pytest.raises(UserError, match="rounds uniformly"):
+        find_method("qsvit")(
+            network(), task, Options(choices=choices), RunFolder(tmp_path / "r", {})
+        )

@@ -160,6 +160,7 @@ def test_the_command_searches_and_exports_what_compiles(run_hqc, recordings, tmp
         ({"--model": "model.py"}, "is not FILE.py:FUNCTION"),
         ({"--model": "broken.py:network"}, "broken.py cannot be imported: SyntaxError"),
         ({"--model": "number.py:network"}, "gives int, not a torch module"),
+        ({"--model": "failing.py:network"}, "fails: ZeroDivisionError"),
         ({"--model": "number.py:other"}, "has no function 'other'"),
         ({"--method": "spikhq"}, "did you mean 'spikehq'?"),
         ({"--keep": "head"}, "is not GLOB=CHOICE"),
@@ -171,6 +172,7 @@ def test_mistakes(run_hqc, recordings, tmp_path, change, message):
     (tmp_path / "empty").mkdir()
     (tmp_path / "broken.py").write_text("def network(:\n")
     (tmp_path / "number.py").write_text("def network():\n    return 3\n")
+    (tmp_path / "failing.py").write_text("def network():\n    return 1 / 0\n")
     model = f"{ROOT / 'examples' / 'nmnist' / 'model.py'}:spikformer"
     given = {"--model": model, "--data": f"nmnist:{recordings}", **change}
     done = run_hqc("search", *(part for pair in given.items() for part in pair), "-o", "run")
