@@ -51,7 +51,7 @@ def export_(out: Output, run: Path, output: Path, name: str, as_float: bool) -> 
             hint="finish it: hqc search ... --resume",
         )
     model.load_state_dict(torch.load(weights, weights_only=True))
-    task = load_task(config["data"])
+    task = load_task(config["data"], config.get("time_steps"))
     example = task.test[0][:1].transpose(0, 1).float()
     export(model, example, output, name=name, preprocessing=task.preprocessing)
     out.result({"file": str(output)}, f"{output}: written")

@@ -26,6 +26,9 @@ def parse_keep(_context: object, _parameter: object, values: tuple[str, ...]) ->
 @cli.command("search")
 @click.option("--model", required=True, metavar="FILE.py:FUNCTION", help="Makes the torch module.")
 @click.option("--data", required=True, metavar="NAME:PATH", help="Dataset, e.g. nmnist:data/.")
+@click.option(
+    "--time-steps", type=click.IntRange(1), show_default="the dataset's", help="Time steps T."
+)
 @click.option("--method", default="spikehq", show_default=True, help="How to search.")
 @click.option("--beta", default=2.0, show_default=True, help="Weight of hardware in the loss.")
 @click.option(
@@ -48,6 +51,7 @@ def parse_keep(_context: object, _parameter: object, values: tuple[str, ...]) ->
 @click.option("--train-epochs", type=click.IntRange(0), default=36, show_default=True)
 @click.option("--batch", type=click.IntRange(1), default=32, show_default=True)
 @click.option("--seed", type=int, default=0, show_default=True)
+@click.option("--mixed-precision", is_flag=True, help="Train with bfloat16 products and sums.")
 @click.option(
     "-o", "--output", type=click.Path(path_type=Path), default=Path("run"), show_default=True
 )
@@ -57,6 +61,7 @@ def search(
     out: Output,
     model: str,
     data: str,
+    time_steps: int | None,
     method: str,
     choices: str,
     output: Path,
@@ -75,16 +80,18 @@ def search(
     """
     from hqc.data.task import load_task
     from hqc.search.factory import build_model
+    from hqc.search.memory import keep_freed_memory
     from hqc.search.method import Options, find_method, search_space
     from hqc.search.run_folder import RunFolder
 
+    keep_freed_memory()
     run_method = find_method(method)
     asked = Options(choices=tuple(filter(None, choices.split(","))), **options)
     network = build_model(model, asked.seed)
     search_space(network, asked)
-    config = {"model": model, "data": data, "method": method, **asdict(asked)}
-    config["choices"] = list(asked.choices)
-    task = load_task(data)
+    config = {"model": model, "data": data, "time_steps": time_steps, "method": method}
+    config |= {**asdict(asked), "choices": list(asked.choices)}
+    task = load_task(data, time_steps)
     run = RunFolder(output, config, resume=resume, progress=out.progress)
     try:
         result = run_method(network, task, asked, run)

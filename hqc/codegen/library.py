@@ -33,9 +33,11 @@ from hqc.version import VERSION
 _C_TYPES = {
     "float32": "float",
     "int8": "int8_t",
+    "int16": "int16_t",
     "uint8": "uint8_t",
     "uint16": "uint16_t",
     "int32": "int32_t",
+    "int64": "int64_t",
     "uint32": "uint32_t",
     "uint64": "uint64_t",
 }

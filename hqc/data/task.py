@@ -5,17 +5,60 @@ from __future__ import annotations
 import difflib
 import importlib
 import pkgutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from hqc.errors import UserError
 
-Labelled = tuple[Tensor, Tensor]
-"""Frames [n, T, C, H, W], of any number type, and classes [n]."""
+
+class Frames(Protocol):
+    """Frames of n recordings: a tensor [n, T, C, H, W] of any number type, or what is indexed so.
+
+    `frames[chosen]`, with a slice or indices, is a tensor.
+    """
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, chosen: slice | Tensor) -> Tensor: ...
+
+
+Labelled = tuple[Frames, Tensor]
+"""Frames of n recordings, and their classes [n]."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """Some of the recordings of frames, without a copy."""
+
+    frames: Frames
+    members: Tensor
+
+    def __len__(self) -> int:
+        return len(self.members)
+
+    def __getitem__(self, chosen: slice | Tensor) -> Tensor:
+        return self.frames[self.members[chosen]]
+
+
+@dataclass(frozen=True)
+class FileFrames:
+    """Frames read from files whenever they are asked for; `read` gives one recording's [T, ...]."""
+
+    files: Sequence[Path]
+    read: Callable[[Path], np.ndarray]
+
+    def __len__(self) -> int:
+        return len(self.files)
+
+    def __getitem__(self, chosen: slice | Tensor) -> Tensor:
+        indices = torch.arange(len(self))[chosen].tolist()
+        return torch.from_numpy(np.stack([self.read(self.files[i]) for i in indices]))
 
 
 def _same(frames: Tensor, _generator: torch.Generator) -> Tensor:
@@ -36,22 +79,31 @@ class Task:
     preprocessing: dict | None = None
 
 
-Loader = Callable[[Path], Task]
+Load = Callable[[Path, int], Task]
+
+
+@dataclass(frozen=True)
+class Loader:
+    """How a dataset is read, and into how many time steps where nobody says otherwise."""
+
+    load: Load
+    time_steps: int
+
 
 _LOADERS: dict[str, Loader] = {}
 
 
-def loader(name: str) -> Callable[[Loader], Loader]:
+def loader(name: str, time_steps: int) -> Callable[[Load], Load]:
     """Register the decorated function as the loader of a dataset."""
 
-    def register(function: Loader) -> Loader:
-        _LOADERS[name] = function
+    def register(function: Load) -> Load:
+        _LOADERS[name] = Loader(function, time_steps)
         return function
 
     return register
 
 
-def load_task(text: str) -> Task:
+def load_task(text: str, time_steps: int | None = None) -> Task:
     """The task behind `NAME:PATH`, e.g. `nmnist:data/`. Raises `UserError`."""
     package = importlib.import_module("hqc.data")
     for module in pkgutil.iter_modules(package.__path__):
@@ -65,4 +117,5 @@ def load_task(text: str) -> Task:
         )
     if not Path(path).is_dir():
         raise UserError(f"--data {text!r}: there is no folder {path}")
-    return _LOADERS[name](Path(path))
+    found = _LOADERS[name]
+    return found.load(Path(path), time_steps or found.time_steps)

@@ -8,18 +8,52 @@ import torch
 from torch import Tensor, nn
 
 
-class _Heaviside(torch.autograd.Function):
-    """Step function whose gradient is that of an arctangent (Fang et al. 2021, alpha = 2)."""
+class _Steps(torch.autograd.Function):
+    """All time steps of `LIF`, keeping only the charged potentials for the way back.
+
+    A spike's gradient is that of an arctangent (Fang et al. 2021, alpha = 2). The reset is detached
+    from the graph, as in Spikformer's training.
+    """
 
     @staticmethod
-    def forward(ctx, distance: Tensor) -> Tensor:
-        ctx.save_for_backward(distance)
-        return (distance >= 0).to(distance.dtype)
+    def forward(ctx, x: Tensor, tau: float, v_threshold: float, v_reset, decay_input: bool):
+        charged, spikes = torch.empty_like(x), torch.empty_like(x)
+        v = torch.zeros_like(x[0])
+        for x_t, v_t, s_t in zip(x, charged, spikes, strict=True):
+            if decay_input:
+                torch.sub(x_t, v, out=v_t).div_(tau).add_(v)
+            else:
+                torch.mul(v, 1 - 1 / tau, out=v_t).add_(x_t)
+            s_t.copy_(v_t >= v_threshold)
+            if v_reset is None:
+                v = v_t - s_t * v_threshold
+            else:
+                v = v_t.masked_fill(s_t > 0, v_reset)
+        ctx.save_for_backward(charged)
+        ctx.neuron = (tau, v_threshold, v_reset, decay_input)
+        return spikes
 
     @staticmethod
-    def backward(ctx, grad: Tensor) -> Tensor:
-        (distance,) = ctx.saved_tensors
-        return grad / (1 + (math.pi * distance).square())
+    def backward(ctx, grad: Tensor):
+        (charged,) = ctx.saved_tensors
+        tau, v_threshold, v_reset, decay_input = ctx.neuron
+        keep, gain = 1 - 1 / tau, 1 / tau if decay_input else 1.0
+        to_x = torch.empty_like(charged)
+        from_next = torch.zeros_like(charged[0])
+        for grad_t, v_t, to_x_t in zip(
+            reversed(grad.unbind()),
+            reversed(charged.unbind()),
+            reversed(to_x.unbind()),
+            strict=True,
+        ):
+            distance = v_t - v_threshold
+            if v_reset is not None:
+                from_next.masked_fill_(distance >= 0, 0)
+            to_v = distance.mul_(math.pi).square_().add_(1).reciprocal_().mul_(grad_t)
+            to_v += from_next
+            torch.mul(to_v, gain, out=to_x_t)
+            from_next = to_v.mul_(keep)
+        return to_x, None, None, None, None
 
 
 class LIF(nn.Module):
@@ -29,7 +63,6 @@ class LIF(nn.Module):
              v  = v * (1 - 1 / tau) + x   (otherwise; tau = inf is IF)
     Fire:    s = v >= v_threshold
     Reset:   v = v_reset where s, or v -= v_threshold * s when v_reset is None (soft).
-    The reset is detached from the graph, as in Spikformer's training.
     """
 
     def __init__(
@@ -65,15 +98,5 @@ class LIF(nn.Module):
                 shape=x.shape,
                 version=1,
             )
-        v = torch.zeros_like(x[0])
-        spikes = []
-        for x_t in x:
-            v = v + (x_t - v) / self.tau if self.decay_input else v * (1 - 1 / self.tau) + x_t
-            s = _Heaviside.apply(v - self.v_threshold)
-            fired = s.detach()
-            if self.v_reset is None:
-                v = v - fired * self.v_threshold
-            else:
-                v = torch.where(fired > 0, self.v_reset, v)
-            spikes.append(s)
-        return torch.stack(spikes)
+        # Potentials are single precision in training with mixed precision too.
+        return _Steps.apply(x.float(), self.tau, self.v_threshold, self.v_reset, self.decay_input)

@@ -7,27 +7,9 @@ from itertools import pairwise
 
 from torch import Tensor, nn
 
+from hqc.models.layers import ConvBN
 from hqc.models.lif import LIF
 from hqc.quantize.uniform import QuantUniform
-
-
-class ConvBN(nn.Module):
-    """3x3 convolution and BatchNorm on [T, N, C, H, W]; then neurons, then an optional max-pool."""
-
-    def __init__(self, in_channels: int, channels: int, pool: bool = False) -> None:
-        super().__init__()
-        self.conv = nn.Conv2d(in_channels, channels, 3, padding=1, bias=False)
-        self.bn = nn.BatchNorm2d(channels)
-        self.lif = LIF()
-        self.pool = nn.MaxPool2d(3, stride=2, padding=1) if pool else None
-
-    def forward(self, x: Tensor) -> Tensor:
-        time_steps, batch = x.shape[:2]
-        y = self.bn(self.conv(x.flatten(0, 1)))
-        y = self.lif(y.unflatten(0, (time_steps, batch)))
-        if self.pool is not None:
-            y = self.pool(y.flatten(0, 1)).unflatten(0, (time_steps, batch))
-        return y
 
 
 class LinearBN(nn.Module):

@@ -9,6 +9,7 @@ import pkgutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
+import torch
 from torch import nn
 
 from hqc.data.task import Task
@@ -23,7 +24,8 @@ class Options:
 
     `choices` are those of every layer, none for the method's own; `keep` fixes that of layers by
     glob; `beta` weighs hardware against the task; `profile` names the energy profile; epochs are
-    those of float training, of the search and of training with the choices fixed.
+    those of float training, of the search and of training with the choices fixed;
+    `mixed_precision` is bfloat16 in training, single precision in evaluation.
     """
 
     choices: tuple[Choice, ...] = ()
@@ -35,6 +37,7 @@ class Options:
     train_epochs: int = 36
     batch: int = 32
     seed: int = 0
+    mixed_precision: bool = False
 
 
 Search = Callable[[nn.Module, Task, Options, RunFolder], dict]
@@ -50,6 +53,8 @@ class Method:
 
     def __call__(self, model: nn.Module, task: Task, options: Options, run: RunFolder) -> dict:
         options = replace(options, choices=options.choices or self.choices)
+        if options.mixed_precision:  # whose convolutions are fastest with channels last
+            model.to(memory_format=torch.channels_last)
         return self.search(model, task, options, run)
 
 

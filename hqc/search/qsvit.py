@@ -91,7 +91,7 @@ def qsvit(model: nn.Module, task: Task, options: Options, run: RunFolder) -> dic
                 f"QSViT rounds uniformly; it has no {choice!r}",
                 hint="choose among bits with u, e.g. --choices 16u,12u,8u,4u",
             )
-    fit(model, task, run, "float", options.float_epochs, FLOAT_RATE, options.batch, options.seed)
+    fit(model, task, run, "float", options.float_epochs, FLOAT_RATE, options, options.seed)
     float_model = copy.deepcopy(model)
     _, validation = split(task.train, options.seed)
     trial = Trial(model, validation)

@@ -67,7 +67,7 @@ def spikehq(model: nn.Module, task: Task, options: Options, run: RunFolder) -> d
     task + beta * (energy + storage) / 2, both relative to fp32 and expected over probabilities.
     """
     space = search_space(model, options)
-    fit(model, task, run, "float", options.float_epochs, FLOAT_RATE, options.batch, options.seed)
+    fit(model, task, run, "float", options.float_epochs, FLOAT_RATE, options, options.seed)
     float_model = copy.deepcopy(model)
     if run.load("search") is None:
         recipe = _search(copy.deepcopy(model), space, task, options, run)
@@ -75,16 +75,7 @@ def spikehq(model: nn.Module, task: Task, options: Options, run: RunFolder) -> d
         run.save("search", {})
     recipe = run.read(run.path, RECIPE)
     apply_recipe(model, recipe)
-    fit(
-        model,
-        task,
-        run,
-        "train",
-        options.train_epochs,
-        TRAIN_RATE,
-        options.batch,
-        options.seed + 2,
-    )
+    fit(model, task, run, "train", options.train_epochs, TRAIN_RATE, options, options.seed + 2)
     result = describe(model, float_model, recipe, task, options)
     run.write_json(RESULT, result)
     return result
@@ -137,13 +128,14 @@ def _search(
         for (x, y), (vx, vy) in zip(
             batches(task, train, options.batch, generator), cycle(lists), strict=False
         ):
-            loss = task_loss(model, x, y)
+            loss = task_loss(model, x, y, mixed_precision=options.mixed_precision)
             optimizer.zero_grad(set_to_none=True)
             loss.backward()
             optimizer.step()
             schedule.step()
             energy, storage = overhead(probabilities())
-            choice_loss = task_loss(model, vx, vy) + options.beta * (energy + storage) / 2
+            validation_loss = task_loss(model, vx, vy, mixed_precision=options.mixed_precision)
+            choice_loss = validation_loss + options.beta * (energy + storage) / 2
             chooser.zero_grad(set_to_none=True)
             choice_loss.backward()
             chooser.step()

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from hqc.data.task import Labelled, Task
+from hqc.data.task import Labelled, Part, Task
+from hqc.search.method import Options
 from hqc.search.run_folder import RunFolder
 
 LABEL_SMOOTHING = 0.1
@@ -27,7 +28,8 @@ def accuracy(model: nn.Module, data: Labelled, batch: int = 50) -> float:
     model.eval()
     frames, labels = data
     right = 0
-    for x, y in zip(frames.split(batch), labels.split(batch), strict=True):
+    for start in range(0, len(labels), batch):
+        x, y = frames[start : start + batch], labels[start : start + batch]
         right += int((model(x.float().transpose(0, 1)).argmax(1) == y).sum())
     model.train(was_training)
     return right / len(labels)
@@ -49,12 +51,14 @@ def split(data: Labelled, seed: int) -> tuple[Labelled, Labelled]:
     order = torch.randperm(len(labels), generator=torch.Generator().manual_seed(seed))
     cut = max(len(labels) * 4 // 5, 1)
     first, second = order[:cut], order[cut:] if cut < len(labels) else order
-    return (frames[first], labels[first]), (frames[second], labels[second])
+    return (Part(frames, first), labels[first]), (Part(frames, second), labels[second])
 
 
-def task_loss(model: nn.Module, x: Tensor, y: Tensor) -> Tensor:
-    """Cross entropy with smoothed labels."""
-    return F.cross_entropy(model(x), y, label_smoothing=LABEL_SMOOTHING)
+def task_loss(model: nn.Module, x: Tensor, y: Tensor, *, mixed_precision: bool = False) -> Tensor:
+    """Cross entropy with smoothed labels; with bfloat16 products and sums if asked for."""
+    with torch.autocast(x.device.type, torch.bfloat16, enabled=mixed_precision):
+        logits = model(x)
+    return F.cross_entropy(logits.float(), y, label_smoothing=LABEL_SMOOTHING)
 
 
 def weight_optimizer(model: nn.Module, rate: float, steps: int) -> tuple:
@@ -108,7 +112,7 @@ def fit(
     stage: str,
     epochs: int,
     rate: float,
-    batch: int,
+    options: Options,
     seed: int,
 ) -> None:
     """Train the weights of a model, as one stage of a run; skip it if it is done."""
@@ -118,14 +122,14 @@ def fit(
         return
     torch.manual_seed(seed)
     generator = torch.Generator().manual_seed(seed)
-    steps = max(len(task.train[1]) // batch, 1)
+    steps = max(len(task.train[1]) // options.batch, 1)
     optimizer, schedule = weight_optimizer(model, rate, max(epochs * steps, 1))
 
     def epoch_step(_epoch: int) -> dict:
         model.train()
         total = 0.0
-        for x, y in batches(task, task.train, batch, generator):
-            loss = task_loss(model, x, y)
+        for x, y in batches(task, task.train, options.batch, generator):
+            loss = task_loss(model, x, y, mixed_precision=options.mixed_precision)
             optimizer.zero_grad(set_to_none=True)
             loss.backward()
             optimizer.step()

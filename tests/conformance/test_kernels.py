@@ -39,10 +39,10 @@ def codes(rng, shape, bits, scheme):
         k = 2 ** (bits - 1) - 1
         levels = np.concatenate([[0], 2 ** np.arange(k)])
         return (rng.choice(levels, shape) * rng.choice([-1, 1], shape)).astype(np.int8)
-    low, high = -(2 ** (bits - 1)), 2 ** (bits - 1) - 1
-    made = rng.integers(low, high + 1, shape)
-    made[::2] = np.maximum(-made[::2], -127)  # a channel of negative scale is stored negated
-    return np.clip(made, -127, 127).astype(np.int8)
+    high = 2 ** (min(bits, 20) - 1) - 1
+    made = rng.integers(-high - (bits < 8), high + 1, shape)
+    made[::2] = -made[::2]  # a channel of negative scale is stored negated
+    return made.astype("int8" if bits <= 8 else "int16" if bits <= 16 else "int32")
 
 
 def levels(rng, channels, neurons, reach):
@@ -97,6 +97,72 @@ def conv_cases(rng):
         yield "DenseConv", [image, weights, *levels(rng, n_out, neurons, 1500)], attributes, 1
 
 
+def rescaling(rng, channels, reach):
+    """Multipliers, biases and a shift that bring sums of up to `reach` to some thousands."""
+    shift = 24
+    high = max(2**12 * 2**shift // reach, 2)
+    multiplier = rng.integers(-min(high, 2**30), min(high, 2**30), channels, dtype=np.int32)
+    bias = rng.integers(-(2**10) << shift, 2**10 << shift, channels)
+    return [multiplier, bias], {"shift": shift}
+
+
+def potential_cases(rng):
+    coded = {"weight_scheme": "uniform", "strides": [1, 1], "pads": [1, 1, 1, 1]}
+    for n_in, n_out, kernel, bits in (
+        (33, 12, 3, 4), (64, 160, 1, 8), (20, 33, 3, 12), (40, 64, 1, 16), (12, 40, 3, 32)
+    ):  # fmt: skip
+        weights = codes(rng, (n_out, n_in, kernel, kernel), bits, "uniform")
+        values, attributes = rescaling(rng, n_out, 2**bits * 60)
+        attributes |= coded | {"weight_bits": bits}
+        x = activations(rng, T, 5, 4, 2, channels=n_in)
+        yield "SpikeConvPotentials", [x, weights, *values], {**attributes, "channels": n_in}, 1
+        if bits == 4:
+            planes = {"channels": 64, "kernel": "planes"}
+            x = activations(rng, T, 5, 4, 2, channels=64)
+            weights = codes(rng, (64, 64, kernel, kernel), bits, "uniform")
+            values, shift = rescaling(rng, 64, 2**bits * 60)
+            inputs = [x, weights, *values]
+            yield "SpikeConvPotentials", inputs, {**attributes, **planes, **shift}, 1
+    for n_out, bits in ((7, 8), (70, 16)):
+        weights = codes(rng, (n_out, 2, 3, 3), bits, "uniform")
+        image = rng.poisson(0.8, (T, 2, 6, 5)).astype(np.uint8)
+        values, attributes = rescaling(rng, n_out, 2**bits * 10)
+        attributes |= coded | {"weight_bits": bits}
+        yield "FrameConvPotentials", [image, weights, *values], attributes, 1
+    for (channels, n_out, kernel, bits), wide in itertools.product(
+        ((3, 40, 3, 8), (64, 33, 1, 4), (96, 96, 1, 16)), (0, 1)
+    ):
+        padded = -(-channels // 32) * 32
+        reach = 2**30 if wide else 2**10
+        x = rng.integers(-reach, reach, (T, 4, 5, padded), dtype=np.int32)
+        x[..., channels:] = 0
+        values, attributes = rescaling(rng, n_out, reach * 2**bits)
+        attributes |= coded | {"weight_bits": bits, "channels": channels, "wide": wide}
+        weights = codes(rng, (n_out, channels, kernel, kernel), bits, "uniform")
+        yield "PotentialConv", [x, weights, *values], attributes, 1
+        own = codes(rng, (channels, 1, kernel, kernel), bits, "uniform")
+        values, shift = rescaling(rng, channels, reach * 2**bits)
+        yield "DepthwiseConv", [x, own, *values], {**attributes, **shift}, 1
+        values, attributes = rescaling(rng, channels, reach)
+        yield "RescalePotentials", [x, *values], {**attributes, "channels": channels}, 1
+        yield "AddPotentials", [x, x[:, ::-1].copy()], {}, None
+        yield "SumPotentials", [x // 32], {}, None
+        window = {"kernel_shape": [3, 2], "strides": [2, 2], "pads": [1, 0, 1, 1]}
+        yield "PoolPotentials", [x], window, None
+    for channels, neurons in zip((5, 33, 64, 96, 7, 40, 32), NEURONS, strict=True):
+        padded = -(-channels // 32) * 32
+        x = rng.integers(-60, 120, (T, 4, 3, padded), dtype=np.int32)
+        parameters = levels(rng, channels, neurons, 400)
+        yield "PotentialNeurons", [x, *parameters], {"channels": channels, **neurons}, 1
+    for channels, planes in ((10, 1), (96, 3)):
+        x = activations(rng, T, 4, 3, planes, channels=channels)
+        yield "SpikesAsPotentials", [x], {"channels": channels}, None
+        yield "CountSpikes", [x], {"channels": channels}, None
+        a, b = (activations(rng, T, 4, 3, 1, channels=channels, rate=0.6) for _ in range(2))
+        yield "AndSpikes", [a, b], {}, None
+        yield "AndSpikes", [a, b[:, :1, :1].copy()], {}, None
+
+
 def other_cases(rng):
     for channels in (12, 33, 96):
         x = activations(rng, T, 7, 6, 1, channels=channels)
@@ -115,7 +181,9 @@ def other_cases(rng):
     for channels, planes in ((10, 1), (96, 3)):
         x = activations(rng, T, 4, 3, planes, channels=channels)
         yield "SumSpikes", [x], {"channels": channels}, None
-    for classes, bits, scheme in ((10, 8, "uniform"), (11, 4, "pow2"), (3, 2, "uniform")):
+    for classes, bits, scheme in (
+        (10, 8, "uniform"), (11, 4, "pow2"), (3, 2, "uniform"), (10, 16, "uniform")
+    ):  # fmt: skip
         counts = rng.integers(0, 2000, (1, 37), dtype=np.int32)
         scale = rng.uniform(1e-4, 1e-2, classes).astype(np.float32)
         bias = rng.integers(-5000, 5000, classes, dtype=np.int32)
@@ -129,7 +197,7 @@ def other_cases(rng):
         yield "QuantizeFrames", [shaped, np.float32([scale])], {"qmax": qmax}, 1
 
 
-CASES = [c for make in (conv_cases, other_cases) for c in make(np.random.default_rng(3))]
+CASES = [c for make in (conv_cases, potential_cases, other_cases) for c in make(np.random.default_rng(3))]
 
 
 @pytest.mark.parametrize("name", ["host", "arm-a72", "rv64gc"])

@@ -97,11 +97,61 @@ def cases(rng):
         yield "PackedPool", [other], {"channels": channels, **window}
         weights = [codes(rng, 5, channels, 3, 3), *levels(rng, 5)]
         yield "SpikeConv", [packed, *weights], {"channels": channels, **CONV, **LIF}
+    yield from potential_cases(rng)
     image = rng.integers(0, 256, (3, 2, 6, 5), dtype=np.uint8)
     yield "DenseConv", [image, codes(rng, 5, 2, 3, 3), *levels(rng, 5)], {**CONV, **LIF}
     q, k, v = (words(rng, 3, 4, 2, 1, 2, channels=40) for _ in range(3))
     attention = {"channels": 40, "heads": 5, **LIF}
     yield "PackedAttention", [q, k, v, *levels(rng, 1)], attention
+
+
+def rescaling(rng, channels, shift=20):
+    multiplier = rng.integers(-(2**20), 2**20, channels, dtype=np.int32)
+    bias = rng.integers(-(2**30), 2**30, channels)
+    return [multiplier, bias], {"shift": shift}
+
+
+def potential_cases(rng):
+    image = rng.integers(-(2**20), 2**20, (2, 3, 7, 6), dtype=np.int32)
+    places = {"strides": [2, 1], "pads": [1, 0, 2, 1]}
+    wide = rng.integers(-(2**15), 2**15, (5, 3, 3, 2), dtype=np.int16)
+    yield "IntegerConv", [image, wide], places
+    yield "IntegerConv", [image.astype(np.uint8), codes(rng, 5, 3, 3, 2)], places
+    yield "IntegerDepthwiseConv", [image, wide[:3, :1]], places
+    yield "IntegerMatMul", [image.astype(np.uint8), wide.reshape(6, -1)], {}
+    window = {"kernel_shape": [3, 2], "strides": [2, 1], "pads": [1, 0, 1, 1]}
+    yield "IntegerMaxPool", [image], window
+    for shift in (0, 1, 20, 40):
+        values, attributes = rescaling(rng, 6, shift)
+        yield "Rescale", [image // 64, *values], attributes
+    for channels in (3, 33):
+        padded = -(-channels // 32) * 32
+        x = rng.integers(-(2**20), 2**20, (3, 5, 4, padded), dtype=np.int32)
+        packed = words(rng, 3, 5, 4, 2, padded // 32, channels=channels)
+        values, attributes = rescaling(rng, 5)
+        by_channel, of_itself = rescaling(rng, channels)
+        yield "PadChannels", [x[..., :channels]], {}
+        yield "TakeChannels", [x], {"channels": channels}
+        dense = [codes(rng, 5, channels, 3, 3), *values]
+        own = [codes(rng, channels, 1, 3, 3), *by_channel]
+        attributes |= CONV | {"channels": channels}
+        yield "SpikeConvPotentials", [packed, *dense], attributes
+        yield "PotentialConv", [x, *dense], attributes
+        yield "DepthwiseConv", [x, *own], {**attributes, **of_itself}
+        yield "RescalePotentials", [x, *by_channel], {**of_itself, "channels": channels}
+        neurons = [a * 1000 for a in levels(rng, channels)]
+        yield "PotentialNeurons", [x, *neurons], {"channels": channels, **LIF, "frac_bits": 0}
+        yield "AddPotentials", [x, x[::-1].copy()], {}
+        yield "SpikesAsPotentials", [packed], {"channels": channels}
+        yield "CountSpikes", [packed], {"channels": channels}
+        yield "SumPotentials", [x], {}
+        yield "PoolPotentials", [x], window
+        spikes = packed[..., :1, :].copy()
+        yield "AndSpikes", [spikes, packed[..., 1:, :].copy()], {}
+        yield "AndSpikes", [spikes, packed[:, :1, :1, 1:].copy()], {}
+    values, attributes = rescaling(rng, 5)
+    frames = rng.integers(0, 256, (3, 2, 6, 5), dtype=np.uint8)
+    yield "FrameConvPotentials", [frames, codes(rng, 5, 2, 3, 3), *values], {**CONV, **attributes}
 
 
 CASES = list(cases(np.random.default_rng(7)))

@@ -56,8 +56,13 @@ class Sums:
     code: str = "int8"
 
 
-def conv_layer(node: ir.Node, g: Geometry, sums: Sums, key: tuple, vector: bool) -> KernelCall:
-    """The call of a layer with such sums. `key` tells which layers can share one function."""
+Layer = tuple[Geometry, Sums, tuple]
+"""A convolution, how its sums are made, and a key that tells which can share one function."""
+
+
+def conv_layer(node: ir.Node, layer: Layer, vector: bool) -> KernelCall:
+    """The call of a layer that ends in neurons."""
+    g, sums, key = layer
     neurons = Neurons.of(node)
     time_steps = node.outputs[0].shape.numpy()[0]
     return KernelCall(

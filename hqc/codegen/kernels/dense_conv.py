@@ -5,7 +5,8 @@ from __future__ import annotations
 import onnx_ir as ir
 from tvm.script import tirx as T
 
-from hqc.codegen.kernels.conv_layer import Sums, conv_layer
+from hqc.codegen.kernels.conv_layer import Layer, Sums, conv_layer
+from hqc.codegen.kernels.conv_potentials import conv_potentials
 from hqc.codegen.kernels.geometry import Geometry, accumulator_type, code_rows
 from hqc.codegen.kernels.kernel_base import KernelCall, kernel
 from hqc.codegen.kernels.lanes import add_product
@@ -19,6 +20,17 @@ _BYTE = 255
 @kernel("DenseConv")
 def emit(node: ir.Node, vector: bool) -> KernelCall:
     """The kernel of a DenseConv."""
+    return conv_layer(node, frame_sums(node, vector), vector)
+
+
+@kernel("FrameConvPotentials")
+def emit_potentials(node: ir.Node, vector: bool) -> KernelCall:
+    """The kernel of a FrameConvPotentials."""
+    return conv_potentials(node, frame_sums(node, vector), vector)
+
+
+def frame_sums(node: ir.Node, vector: bool) -> Layer:
+    """Sums of a convolution of 8-bit frames."""
     _, _, height, width = node.inputs[0].shape.numpy()
     g = Geometry.of(node, height, width, planes=1)
     stored = StoredWeights.of(node, code_rows(node))
@@ -29,13 +41,14 @@ def emit(node: ir.Node, vector: bool) -> KernelCall:
         weights=stored.constants(),
         accumulator=accumulator,
         block_words=g.block_words,
-        codes_size=g.inputs * g.columns,
+        codes_size=g.inputs * g.columns * stored.code_bits // 8,
+        code=f"int{stored.code_bits}",
         events_size=0,
         event="uint16",
         prepare=unpack(stored, g.columns, vector),
         add=_add_products(g, accumulator, vector),
     )
-    return conv_layer(node, g, sums, ("dense", stored.form, accumulator), vector)
+    return g, sums, ("dense", stored.form, accumulator)
 
 
 def _add_products(g: Geometry, accumulator: str, vector: bool):

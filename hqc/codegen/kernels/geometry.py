@@ -53,9 +53,9 @@ class Geometry:
 
     @classmethod
     def of(cls, node: ir.Node, height: int, width: int, planes: int) -> Geometry:
-        """The geometry of a SpikeConv or DenseConv on an input of that size."""
+        """The geometry of a convolution on an input of that size."""
         channels, in_channels, *kernel = node.inputs[1].shape.numpy()
-        _, out_height, out_width, _, _ = node.outputs[0].shape.numpy()
+        _, out_height, out_width, *_ = node.outputs[0].shape.numpy()
         return cls(
             height,
             width,

@@ -32,7 +32,7 @@ def emit(node: ir.Node, vector: bool) -> KernelCall:
             *stored.constants(),
             Constant(bias.reshape(-1)),
             Constant(scale.reshape(-1)),
-            Scratch(inputs * stored.columns),
+            Scratch(inputs * stored.columns * stored.code_bits // 8),
         ),
         ("linear", stored.form, vector),
     )
@@ -41,27 +41,28 @@ def emit(node: ir.Node, vector: bool) -> KernelCall:
 def _build(stored: StoredWeights, inputs: int, classes: int, vector: bool):
     columns = stored.columns
     fill = unpack(stored, columns, vector)
+    field, code = str(stored.constants()[0].array.dtype), f"int{stored.code_bits}"
 
     @T.prim_func(s_tir=True)
     def integer_linear(
         x_p: T.handle("int32"),
         y_p: T.handle("float32"),
-        stored_p: T.handle("uint8"),
+        stored_p: T.handle(field),
         offsets_p: T.handle("int8"),
         bias_p: T.handle("int32"),
         scale_p: T.handle("float32"),
-        codes_p: T.handle("int8"),
+        codes_p: T.handle(code),
         t_begin: T.int32,
         steps: T.int32,
     ):
         T.func_attr({"tirx.noalias": True})
         x = T.decl_buffer((ANY,), "int32", data=x_p)
         y = T.decl_buffer((ANY,), "float32", data=y_p)
-        packed = T.decl_buffer((ANY,), "uint8", data=stored_p)
+        packed = T.decl_buffer((ANY,), field, data=stored_p)
         offsets = T.decl_buffer((ANY,), "int8", data=offsets_p)
         bias = T.decl_buffer((ANY,), "int32", data=bias_p)
         scale = T.decl_buffer((ANY,), "float32", data=scale_p)
-        codes = T.decl_buffer((ANY,), "int8", data=codes_p)
+        codes = T.decl_buffer((ANY,), code, data=codes_p)
         fill(packed, offsets, codes)
         for n in range(classes):
             acc = T.alloc_buffer((1,), "int32")

@@ -1,18 +1,30 @@
-"""SpikeConv: the kernel that its `kernel` attribute names."""
+"""SpikeConv and SpikeConvPotentials: sums by the kernel that their `kernel` attribute names."""
 
 from __future__ import annotations
 
 import onnx_ir as ir
 
+from hqc.codegen.kernels.conv_layer import Layer, conv_layer
+from hqc.codegen.kernels.conv_potentials import conv_potentials
 from hqc.codegen.kernels.kernel_base import KernelCall, kernel
-from hqc.codegen.kernels.spike_conv_event import emit_event
-from hqc.codegen.kernels.spike_conv_planes import emit_planes
+from hqc.codegen.kernels.spike_conv_event import event_sums
+from hqc.codegen.kernels.spike_conv_planes import plane_sums
 
-VARIANTS = {"event": emit_event, "planes": emit_planes}
+VARIANTS = {"event": event_sums, "planes": plane_sums}
 
 
 @kernel("SpikeConv")
 def emit(node: ir.Node, vector: bool) -> KernelCall:
     """The kernel of a SpikeConv."""
+    return conv_layer(node, _sums(node, vector), vector)
+
+
+@kernel("SpikeConvPotentials")
+def emit_potentials(node: ir.Node, vector: bool) -> KernelCall:
+    """The kernel of a SpikeConvPotentials."""
+    return conv_potentials(node, _sums(node, vector), vector)
+
+
+def _sums(node: ir.Node, vector: bool) -> Layer:
     chosen = node.attributes["kernel"].value if "kernel" in node.attributes else "event"
     return VARIANTS[chosen](node, vector)

@@ -9,9 +9,8 @@ import numpy as np
 import onnx_ir as ir
 from tvm.script import tirx as T
 
-from hqc.codegen.kernels.conv_layer import Sums, conv_layer
+from hqc.codegen.kernels.conv_layer import Layer, Sums
 from hqc.codegen.kernels.geometry import Geometry, accumulator_type, code_rows
-from hqc.codegen.kernels.kernel_base import KernelCall
 from hqc.codegen.kernels.lanes import add, clear
 from hqc.codegen.kernels.neurons import WORD, lowest_bit
 from hqc.codegen.kernels.unpack import unpack
@@ -22,13 +21,13 @@ _WORTH_WIDENING_LATE = 4
 """Rows a byte must hold for a byte accumulator to pay."""
 
 
-def emit_event(node: ir.Node, vector: bool) -> KernelCall:
-    """The event kernel of a SpikeConv."""
+def event_sums(node: ir.Node, vector: bool) -> Layer:
+    """Sums of a convolution of packed spikes, by events."""
     _, height, width, planes, _ = node.inputs[0].shape.numpy()
     g = Geometry.of(node, height, width, planes)
     stored = StoredWeights.of(node, code_rows(node))
     accumulator = accumulator_type(stored.codes, 2**planes - 1)
-    largest = int(np.abs(stored.codes.astype(np.int16)).max(initial=1))
+    largest = int(np.abs(stored.codes.astype(np.int64)).max(initial=1))
     event = "uint16" if g.inputs < 2**16 else "int32"
     rows = _vector_rows if vector else _word_rows
     code, code_bits, prepare, add_rows = rows(g, stored, accumulator, largest)
@@ -45,25 +44,30 @@ def emit_event(node: ir.Node, vector: bool) -> KernelCall:
         look=_list_events(g, event),
         add=_add_events(planes, add_rows),
     )
-    return conv_layer(node, g, sums, ("event", stored.form, accumulator, largest), vector)
+    return g, sums, ("event", stored.form, accumulator, largest)
 
 
 def _vector_rows(g: Geometry, stored: StoredWeights, accumulator: str, largest: int):
-    """Codes as bytes, added as bytes where several rows fit one."""
+    """Codes as bytes, added as bytes where several rows fit one; or wider codes, added as such."""
     lanes, byte_rows = g.block_words * WORD, 127 // largest
     if byte_rows >= _WORTH_WIDENING_LATE:
         add_rows = _add_late(lanes, g.columns, accumulator, byte_rows)
     else:
         add_rows = _add_wide(lanes, g.columns, accumulator)
-    return "int8", 8, unpack(stored, g.columns, vector=True), add_rows
+    return f"int{stored.code_bits}", stored.code_bits, unpack(stored, g.columns, vector=True), add_rows
 
 
 def _word_rows(g: Geometry, stored: StoredWeights, accumulator: str, largest: int):
-    """Codes in lanes of 64-bit words, of 16 bits where few rows fit a byte."""
-    bits = 8 if 127 // largest >= _WORTH_WIDENING_LATE else 16
-    rows = (2 ** (bits - 1) - 1) // largest
+    """Codes in lanes of 64-bit words, as wide as is needed for a few rows to fit."""
+    bits = next(b for b in (8, 16, 32) if b == 32 or _lane(b) // largest >= _WORTH_WIDENING_LATE)
+    rows = _lane(bits) // largest
     add_rows = add_word_rows(g.block_words * WORD, g.columns, bits, accumulator, rows)
     return "uint64", bits, unpack_words(stored, g.columns, bits), add_rows
+
+
+def _lane(bits: int) -> int:
+    """The largest number of a lane."""
+    return 2 ** (bits - 1) - 1
 
 
 def _list_events(g: Geometry, event: str):

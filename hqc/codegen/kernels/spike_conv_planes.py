@@ -9,9 +9,9 @@ import numpy as np
 import onnx_ir as ir
 from tvm.script import tirx as T
 
-from hqc.codegen.kernels.conv_layer import Sums, conv_layer
+from hqc.codegen.kernels.conv_layer import Layer, Sums
 from hqc.codegen.kernels.geometry import Geometry, code_rows
-from hqc.codegen.kernels.kernel_base import Constant, KernelCall
+from hqc.codegen.kernels.kernel_base import Constant
 from hqc.codegen.kernels.neurons import WORD
 from hqc.codegen.kernels.weights import StoredWeights
 from hqc.dialect.planes import words
@@ -25,11 +25,12 @@ def suits_planes(node: ir.Node) -> bool:
     channels, in_channels = node.inputs[1].shape.numpy()[:2]
     bits, scheme = (node.attributes[n].value for n in ("weight_bits", "weight_scheme"))
     padded = words(channels) * words(in_channels) * WORD**2
-    return (scheme == "uniform" or bits == 2) and padded <= _WASTE * channels * in_channels
+    fields = bits == 2 or (scheme == "uniform" and bits <= 8)
+    return fields and padded <= _WASTE * channels * in_channels
 
 
-def emit_planes(node: ir.Node, vector: bool) -> KernelCall:
-    """The bit-plane kernel of a SpikeConv."""
+def plane_sums(node: ir.Node, vector: bool) -> Layer:
+    """Sums of a convolution of packed spikes, by bit planes."""
     _, height, width, planes, _ = node.inputs[0].shape.numpy()
     g = Geometry.of(node, height, width, planes)
     bits = node.attributes["weight_bits"].value
@@ -50,7 +51,7 @@ def emit_planes(node: ir.Node, vector: bool) -> KernelCall:
         event="uint16",
         add=_add_counts(g, bits, vector),
     )
-    return conv_layer(node, g, sums, ("planes", bits), vector)
+    return g, sums, ("planes", bits)
 
 
 def _weight_planes(stored: StoredWeights, g: Geometry, bits: int) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Unpacking of a layer's stored weights into bytes, once per call of the layer."""
+"""Unpacking of a layer's stored weights into bytes or wider codes, once per call of the layer."""
 
 from __future__ import annotations
 
@@ -9,23 +9,24 @@ from hqc.codegen.kernels.weights import StoredWeights
 
 
 def unpack(stored_weights: StoredWeights, columns: int, vector: bool):
-    """A TIR macro: stored rows -> int8 codes [K, columns]; columns beyond N become 0."""
+    """A TIR macro: stored rows -> codes [K, columns]; columns beyond N become 0."""
     read = stored_weights.reader()
-    rows, row_bytes = len(stored_weights.codes), stored_weights.row_bytes
-    parts, used = 8 // stored_weights.field_bits, stored_weights.columns
-    each, width = T.vectorized if vector else T.serial, vector_width(row_bytes)
+    rows, row_items = len(stored_weights.codes), stored_weights.row_items
+    parts = stored_weights.code_bits // stored_weights.field_bits
+    used, code = stored_weights.columns, f"int{stored_weights.code_bits}"
+    each, width = T.vectorized if vector else T.serial, vector_width(row_items)
 
     @T.macro
     def fill(stored, offsets, codes):
         for k in range(rows):
             for part in T.unroll(parts):
-                for chunk in T.unroll(row_bytes // width):
+                for chunk in T.unroll(row_items // width):
                     for v in each(width):
-                        codes[k * columns + part * row_bytes + chunk * width + v] = read(
+                        codes[k * columns + part * row_items + chunk * width + v] = read(
                             stored, offsets, k, chunk * width + v, part
                         )
             if used < columns:
                 for i in T.serial(columns - used):
-                    codes[k * columns + used + i] = T.int8(0)
+                    codes[k * columns + used + i] = T.Cast(code, 0)
 
     return fill

@@ -1,6 +1,6 @@
 """Several small lanes in one 64-bit register, for targets without vectors.
 
-Eight codes of 8 bits, or four of 16, are added at once: their top bits are kept out of the sum, so
+Eight codes of 8 bits, four of 16 or two of 32 are added at once: their top bits are kept out of the sum, so
 that nothing carries from lane to lane, and put back by exclusive or (Warren, Hacker's Delight,
 section 2-18).
 """
@@ -17,8 +17,8 @@ REGISTER = 64
 def unpack_words(stored_weights: StoredWeights, columns: int, lane_bits: int):
     """A TIR macro: stored rows -> uint64 codes [K, columns * lane_bits / 64], lane 0 lowest."""
     read = stored_weights.reader()
-    rows, row_bytes = len(stored_weights.codes), stored_weights.row_bytes
-    parts = 8 // stored_weights.field_bits
+    rows, row_items = len(stored_weights.codes), stored_weights.row_items
+    parts = stored_weights.code_bits // stored_weights.field_bits
     row_words, lanes = columns * lane_bits // REGISTER, REGISTER // lane_bits
     mask = (1 << lane_bits) - 1
 
@@ -28,8 +28,8 @@ def unpack_words(stored_weights: StoredWeights, columns: int, lane_bits: int):
             for w in range(row_words):
                 codes[k * row_words + w] = T.uint64(0)
             for part in T.unroll(parts):
-                for i in range(row_bytes):
-                    column: T.let = part * row_bytes + i
+                for i in range(row_items):
+                    column: T.let = part * row_items + i
                     lane: T.let = T.Cast("uint64", read(stored, offsets, k, i, part)) & T.uint64(
                         mask
                     )

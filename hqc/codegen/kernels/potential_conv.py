@@ -1,0 +1,101 @@
+"""PotentialConv and DepthwiseConv: convolutions of potentials, by multiplications."""
+
+from __future__ import annotations
+
+import onnx_ir as ir
+from tvm.script import tirx as T
+
+from hqc.codegen.kernels.conv_layer import Layer, Sums
+from hqc.codegen.kernels.conv_potentials import conv_potentials
+from hqc.codegen.kernels.geometry import Geometry, code_rows
+from hqc.codegen.kernels.kernel_base import KernelCall, kernel
+from hqc.codegen.kernels.lanes import add_product, vector_width
+from hqc.codegen.kernels.neurons import WORD
+from hqc.codegen.kernels.unpack import unpack
+from hqc.codegen.kernels.weights import StoredWeights
+
+
+@kernel("PotentialConv")
+def emit(node: ir.Node, vector: bool) -> KernelCall:
+    """The kernel of a PotentialConv."""
+    return conv_potentials(node, _layer(node, vector, _add_products), vector)
+
+
+@kernel("DepthwiseConv")
+def emit_depthwise(node: ir.Node, vector: bool) -> KernelCall:
+    """The kernel of a DepthwiseConv."""
+    return conv_potentials(node, _layer(node, vector, _add_own), vector)
+
+
+def _layer(node: ir.Node, vector: bool, add) -> Layer:
+    _, height, width, in_columns = node.inputs[0].shape.numpy()
+    g = Geometry.of(node, height, width, planes=1)
+    stored = StoredWeights.of(node, code_rows(node))
+    accumulator = "int64" if node.attributes["wide"].value else "int32"
+    sums = Sums(
+        image="int32",
+        weights=stored.constants(),
+        accumulator=accumulator,
+        block_words=_block_words(g, accumulator),
+        codes_size=g.inputs * g.columns * stored.code_bits // 8,
+        events_size=0,
+        event="uint16",
+        code=f"int{stored.code_bits}",
+        prepare=unpack(stored, g.columns, vector),
+        add=add(g, in_columns, accumulator, vector),
+    )
+    return g, sums, (add.__name__, stored.form, accumulator, in_columns)
+
+
+def _block_words(g: Geometry, accumulator: str) -> int:
+    """Words of output channels that are summed at once: as many as registers hold."""
+    return g.block_words if accumulator == "int32" else 1
+
+
+def _add_products(g: Geometry, in_columns: int, accumulator: str, vector: bool):
+    """A TIR macro: the product of every input of a position with its row of codes."""
+    lanes = _block_words(g, accumulator) * WORD
+    add_row = add_product(lanes, accumulator, vector)
+    kernel_height, kernel_width = g.kernel
+    stride_y, stride_x = g.strides
+    top, left = g.pads
+
+    @T.macro
+    def add_products(x, weights, offsets, codes, events, ends, acc, s, oy, ox, first):
+        for ky in range(kernel_height):
+            for kx in range(kernel_width):
+                iy: T.let = oy * stride_y - top + ky
+                ix: T.let = ox * stride_x - left + kx
+                if iy >= 0 and iy < g.height and ix >= 0 and ix < g.width:
+                    for c in range(g.in_channels):
+                        value: T.let = x[((s * g.height + iy) * g.width + ix) * in_columns + c]
+                        k: T.let = (ky * kernel_width + kx) * g.in_channels + c
+                        add_row(acc, codes, k * g.columns + first, value)
+
+    return add_products
+
+
+def _add_own(g: Geometry, in_columns: int, accumulator: str, vector: bool):
+    """A TIR macro: the product of every channel's inputs with its own codes."""
+    lanes = _block_words(g, accumulator) * WORD
+    each, width_ = T.vectorized if vector else T.serial, vector_width(lanes)
+    kernel_height, kernel_width = g.kernel
+    stride_y, stride_x = g.strides
+    top, left = g.pads
+
+    @T.macro
+    def add_own(x, weights, offsets, codes, events, ends, acc, s, oy, ox, first):
+        for ky in range(kernel_height):
+            for kx in range(kernel_width):
+                iy: T.let = oy * stride_y - top + ky
+                ix: T.let = ox * stride_x - left + kx
+                if iy >= 0 and iy < g.height and ix >= 0 and ix < g.width:
+                    row: T.let = ((s * g.height + iy) * g.width + ix) * in_columns + first
+                    at: T.let = (ky * kernel_width + kx) * g.columns + first
+                    for i in T.unroll(lanes // width_):
+                        for v in each(width_):
+                            acc[i * width_ + v] = acc[i * width_ + v] + T.Cast(
+                                accumulator, x[row + i * width_ + v]
+                            ) * T.Cast(accumulator, codes[at + i * width_ + v])
+
+    return add_own
