@@ -25,7 +25,7 @@ _SCALAR_BYTE_LANES = 2
 @register
 @dataclass(frozen=True)
 class ChooseKernels(Pass):
-    """Set the `kernel` of every SpikeConv.
+    """Set the `kernel` of every SpikeConv and SpikeConvPotentials.
 
     1. Events cost the spikes of a position, each a scan and one addition a vector of byte lanes.
     2. Planes cost each word of inputs, an AND, a popcount and an addition for every bit of the
@@ -51,7 +51,7 @@ class ChooseKernels(Pass):
     def run(self, model: ir.Model) -> ir.Model:
         """Annotate; the meaning of the model stays as it is."""
         for node in model.graph:
-            if node.op_type == "SpikeConv":
+            if node.op_type in ("SpikeConv", "SpikeConvPotentials"):
                 node.attributes["kernel"] = ir.AttrString("kernel", self._choice(node))
         return model
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
+import numpy as np
 import onnx_ir as ir
 from onnx_ir.passes.common import RemoveUnusedNodesPass
 
 from hqc.dialect import DIALECT
 from hqc.dialect.fixed_point_lif import NAMES
-from hqc.passes.axes import VIEWS, Axes, Factor, axes, through_view
+from hqc.passes.axes import VIEWS, Axes, Factor, axes, flatten, through_view
 from hqc.passes.graph import unsupported
 from hqc.passes.infer_ranges import RANGE
 from hqc.passes.pass_base import Pass, register
@@ -22,7 +23,7 @@ class FuseAttention(Pass):
     """FixedPointLIF((Q K^T) V), or of Q (K^T V), with heads split and merged -> SpikeAttention.
 
     1. Two integer MatMuls of activations, the one feeding the other, are read as factors q, k, v
-       of shape [T, N, L, D]; views between are followed by their axes, not by their pattern.
+       of shape [T, N, L, D] or [T, N, D, H, W]; views between are followed by their axes, not by their pattern.
     2. The contraction must be over the channels of a head, then over tokens; anything else is
        refused with the node's name.
     """
@@ -67,22 +68,21 @@ def _fuse(graph: ir.Graph, neurons: ir.Node, outer: ir.Node) -> None:
 
     sources = [factor[0].outputs[0] for factor in (q, k, v)]
     shape = sources[0].shape.numpy()
-    if len(shape) != 4 or any(s.shape.numpy() != shape for s in sources):
-        raise unsupported(inner, "q, k and v are not of one shape [T, N, L, D]")
-    time, batch, tokens, dim = shape
-    root = axes(("T", time), ("N", batch), ("L", tokens), ("C", dim))
+    if len(shape) not in (4, 5) or any(s.shape.numpy() != shape for s in sources):
+        raise unsupported(inner, "q, k and v are not of one shape [T, N, L, D] or [T, N, D, H, W]")
+    names = "TNLC" if len(shape) == 4 else "TNCYX"
+    root = axes(*zip(names, shape, strict=True))
+    by_name = dict(zip(names, root, strict=True))
+    dim = shape[names.index("C")]
+    tokens = by_name["L"] if "L" in by_name else flatten((by_name["Y"], by_name["X"]))
     q_axes, k_axes, v_axes = (_follow(root, factor[1]) for factor in (q, k, v))
 
     head_dim = q_axes[-1][0].size if q_axes[-1] else 1
     heads = dim // head_dim
-    outer_axes = (
-        root[0],
-        root[1],
-        axes(None)[0] if heads == 1 else (Factor("C", heads, head_dim),),
-    )
-    token_axis, channel_axis = root[2], axes(("C", head_dim))[0]
-    by_token = (*outer_axes, token_axis, channel_axis)
-    by_channel = (*outer_axes, channel_axis, token_axis)
+    head = axes(None)[0] if heads == 1 else (Factor("C", heads, head_dim),)
+    outer_axes = (by_name["T"], by_name["N"], head)
+    channels = axes(("C", head_dim))[0]
+    by_token, by_channel = (*outer_axes, tokens, channels), (*outer_axes, channels, tokens)
     _, views = _root(neurons.inputs[0])
     if (q_axes, k_axes, v_axes) != (by_token, by_channel, by_token) or _follow(
         by_token, views
@@ -92,17 +92,62 @@ def _fuse(graph: ir.Graph, neurons: ir.Node, outer: ir.Node) -> None:
             "its factors are not q [T, N, heads, L, d], k transposed, v",
             "write attention as (q @ k.transpose(-2, -1)) @ v over heads",
         )
-    attributes = {name: neurons.attributes[name].value for name in NAMES}
+    new_nodes: list[ir.Node] = []
     attention = ir.node(
         "SpikeAttention",
-        [*sources, *neurons.inputs[1:]],
-        {"heads": heads, **attributes},
+        [*(_as_tokens(graph, s, new_nodes) for s in sources), *neurons.inputs[1:]],
+        {"heads": heads, **{name: neurons.attributes[name].value for name in NAMES}},
         domain=DIALECT,
         name=neurons.name,
     )
+    new_nodes.append(attention)
     old, new = neurons.outputs[0], attention.outputs[0]
-    new.name, new.shape, new.type = old.name, old.shape, old.type
+    new.shape, new.type = attention.inputs[0].shape, old.type
+    if len(shape) == 5:
+        new = _view(graph, new, [0, 1, 3, 2], shape, new_nodes)
+    new.name = old.name
     new.metadata_props[RANGE] = "1"
     old.replace_all_uses_with(new, replace_graph_outputs=True)
-    graph.insert_after(neurons, attention)
+    graph.insert_after(neurons, new_nodes)
     graph.remove(neurons, safe=True)
+
+
+def _as_tokens(graph: ir.Graph, value: ir.Value, nodes: list[ir.Node]) -> ir.Value:
+    """The value as tokens [T, N, L, D], by a view added to `nodes` where it is an image."""
+    shape = value.shape.numpy()
+    if len(shape) == 4:
+        return value
+    flat = (*shape[:3], shape[3] * shape[4])
+    return _view(graph, value, [0, 1, 3, 2], flat, nodes, transpose_last=True)
+
+
+def _view(
+    graph: ir.Graph,
+    value: ir.Value,
+    perm: list[int],
+    shape: tuple[int, ...],
+    nodes: list[ir.Node],
+    transpose_last: bool = False,
+) -> ir.Value:
+    """A transposition and a reshape to `shape`, in that order unless the former is last."""
+
+    def transpose(x: ir.Value) -> ir.Value:
+        made = ir.node("Transpose", [x], {"perm": perm}).outputs[0]
+        made.shape = ir.Shape([x.shape.numpy()[p] for p in perm])
+        return made
+
+    def reshape(x: ir.Value) -> ir.Value:
+        target = ir.Value(
+            name=f"{value.name}.shape{len(graph.initializers)}",
+            const_value=ir.tensor(np.array(shape, np.int64)),
+        )
+        graph.register_initializer(target)
+        made = ir.node("Reshape", [x, target]).outputs[0]
+        made.shape = ir.Shape(shape)
+        return made
+
+    for step in (reshape, transpose) if transpose_last else (transpose, reshape):
+        value, before = step(value), value
+        value.type = before.type
+        nodes.append(value.producer())
+    return value

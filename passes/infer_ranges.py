@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -25,7 +26,7 @@ class InferRanges(Pass):
     1. LIF gives at most 1, IntegerLIF at most `levels`, an unsigned QuantUniform of the network's
        input at most 2^bits - 1 times its scale.
     2. Views, Identity and MaxPool keep their input's range.
-    3. Add of two such values gives the sum of their ranges.
+    3. Add of two such values gives the sum of their ranges, Mul their product.
     """
 
     name: ClassVar[str] = "infer-ranges"
@@ -46,6 +47,8 @@ class InferRanges(Pass):
                 high = inputs[0]
             elif node.domain == "" and node.op_type == "Add" and None not in inputs:
                 high = sum(inputs)
+            elif node.domain == "" and node.op_type == "Mul" and None not in inputs:
+                high = math.prod(inputs)
             if high is not None:
                 highs[node.outputs[0]] = high
                 node.outputs[0].metadata_props[RANGE] = str(high)

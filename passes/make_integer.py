@@ -8,9 +8,12 @@ from typing import ClassVar
 import onnx_ir as ir
 
 from hqc.errors import UnsupportedModelError, UserError
-from hqc.passes.graph import GraphBuilder
-from hqc.passes.integer_rules import Lowering, find_rule
+from hqc.passes.graph import GraphBuilder, unsupported
+from hqc.passes.integer_rules import Lowering, PotentialOverflow, find_rule
 from hqc.passes.pass_base import Pass, register
+
+_FINEST = 16
+"""Fractional bits of shared potentials, unless range analysis finds that fewer must do."""
 
 MODES = ("auto", "exact", "guarded")
 
@@ -23,7 +26,7 @@ class MakeInteger(Pass):
     1. Quantized weights become int8 codes; their scales, biases and BatchNorm travel along as a
        scale and an offset per channel, and end in the neurons' thresholds.
     2. Every integer's interval is proven from the codes; membrane potentials get as many
-       fractional bits as 32 bits allow.
+       fractional bits as 32 bits allow; those that layers add up or share, one unit.
     3. `mode` says how a potential is held: exact (never rounded, tau = 2 only), guarded (rounded
        once a step), or auto, whichever has the smaller error bound in that layer.
     """
@@ -39,11 +42,18 @@ class MakeInteger(Pass):
             )
 
     def run(self, model: ir.Model) -> ir.Model:
-        """Build the integer model."""
+        """Build the integer model, with as many fractional bits of potentials as can be."""
+        for unit_bits in range(_FINEST, -1, -1):
+            try:
+                return self._lowered(model, unit_bits)
+            except PotentialOverflow as overflow:
+                last = overflow
+        raise unsupported(last.node, "its membrane potentials do not fit 32 bits")
+
+    def _lowered(self, model: ir.Model, unit_bits: int) -> ir.Model:
         graph = model.graph
-        lowering = Lowering(
-            GraphBuilder(graph), self.mode, time_steps=graph.inputs[0].shape.numpy()[0]
-        )
+        time_steps = graph.inputs[0].shape.numpy()[0]
+        lowering = Lowering(GraphBuilder(graph), self.mode, time_steps, unit_bits)
         for node in graph:
             result = find_rule(node)(node, lowering)
             if result is not None:

@@ -12,7 +12,7 @@ from hqc.dialect.integer_conv import integer_conv, integer_depthwise_conv
 from hqc.dialect.op import KERNEL, Op, register
 from hqc.dialect.planes import unpack_planes
 from hqc.dialect.potentials import pad_channels, take_channels
-from hqc.dialect.rescale import rescale
+from hqc.dialect.rescale import LARGEST, rescale
 
 
 def spike_conv_potentials(
@@ -25,6 +25,7 @@ def spike_conv_potentials(
     strides: list[int],
     pads: list[int],
     shift: int,
+    limit: int = LARGEST,
     weight_bits: int,
     weight_scheme: str,
     kernel: str = "event",
@@ -32,7 +33,7 @@ def spike_conv_potentials(
     """x uint32 [T, H, W, P, words(C)], weights [O, C, kh, kw] -> potentials [T, H', W', O]."""
     image = unpack_planes(x, channels=channels).transpose(0, 3, 1, 2)
     sums = integer_conv(image, weights, strides=strides, pads=pads).transpose(0, 2, 3, 1)
-    return pad_channels(rescale(sums, multiplier, bias, shift=shift))
+    return pad_channels(rescale(sums, multiplier, bias, shift=shift, limit=limit))
 
 
 def frame_conv_potentials(
@@ -44,12 +45,13 @@ def frame_conv_potentials(
     strides: list[int],
     pads: list[int],
     shift: int,
+    limit: int = LARGEST,
     weight_bits: int,
     weight_scheme: str,
 ) -> np.ndarray:
     """x uint8 [T, C, H, W], weights [O, C, kh, kw] -> potentials [T, H', W', O]."""
     sums = integer_conv(x, weights, strides=strides, pads=pads).transpose(0, 2, 3, 1)
-    return pad_channels(rescale(sums, multiplier, bias, shift=shift))
+    return pad_channels(rescale(sums, multiplier, bias, shift=shift, limit=limit))
 
 
 def potential_conv(
@@ -62,6 +64,7 @@ def potential_conv(
     strides: list[int],
     pads: list[int],
     shift: int,
+    limit: int = LARGEST,
     weight_bits: int,
     weight_scheme: str,
     wide: int = 0,
@@ -72,7 +75,7 @@ def potential_conv(
     """
     image = take_channels(x, channels=channels).transpose(0, 3, 1, 2)
     sums = integer_conv(image, weights, strides=strides, pads=pads).transpose(0, 2, 3, 1)
-    return pad_channels(rescale(sums, multiplier, bias, shift=shift))
+    return pad_channels(rescale(sums, multiplier, bias, shift=shift, limit=limit))
 
 
 def depthwise_conv(
@@ -85,6 +88,7 @@ def depthwise_conv(
     strides: list[int],
     pads: list[int],
     shift: int,
+    limit: int = LARGEST,
     weight_bits: int,
     weight_scheme: str,
     wide: int = 0,
@@ -95,12 +99,12 @@ def depthwise_conv(
     """
     image = take_channels(x, channels=channels).transpose(0, 3, 1, 2)
     sums = integer_depthwise_conv(image, weights, strides=strides, pads=pads)
-    return pad_channels(rescale(sums.transpose(0, 2, 3, 1), multiplier, bias, shift=shift))
+    return pad_channels(rescale(sums.transpose(0, 2, 3, 1), multiplier, bias, shift=shift, limit=limit))
 
 
 _TAKE = "rows = ai.hqc.kernel.TakeChannels <channels: int = @channels> (x)"
 _UNPACK = "rows = ai.hqc.kernel.UnpackPlanes <channels: int = @channels> (x)"
-_STORED = "strides, pads, shift, weight_bits, weight_scheme"
+_STORED = f"strides, pads, shift, limit: int = {LARGEST}, weight_bits, weight_scheme"
 
 
 def _text(signature: str, image: str, conv: str = "IntegerConv") -> str:
@@ -110,7 +114,8 @@ def _text(signature: str, image: str, conv: str = "IntegerConv") -> str:
             {image}
             sums = ai.hqc.{conv} <strides: ints = @strides, pads: ints = @pads> (image, weights)
             accumulator = Transpose <perm = [0, 2, 3, 1]> (sums)
-            potentials = ai.hqc.Rescale <shift: int = @shift> (accumulator, multiplier, bias)
+            potentials = ai.hqc.Rescale <shift: int = @shift, limit: int = @limit>
+                (accumulator, multiplier, bias)
             y = ai.hqc.kernel.PadChannels (potentials)
         }}
         """

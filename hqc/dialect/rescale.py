@@ -7,20 +7,26 @@ import numpy as np
 from hqc.dialect.op import Op, register
 
 
-def rescale(x: np.ndarray, multiplier: np.ndarray, bias: np.ndarray, *, shift: int) -> np.ndarray:
-    """(x * multiplier + bias) >> shift, in 64 bits, rounded down: integers -> int32, same shape.
+LARGEST = 2**31 - 1
 
-    `multiplier` int32 and `bias` int64 broadcast to x; half of 2^shift in the bias rounds to
-    nearest.
+
+def rescale(
+    x: np.ndarray, multiplier: np.ndarray, bias: np.ndarray, *, shift: int, limit: int = LARGEST
+) -> np.ndarray:
+    """(x * multiplier + bias) >> shift, in 64 bits, rounded down, then held within +-limit.
+
+    Integers -> int32, same shape. `multiplier` int32 and `bias` int64 broadcast to x; half of
+    2^shift in the bias rounds to nearest.
     """
-    return ((x.astype(np.int64) * multiplier + bias) >> shift).astype(np.int32)
+    scaled = (x.astype(np.int64) * multiplier + bias) >> shift
+    return np.clip(scaled, -limit, limit).astype(np.int32)
 
 
 RESCALE = register(
     Op(
-        """
-        Rescale <shift> (x, multiplier, bias) => (y)
-        {
+        f"""
+        Rescale <shift, limit: int = {LARGEST}> (x, multiplier, bias) => (y)
+        {{
             two = Constant <value_int = 2> ()
             shift = Constant <value_int: int = @shift> ()
             divisor = Pow(two, shift)
@@ -31,8 +37,11 @@ RESCALE = register(
             remainder = Mod(raised, divisor)
             multiple = Sub(raised, remainder)
             shifted = Div(multiple, divisor)
-            y = Cast <to = 6> (shifted)
-        }
+            most = Constant <value_int: int = @limit> ()
+            least = Neg(most)
+            held = Clip(shifted, least, most)
+            y = Cast <to = 6> (held)
+        }}
         """,
         reference=rescale,
         check=lambda a: None if 0 <= a["shift"] <= 62 else f"shift is {a['shift']}, not 0 to 62",

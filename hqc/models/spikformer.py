@@ -15,9 +15,9 @@ from hqc.quantize.uniform import QuantUniform
 class LinearBN(nn.Module):
     """Linear layer, BatchNorm and neurons on tokens [T, N, L, D]."""
 
-    def __init__(self, in_features: int, features: int) -> None:
+    def __init__(self, in_features: int, features: int, bias: bool = True) -> None:
         super().__init__()
-        self.linear = nn.Linear(in_features, features)
+        self.linear = nn.Linear(in_features, features, bias)
         self.bn = nn.BatchNorm1d(features)
         self.lif = LIF()
 
@@ -29,10 +29,10 @@ class LinearBN(nn.Module):
 class SpikingSelfAttention(nn.Module):
     """Softmax-free attention of spikes (equation 6): LIF(Q K^T V * scale), then a projection."""
 
-    def __init__(self, dim: int, heads: int, scale: float = 0.125) -> None:
+    def __init__(self, dim: int, heads: int, scale: float = 0.125, qkv_bias: bool = True) -> None:
         super().__init__()
         self.heads, self.scale = heads, scale
-        self.q, self.k, self.v = (LinearBN(dim, dim) for _ in range(3))
+        self.q, self.k, self.v = (LinearBN(dim, dim, qkv_bias) for _ in range(3))
         self.lif = LIF(v_threshold=0.5)
         self.proj = LinearBN(dim, dim)
 
@@ -48,9 +48,11 @@ class SpikingSelfAttention(nn.Module):
 class Block(nn.Module):
     """Encoder block: x + attention(x), then x + MLP(x); the sums are of spikes, not an OR."""
 
-    def __init__(self, dim: int, heads: int, mlp_ratio: int = 4) -> None:
+    def __init__(
+        self, dim: int, heads: int, mlp_ratio: int = 4, qkv_bias: bool = True
+    ) -> None:
         super().__init__()
-        self.attention = SpikingSelfAttention(dim, heads)
+        self.attention = SpikingSelfAttention(dim, heads, qkv_bias=qkv_bias)
         self.mlp = nn.Sequential(LinearBN(dim, dim * mlp_ratio), LinearBN(dim * mlp_ratio, dim))
 
     def forward(self, x: Tensor) -> Tensor:
@@ -76,6 +78,7 @@ class Spikformer(nn.Module):
         pool: Sequence[bool] = (True, True, False, False),
         input_bits: int | None = 8,
         input_scale: float = 1.0,
+        qkv_bias: bool = True,
     ) -> None:
         super().__init__()
         self.quant_input = None
@@ -87,7 +90,7 @@ class Spikformer(nn.Module):
             *(ConvBN(c, n, p) for (c, n), p in zip(pairwise(widths), pool, strict=True))
         )
         self.position = ConvBN(dim, dim)
-        self.blocks = nn.Sequential(*(Block(dim, heads, mlp_ratio) for _ in range(depth)))
+        self.blocks = nn.Sequential(*(Block(dim, heads, mlp_ratio, qkv_bias) for _ in range(depth)))
         self.head = nn.Linear(dim, classes)
 
     def forward(self, frames: Tensor) -> Tensor:
@@ -96,3 +99,18 @@ class Spikformer(nn.Module):
         x = x + self.position(x)
         x = self.blocks(x.flatten(3).transpose(2, 3))
         return self.head(x.mean((0, 2)))
+
+
+def spikformer_4_384(classes: int = 10) -> Spikformer:
+    """The paper's network of 9.32 million parameters, for CIFAR-10 (T = 4)."""
+    return Spikformer(3, classes, 384, 4, 12, pool=(False, False, True, True))
+
+
+def spikformer_2_256(classes: int = 10) -> Spikformer:
+    """The paper's network of 2.57 million parameters, for CIFAR10-DVS and DVS128 (T = 16)."""
+    return Spikformer(2, classes, 256, 2, 16, pool=(True, True, True, True))
+
+
+def spikformer_8_512(classes: int = 1000) -> Spikformer:
+    """The paper's network of 29.68 million parameters, for ImageNet (T = 4)."""
+    return Spikformer(3, classes, 512, 8, 8, pool=(True, True, True, True), qkv_bias=False)

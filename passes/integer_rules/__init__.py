@@ -3,9 +3,15 @@
 import importlib
 import pkgutil
 
-from hqc.passes.integer_rules.quantity import Lowering, Quantity, Weights, find_rule
+from hqc.passes.integer_rules.quantity import (
+    Lowering,
+    PotentialOverflow,
+    Quantity,
+    Weights,
+    find_rule,
+)
 
 for _module in pkgutil.iter_modules(__path__):
     importlib.import_module(f"{__name__}.{_module.name}")
 
-__all__ = ["Lowering", "Quantity", "Weights", "find_rule"]
+__all__ = ["Lowering", "PotentialOverflow", "Quantity", "Weights", "find_rule"]

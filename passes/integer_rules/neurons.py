@@ -9,7 +9,7 @@ import onnx_ir as ir
 
 from hqc.dialect import DIALECT, find_op
 from hqc.passes.graph import unsupported
-from hqc.passes.integer_rules.quantity import Lowering, Quantity, rule
+from hqc.passes.integer_rules.quantity import Lowering, PotentialOverflow, Quantity, rule
 
 _INT32 = 2**31 - 1
 _FINEST = 20
@@ -66,6 +66,9 @@ def lower_lif(node: ir.Node, lowering: Lowering) -> Quantity:
     """
     attributes = find_op(node).attributes(node)
     x = lowering.quantity(node, 0)
+    shared = len(node.inputs[0].uses()) > 1 and not x.is_small
+    if shared or not x.can_be_thresholded:
+        x = lowering.potentials(node, 0)
     if x.shape[0] != lowering.time_steps:
         raise unsupported(
             node, f"its first axis is {x.shape[0]}, not the {lowering.time_steps} time steps"
@@ -91,6 +94,8 @@ def lower_lif(node: ir.Node, lowering: Lowering) -> Quantity:
     handled = (low, high, bias, low + bias, high + bias, lowest, highest + 1)
     bound = max(np.abs(a).max() for a in handled)
     chosen = choose_format(float(bound) + 1, time_steps, keep == 0.5, lowering.mode)
+    if chosen is None and lowering.unit_bits and x.scale == 2.0**-lowering.unit_bits:
+        raise PotentialOverflow(node)
     if chosen is None:
         raise unsupported(
             node,
@@ -154,10 +159,10 @@ def _make_positive(
     codes = x.weights.const_value.numpy()
     shape = [1] * codes.ndim
     shape[x.weights_axis] = -1
-    if applied is None and np.any((codes == -128) & (sign.reshape(shape) < 0)):
+    if applied is None and np.any((codes == np.iinfo(codes.dtype).min) & (sign.reshape(shape) < 0)):
         raise unsupported(
             node,
-            "a channel of negative scale has a weight code of -128, whose negative is no byte",
+            "a channel of negative scale has the least weight code, whose negative does not fit",
             "quantize the layer's weights with narrow=True",
         )
     if applied is None:

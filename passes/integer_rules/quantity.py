@@ -8,12 +8,20 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import onnx_ir as ir
 
+from hqc.dialect import DIALECT
+from hqc.dialect.rescale import LARGEST
 from hqc.errors import UnsupportedModelError
 from hqc.passes.graph import GraphBuilder, constant, unsupported
 from hqc.passes.infer_ranges import RANGE
 
+_LIMIT = 2**25
+"""Where the potentials of a branch saturate: far above any threshold, with room to add up 32."""
+
 BITS, SCHEME = "hqc.bits", "hqc.scheme"
 """Metadata keys of an initializer of weight codes: how a code is stored."""
+
+WIDE = "hqc.wide"
+"""Metadata key of sums that need more than 32 bits."""
 
 
 @dataclass(frozen=True)
@@ -59,21 +67,47 @@ class Quantity:
         return tuple(self.value.shape.numpy())
 
     @property
+    def reach(self) -> int:
+        """The largest magnitude of the integers."""
+        return int(max(np.abs(self.low).max(), np.abs(self.high).max()))
+
+    @property
+    def is_small(self) -> bool:
+        """Whether the integers are spikes, sums of spikes or frames, that fit a byte."""
+        return self.is_plain and not np.any(self.low < 0) and not np.any(self.high > 255)
+
+    @property
+    def can_be_thresholded(self) -> bool:
+        """Whether neurons can read the integers as they are: 32 bits, of positive scale."""
+        narrow = self.value.dtype != ir.DataType.INT64
+        return narrow and (self.scale.ndim == 0 or self.weights is not None)
+
+    @property
     def is_plain(self) -> bool:
         """Whether the float tensor is the integers times one positive number."""
         return self.scale.ndim == 0 and self.scale > 0 and not np.any(self.offset)
+
+
+class PotentialOverflow(Exception):
+    """Membrane potentials leave 32 bits; with fewer fractional bits they may not."""
+
+    def __init__(self, node: ir.Node) -> None:
+        super().__init__(node.name)
+        self.node = node
 
 
 @dataclass
 class Lowering:
     """A model on its way from floats to integers; rules read and extend it.
 
-    `signs` holds, for codes that neurons have read, the sign that each channel was multiplied by.
+    Membrane potentials that layers add up or share are integers in units of 2^-`unit_bits`.
+    `signs` holds, for codes that were read, the sign that each channel was multiplied by.
     """
 
     builder: GraphBuilder
     mode: str
     time_steps: int
+    unit_bits: int
     env: dict[ir.Value, Quantity | Weights] = field(default_factory=dict)
     logits: dict[ir.Value, ir.Value] = field(default_factory=dict)
     signs: dict[ir.Value, np.ndarray] = field(default_factory=dict)
@@ -107,20 +141,67 @@ class Lowering:
         zero = np.float64(0)
         return Quantity(value, np.float64(scale), zero, np.int64(0), np.int64(note))
 
-    def weights(self, node: ir.Node, index: int) -> Weights | None:
-        """The node's input as quantized weights, None if it is no weights at all.
-
-        Raises `UnsupportedModelError` for weights without a quantizer.
-        """
+    def weights(self, node: ir.Node, index: int) -> Weights | np.ndarray | None:
+        """The node's input as quantized weights, an array of float ones, None if it is neither."""
         value = node.inputs[index]
         found = self.env.get(value)
-        if found is None and constant(value) is not None:
-            raise unsupported(
-                node,
-                "its weights are float32",
-                "give the layer a quantizer (hqc.quantize.apply_recipe) and train it in",
-            )
+        if found is None:
+            return constant(value)
         return found if isinstance(found, Weights) else None
+
+    def potentials(self, node: ir.Node, index: int) -> Quantity:
+        """The node's input as potentials in the network's unit, computed once for all readers."""
+        value = node.inputs[index]
+        x = self.quantity(node, index)
+        unit = 2.0**-self.unit_bits
+        if x.scale.ndim == 0 and x.scale == unit and not np.any(x.offset):
+            return x
+        self.env[value] = settled = rescaled(node, x, self, unit, _LIMIT)
+        return settled
+
+
+def rescaled(
+    node: ir.Node, x: Quantity, lowering: Lowering, unit: float, limit: int = LARGEST
+) -> Quantity:
+    """x as 32-bit integers times `unit`, saturating at `limit`, whatever its channels' scales were.
+
+    The multiplier has as many bits as 64-bit products leave room for; rounding is to nearest.
+    """
+    channels = max(x.scale.size, x.offset.size)
+    scale, offset, low, high = (
+        np.broadcast_to(a, channels) for a in (x.scale / unit, x.offset / unit, x.low, x.high)
+    )
+    if x.weights is not None:
+        sign = lowering.signs.setdefault(x.weights, np.ones(channels, np.int8))
+        scale = np.where(sign == 0, 0, scale * sign)
+        low, high = np.minimum(low * sign, high * sign), np.maximum(low * sign, high * sign)
+    reach = np.maximum(np.abs(low), np.abs(high)) * np.abs(scale) + np.abs(offset)
+    limits = (2**31 / max(np.abs(scale).max(), 2**-31), 2**61 / max(reach.max(), 1))
+    shift = min(int(np.floor(np.log2(min(limits)) - 1e-6)), 62)
+    if shift < 1:
+        raise unsupported(node, f"its potentials reach {float(reach.max() * unit):.3g}")
+    multiplier = np.round(scale * 2.0**shift).astype(np.int64)
+    bias = np.round(offset * 2.0**shift).astype(np.int64) + (1 << (shift - 1))
+    ends = [(end * multiplier + bias) >> shift for end in (low, high)]
+    trailing = [1] * (len(x.shape) - 1 - x.axis) if channels > 1 else []
+    value = lowering.builder.op(
+        "Rescale",
+        [
+            x.value,
+            lowering.builder.initializer(
+                multiplier.astype(np.int32).reshape([-1, *trailing]), f"{node.name}.multiplier"
+            ),
+            lowering.builder.initializer(bias.reshape([-1, *trailing]), f"{node.name}.bias"),
+        ],
+        x.shape,
+        ir.DataType.INT32,
+        name=f"{node.name}/Rescale",
+        domain=DIALECT,
+        shift=shift,
+        limit=limit,
+    )
+    low, high = (np.clip(f(), -limit, limit) for f in (np.minimum(*ends).min, np.maximum(*ends).max))
+    return Quantity(value, np.float64(unit), np.float64(0), low, high)
 
 
 Rule = Callable[[ir.Node, Lowering], "Quantity | Weights | None"]

@@ -32,8 +32,6 @@ def lower_uniform(node: ir.Node, lowering: Lowering) -> Quantity | Weights:
     """Weights -> codes; the network's input -> QuantizeFrames."""
     attributes = find_op(node).attributes(node)
     bits = attributes["bits"]
-    if bits > _WIDEST:
-        raise unsupported(node, f"{bits}-bit codes do not fit a byte", "use 8 bits or fewer")
     if node.inputs[0].is_graph_input():
         return _lower_input(node, lowering, attributes)
     weights, scale = _constants(node)
@@ -44,6 +42,8 @@ def lower_uniform(node: ir.Node, lowering: Lowering) -> Quantity | Weights:
 
 def _lower_input(node: ir.Node, lowering: Lowering, attributes: dict) -> Quantity:
     scale = constant(node.inputs[1])
+    if attributes["bits"] > _WIDEST:
+        raise unsupported(node, "frames of more than 8 bits are not lowered", "use 8 or fewer")
     if attributes["signed"] or scale is None or scale.size != 1:
         raise unsupported(node, "the input's quantizer must be unsigned, with one constant scale")
     frames = lowering.builder.inputs[node.inputs[0].graph.inputs.index(node.inputs[0])]

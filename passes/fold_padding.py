@@ -1,0 +1,53 @@
+"""Zeros around an image become padding of the convolution that reads it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+import onnx_ir as ir
+
+from hqc.passes.graph import constant, ints
+from hqc.passes.pass_base import Pass, register
+
+
+@register
+@dataclass(frozen=True)
+class FoldPadding(Pass):
+    """Conv(Pad(x)) -> Conv(x), where Pad adds zeros to the image's axes alone."""
+
+    name: ClassVar[str] = "fold-padding"
+    tolerance: ClassVar[float] = 1e-6
+
+    def run(self, model: ir.Model) -> ir.Model:
+        """Rewrite every such pair."""
+        for node in list(model.graph):
+            pad = node.inputs[0].producer() if node.op_type == "Conv" else None
+            amounts = None if pad is None or pad.op_type != "Pad" else _zeros_around(pad)
+            if amounts is None:
+                continue
+            own = ints(node, "pads", [0] * len(amounts))
+            total = [a + b for a, b in zip(own, amounts, strict=True)]
+            node.attributes["pads"] = ir.AttrInt64s("pads", total)
+            node.replace_input_with(0, pad.inputs[0])
+            if not pad.outputs[0].uses():
+                model.graph.remove(pad, safe=True)
+        return model
+
+
+def _zeros_around(pad: ir.Node) -> list[int] | None:
+    """Begins, then ends, of the spatial axes; None for any other padding."""
+    mode = pad.attributes["mode"].value if "mode" in pad.attributes else "constant"
+    amounts, value, axes = (
+        constant(pad.inputs[i]) if len(pad.inputs) > i else None for i in (1, 2, 3)
+    )
+    filled = value is None and len(pad.inputs) > 2 and pad.inputs[2] is not None
+    if mode != "constant" or amounts is None or filled or (value is not None and value.any()):
+        return None
+    rank = len(pad.outputs[0].shape)
+    around = np.zeros((2, rank), int)
+    around[:, range(rank) if axes is None else axes] = amounts.reshape(2, -1)
+    if around[:, :2].any() or (around < 0).any():
+        return None
+    return around[:, 2:].reshape(-1).tolist()
