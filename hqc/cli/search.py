@@ -53,6 +53,16 @@ def parse_keep(_context: object, _parameter: object, values: tuple[str, ...]) ->
 @click.option("--seed", type=int, default=0, show_default=True)
 @click.option("--mixed-precision", is_flag=True, help="Train with bfloat16 products and sums.")
 @click.option(
+    "--tolerance", default=0.01, show_default=True, help="Accuracy that greedy and beam may lose."
+)
+@click.option("--beam", type=click.IntRange(1), default=4, show_default=True, help="Beam's width.")
+@click.option(
+    "--float-from",
+    type=click.Path(path_type=Path),
+    metavar="RUN",
+    help="Take the float network of that run, instead of training one.",
+)
+@click.option(
     "-o", "--output", type=click.Path(path_type=Path), default=Path("run"), show_default=True
 )
 @click.option("--resume", is_flag=True, help="Go on with an interrupted search.")
@@ -64,6 +74,7 @@ def search(
     time_steps: int | None,
     method: str,
     choices: str,
+    float_from: Path | None,
     output: Path,
     resume: bool,
     **options: Any,
@@ -90,9 +101,13 @@ def search(
     network = build_model(model, asked.seed)
     search_space(network, asked)
     config = {"model": model, "data": data, "time_steps": time_steps, "method": method}
+    config["float_from"] = float_from and str(float_from)
     config |= {**asdict(asked), "choices": list(asked.choices)}
     task = load_task(data, time_steps)
+    weights = RunFolder.float_weights(float_from) if float_from else None
     run = RunFolder(output, config, resume=resume, progress=out.progress)
+    if weights is not None:
+        run.save("float", weights)
     try:
         result = run_method(network, task, asked, run)
     except KeyboardInterrupt:

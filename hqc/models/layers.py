@@ -204,16 +204,13 @@ class MaskAttention(nn.Module):
         return at_each_step(nn.Sequential(self.proj, self.bn), q * mask)
 
 
-class ShortcutBlock(nn.Module):
-    """x + mixer(x), then x + mlp(x), on membrane potentials [T, N, C, H, W]."""
-
-    def __init__(self, mixer: nn.Module, mlp: nn.Module) -> None:
-        super().__init__()
-        self.mixer, self.mlp = mixer, mlp
+class Shortcuts(nn.Sequential):
+    """x + branch(x) for one branch after the other, on membrane potentials [T, N, C, H, W]."""
 
     def forward(self, x: Tensor) -> Tensor:
-        x = x + self.mixer(x)
-        return x + self.mlp(x)
+        for branch in self:
+            x = x + branch(x)
+        return x
 
 
 class FramesIn(nn.Module):

@@ -8,6 +8,25 @@ import torch
 from torch import Tensor, nn
 
 
+def integrate(
+    x: Tensor, tau: float, v_threshold: float, v_reset: float | None, decay_input: bool
+) -> tuple[Tensor, Tensor]:
+    """Charged membrane potentials, before any reset, and spikes of `LIF`: x [T, ...], both alike."""
+    charged, spikes = torch.empty_like(x), torch.empty_like(x)
+    v = torch.zeros_like(x[0])
+    for x_t, v_t, s_t in zip(x, charged, spikes, strict=True):
+        if decay_input:
+            torch.sub(x_t, v, out=v_t).div_(tau).add_(v)
+        else:
+            torch.mul(v, 1 - 1 / tau, out=v_t).add_(x_t)
+        s_t.copy_(v_t >= v_threshold)
+        if v_reset is None:
+            v = v_t - s_t * v_threshold
+        else:
+            v = v_t.masked_fill(s_t > 0, v_reset)
+    return charged, spikes
+
+
 class _Steps(torch.autograd.Function):
     """All time steps of `LIF`, keeping only the charged potentials for the way back.
 
@@ -17,18 +36,7 @@ class _Steps(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx, x: Tensor, tau: float, v_threshold: float, v_reset, decay_input: bool):
-        charged, spikes = torch.empty_like(x), torch.empty_like(x)
-        v = torch.zeros_like(x[0])
-        for x_t, v_t, s_t in zip(x, charged, spikes, strict=True):
-            if decay_input:
-                torch.sub(x_t, v, out=v_t).div_(tau).add_(v)
-            else:
-                torch.mul(v, 1 - 1 / tau, out=v_t).add_(x_t)
-            s_t.copy_(v_t >= v_threshold)
-            if v_reset is None:
-                v = v_t - s_t * v_threshold
-            else:
-                v = v_t.masked_fill(s_t > 0, v_reset)
+        charged, spikes = integrate(x, tau, v_threshold, v_reset, decay_input)
         ctx.save_for_backward(charged)
         ctx.neuron = (tau, v_threshold, v_reset, decay_input)
         return spikes

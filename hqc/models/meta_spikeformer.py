@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Sequence
 
 from torch import Tensor, nn
@@ -13,7 +14,7 @@ from hqc.models.layers import (
     NeuronConv,
     ProductAttention,
     SeparableConv,
-    ShortcutBlock,
+    Shortcuts,
 )
 
 
@@ -40,10 +41,12 @@ class MetaSpikeFormer(nn.Module):
         half, quarter, eighth, wide, widest = dims[0] // 2, *dims
 
         def convolutional(dim: int) -> nn.Module:
-            return ShortcutBlock(SeparableConv(dim), ConvMLP(dim, ratio, 3, bias=False))
+            mlp = ConvMLP(dim, ratio, 3, bias=False)
+            return Shortcuts(OrderedDict(mixer=SeparableConv(dim), mlp=mlp))
 
         def attentive(dim: int) -> nn.Module:
-            return ShortcutBlock(ProductAttention(dim, heads), ConvMLP(dim, ratio))
+            attention = ProductAttention(dim, heads)
+            return Shortcuts(OrderedDict(attention=attention, mlp=ConvMLP(dim, ratio)))
 
         self.frames_in = FramesIn(scale=input_scale)
         self.stages = nn.Sequential(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Sequence
 from itertools import pairwise
 
@@ -14,7 +15,7 @@ from hqc.models.layers import (
     MaskAttention,
     MeanHead,
     NeuronConv,
-    ShortcutBlock,
+    Shortcuts,
     at_each_step,
 )
 
@@ -57,9 +58,11 @@ class SpikeDrivenTransformer(nn.Module):
         super().__init__()
         self.frames_in = FramesIn(scale=input_scale)
         self.tokenizer = Tokenizer(in_channels, dim, pool)
-        self.blocks = nn.Sequential(
-            *(ShortcutBlock(MaskAttention(dim), ConvMLP(dim, ratio)) for _ in range(depth))
+        blocks = (
+            Shortcuts(OrderedDict(attention=MaskAttention(dim), mlp=ConvMLP(dim, ratio)))
+            for _ in range(depth)
         )
+        self.blocks = nn.Sequential(*blocks)
         self.head = MeanHead(dim, classes)
 
     def forward(self, frames: Tensor) -> Tensor:

@@ -25,7 +25,8 @@ class Options:
     `choices` are those of every layer, none for the method's own; `keep` fixes that of layers by
     glob; `beta` weighs hardware against the task; `profile` names the energy profile; epochs are
     those of float training, of the search and of training with the choices fixed;
-    `mixed_precision` is bfloat16 in training, single precision in evaluation.
+    `mixed_precision` is bfloat16 in training, single precision in evaluation. `tolerance` is the
+    accuracy that the greedy and beam searches may lose, `beam` how many assignments the latter keeps.
     """
 
     choices: tuple[Choice, ...] = ()
@@ -38,6 +39,8 @@ class Options:
     batch: int = 32
     seed: int = 0
     mixed_precision: bool = False
+    tolerance: float = 0.01
+    beam: int = 4
 
 
 Search = Callable[[nn.Module, Task, Options, RunFolder], dict]

@@ -62,6 +62,16 @@ class RunFolder:
                 hint="finish it: hqc search ... --resume",
             ) from None
 
+    @staticmethod
+    def float_weights(path: str | PathLike[str]) -> dict:
+        """The weights that a run's float training left. Raises `UserError` where it did not."""
+        file = Path(path, "float.pt")
+        if not file.exists():
+            raise UserError(
+                f"{path} holds no float network", hint="give the folder of a search that trained one"
+            )
+        return torch.load(file, weights_only=True)
+
     def write_json(self, name: str, data: object) -> None:
         """Write a JSON file."""
         with replacing(self.path / name) as file:

@@ -85,7 +85,7 @@ def rates(model, frames):
     ("make", "recipe", "target"),
     [
         (spike_driven_network, {"*.q.*": "2u", "*.k.*": "4l", "*mlp*": "3u", "*": "8u"}, "rv64gc"),
-        (spike_driven_network, {"*mlp*": "12u", "*mixer*": "fp32", "*": "16u"}, "arm-a72"),
+        (spike_driven_network, {"*mlp*": "12u", "*attention*": "fp32", "*": "16u"}, "arm-a72"),
         (meta_spikeformer_network, {"head": "8u", "*": "4u"}, "rv64gc"),
         (meta_spikeformer_network, {"*.q.*": "2l", "*.k.*": "12u", "*mlp*": "16u", "*": "4l"}, "arm-a72"),
         (meta_spikeformer_network, {"*": "fp32"}, "host"),
@@ -97,7 +97,7 @@ def test_membrane_shortcuts_compile_to_exact_integers(make, recipe, target, tmp_
     export(model, frames[:, :1], tmp_path / "model.onnx")
     found = verify(tmp_path / "model.onnx", target)
     assert found.ok
-    assert found.spikes_differ <= 1e-5 * found.spikes, found.spikes_differ_by_layer
+    assert found.spikes_differ <= 1e-4 * found.spikes, found.spikes_differ_by_layer
     assert found.logits_error < 0.02
 
 
@@ -122,7 +122,8 @@ def test_repconv_pads_with_what_batch_norm_gives_for_zero(training):
 def test_mask_attention_is_a_mask_of_channels():
     torch.manual_seed(0)
     model = MaskAttention(8)
-    model.attention_lif.v_threshold = 0.8
+    for neurons in (model.lif, model.q.lif, model.k.lif, model.v.lif, model.attention_lif):
+        neurons.v_threshold = 0.3
     calibrate_batch_norm(model, torch.randn(T, 4, 8, 3, 3) * 3)
     seen = {}
     model.q.register_forward_hook(lambda _m, _x, y: seen.__setitem__("q", y))

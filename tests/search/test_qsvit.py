@@ -8,10 +8,13 @@ from torch import nn
 
 from hqc.data.task import Task
 from hqc.errors import UserError
+from hqc.models.meta_spikeformer import MetaSpikeFormer
 from hqc.models.spikformer import Spikformer
 from hqc.quantize import apply_recipe
+from hqc.quantize.recipe import quantizable_layers
 from hqc.search.method import Options, find_method
-from hqc.search.qsvit import SENSITIVE, Trial, _lowest, kind_of, ranged_quantizer
+from hqc.search.post_training import Trial, lowest, ranged_quantizer
+from hqc.search.qsvit import SENSITIVE, kind_of, kinds_of
 from hqc.search.run_folder import RunFolder
 
 
@@ -57,16 +60,25 @@ def test_kinds_of_layers(name, layer, kind):
     assert kind_of(name, layer) == kind
 
 
+def test_layers_of_a_repconv_are_a_kind_of_their_own():
+    with torch.device("meta"):
+        model = MetaSpikeFormer(dims=(8, 8, 8, 8), depths=(1, 1), heads=2)
+    kinds = kinds_of(model, list(quantizable_layers(model)))
+    assert set(kinds) == {"conv", "pwconv", "dwconv", "sdsa", "repconv", "linear"}
+    assert kinds["repconv"][0] == "stages.8.attention.proj.conv.mix"
+    assert kinds["dwconv"][0] == "stages.1.mixer.depthwise"
+
+
 def test_the_lowest_precision_before_one_that_costs_too_much():
     drops = {"16u": 0.0, "12u": 0.01, "8u": 0.06, "4u": 0.0}
-    assert _lowest(list(drops), drops.get) == "12u"
-    assert _lowest(["16u", "8u"], {"16u": 1.0, "8u": 1.0}.get) == "16u"
+    assert lowest(list(drops), lambda c: drops[c] <= SENSITIVE) == "12u"
+    assert lowest(["16u", "8u"], lambda c: False) == "16u"
 
 
 def test_a_trial_leaves_the_model_as_it_was(task):
     model = network()
     before = {n: v.clone() for n, v in model.state_dict().items()}
-    trial = Trial(model, task.train)
+    trial = Trial(model, task.train, task.train[0][:4].float().transpose(0, 1))
     trial.drop(dict.fromkeys(trial.layers, "4u"))
     assert all(torch.equal(before[n], v) for n, v in model.state_dict().items())
 
@@ -92,7 +104,7 @@ def test_the_four_steps(task, tmp_path):
 
 @pytest.mark.parametrize("choices", [("8u", "4l"), ("fp32", "4u")])
 def test_choices_that_are_not_uniform_are_refused(task, tmp_path, choices):
-    with pytest.raises(UserError, match="rounds uniformly"):
+    with pytest.raises(UserError, match="is not uniform"):
         find_method("qsvit")(
             network(), task, Options(choices=choices), RunFolder(tmp_path / "r", {})
         )
