@@ -11,10 +11,15 @@ from pathlib import Path
 import numpy as np
 
 from hqc.data.events import events_to_frames, read_events
+from hqc.data.pixels import IMAGE_SUFFIXES, image_to_frames
 from hqc.errors import UserError
 
 PREPROCESSING = "hqc.preprocessing"
 """Key of a model's metadata that says, in JSON, how recordings become frames."""
+
+
+_SUFFIXES = (".bin", ".npy", *IMAGE_SUFFIXES)
+_PLURAL = {"events": "events", "image": "images"}
 
 
 @dataclass(frozen=True)
@@ -29,7 +34,7 @@ class Recording:
 def read_recording(
     path: str | PathLike[str], shape: Sequence[int], preprocessing: dict | None
 ) -> Recording:
-    """Read events (.bin) or frames (.npy) as float32 of that shape. Raises `UserError`."""
+    """Read events (.bin), an image or frames (.npy) as float32 of that shape. Raises `UserError`."""
     path = Path(path)
     try:
         frames = _read_frames(path, shape, preprocessing)
@@ -50,14 +55,17 @@ def _read_frames(path: Path, shape: Sequence[int], preprocessing: dict | None) -
         if frames.dtype.kind not in "fiub":
             raise ValueError(f"frames of {frames.dtype}")
         return frames
-    if path.suffix != ".bin":
-        raise UserError(f"{path}: recordings are .bin (N-MNIST events) or .npy (frames)")
-    if preprocessing is None or preprocessing.get("kind") != "events":
+    kind = "events" if path.suffix == ".bin" else "image"
+    if path.suffix.lower() not in _SUFFIXES:
+        raise UserError(f"{path}: recordings are .bin (events), images, or .npy (frames)")
+    if preprocessing is None or preprocessing.get("kind") != kind:
         raise UserError(
-            f"{path}: the model does not say how events become frames",
-            hint="export it with preprocessing={'kind': 'events', ...}, or give frames as .npy",
+            f"{path}: the model does not say how {_PLURAL[kind]} become frames",
+            hint=f"export it with preprocessing={{'kind': {kind!r}, ...}}, or give frames as .npy",
         )
-    sizes = (preprocessing[key] for key in ("time_steps", "height", "width"))
+    sizes = [preprocessing[key] for key in ("time_steps", "height", "width")]
+    if kind == "image":
+        return image_to_frames(path, *sizes)
     return events_to_frames(read_events(path), *sizes)
 
 
@@ -67,17 +75,17 @@ def read_recordings(
     preprocessing: dict | None,
     limit: int | None = None,
 ) -> list[Recording]:
-    """One recording, or every .bin and .npy below a folder, in order; at most `limit`, evenly."""
+    """One recording, or all below a folder, in order; at most `limit`, evenly spread."""
     path = Path(path)
     if not path.exists():
         raise UserError(f"there is no {path}")
     files = (
-        sorted(p for p in path.rglob("*") if p.suffix in (".bin", ".npy"))
+        sorted(p for p in path.rglob("*") if p.suffix.lower() in _SUFFIXES)
         if path.is_dir()
         else [path]
     )
     if not files:
-        raise UserError(f"{path} holds no .bin or .npy recordings")
+        raise UserError(f"{path} holds no .bin, .npy or image recordings")
     if limit is not None and limit < len(files):
         files = [files[i * len(files) // limit] for i in range(limit)]
     return [read_recording(file, shape, preprocessing) for file in files]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import json
+import logging
 import warnings
 from os import PathLike
 
@@ -32,6 +33,7 @@ def export(
     quantizers become nodes of `ai.hqc`, named after their layer. `preprocessing` is kept in the
     model's metadata.
     """
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         program = torch.onnx.export(

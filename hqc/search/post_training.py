@@ -15,6 +15,7 @@ from hqc.errors import UserError
 from hqc.models.lif import integrate
 from hqc.quantize.recipe import Choice, quantizable_layers, quantizer
 from hqc.search.method import Options, search_space
+from hqc.search.plots import draw_weights, weights_of
 from hqc.search.result import counted_frames, describe
 from hqc.search.run_folder import RECIPE, RESULT, RunFolder
 from hqc.search.training import FLOAT_RATE, accuracy, fit, split
@@ -140,6 +141,8 @@ class PostTraining:
             layer = self.trial.layers[name]
             module = ranged_quantizer(choice, layer.weight.detach())
             parametrize.register_parametrization(layer, "weight", module)
+        before, after = weights_of(self._float_model), weights_of(self._model)
+        draw_weights(before, after, recipe, self._run.path / "weights.svg")
         self._run.write_json(RECIPE, recipe)
         self._run.save("train", self._model.state_dict())
         result = describe(self._model, self._float_model, recipe, self._task, self._options)

@@ -8,6 +8,7 @@ from hqc.data.task import Task
 from hqc.energy.groups import attention_part
 from hqc.quantize.recipe import Choice
 from hqc.search.method import Options, method
+from hqc.search.plots import draw_sensitivity
 from hqc.search.post_training import CHOICES, PostTraining, lowest
 from hqc.search.run_folder import RunFolder
 
@@ -86,4 +87,5 @@ def qsvit(model: nn.Module, task: Task, options: Options, run: RunFolder) -> dic
         worst = max(movable, key=lambda n: sensitivity[n][recipe[n]])
         recipe[worst] = space[worst][space[worst].index(recipe[worst]) - 1]
         run.progress(f"{worst} keeps {recipe[worst]}")
+    draw_sensitivity(sensitivity, run.path / "sensitivity.svg")
     return search.finish(recipe, sensitivity=sensitivity, base=base)

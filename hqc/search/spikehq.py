@@ -16,6 +16,8 @@ from hqc.energy.overhead import Overhead
 from hqc.quantize import apply_recipe
 from hqc.quantize.recipe import Choice, quantizable_layers, quantizer
 from hqc.search.method import Options, method, search_space
+from hqc.search.metrics import read_metrics
+from hqc.search.plots import draw_probabilities, draw_weights, weights_of
 from hqc.search.result import counted_frames, describe
 from hqc.search.run_folder import RECIPE, RESULT, RunFolder
 from hqc.search.training import (
@@ -76,6 +78,8 @@ def spikehq(model: nn.Module, task: Task, options: Options, run: RunFolder) -> d
     recipe = run.read(run.path, RECIPE)
     apply_recipe(model, recipe)
     fit(model, task, run, "train", options.train_epochs, TRAIN_RATE, options, options.seed + 2)
+    draw_probabilities(read_metrics(run.path), run.path / "probabilities.svg")
+    draw_weights(weights_of(float_model), weights_of(model), recipe, run.path / "weights.svg")
     result = describe(model, float_model, recipe, task, options)
     run.write_json(RESULT, result)
     return result

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from hqc.data.nmnist import shifted
+from hqc.data.augment import shifted
 from hqc.data.task import load_task
 from hqc.errors import UserError
 from tests.conftest import NMNIST
@@ -25,7 +25,7 @@ def test_recordings_become_frames_and_classes(tmp_path):
 def test_variation_moves_whole_recordings():
     frames = torch.zeros(2, 5, 2, 34, 34)
     frames[:, :, :, 17, 17] = 1
-    moved = shifted(frames, torch.Generator().manual_seed(0))
+    moved = shifted(frames, torch.Generator().manual_seed(0), 3)
     assert moved.shape == frames.shape
     places = moved.flatten(3).argmax(-1)
     assert (places == places[:1, :, :1]).all()

@@ -87,12 +87,6 @@ def test_unsupported_op_is_named_with_what_is_supported(proto, tmp_path):
     assert "MaxPool" in error.value.hint
 
 
-def test_float_weights_are_named(tmp_path):
-    with pytest.raises(UnsupportedModelError, match=r"tokenizer\.0.*weights are float32") as e:
-        lowered(MODEL.with_name("fp32.onnx"))
-    assert "apply_recipe" in e.value.hint
-
-
 def symbolic(proto):
     proto.graph.input[0].type.tensor_type.shape.dim[1].dim_param = "batch"
     return proto
