@@ -88,14 +88,17 @@ def search(
     Examples:
       hqc search --model model.py:spikformer --data nmnist:data/ --keep head=8u -o run/
       hqc search --model model.py:spikformer --data nmnist:data/ --keep head=8u -o run/ --resume
+      torchrun --nproc-per-node 2 --no-python hqc search ...    # training in two processes
     """
     from hqc.data.task import load_task
+    from hqc.search import distributed
     from hqc.search.factory import build_model
     from hqc.search.memory import keep_freed_memory
     from hqc.search.method import Options, find_method, search_space
     from hqc.search.run_folder import RunFolder
 
     keep_freed_memory()
+    distributed.join()
     run_method = find_method(method)
     asked = Options(choices=tuple(filter(None, choices.split(","))), **options)
     network = build_model(model, asked.seed)
@@ -115,6 +118,8 @@ def search(
             f"interrupted; {output} holds everything up to the last whole epoch",
             hint="go on with the same command and --resume",
         ) from None
+    if not distributed.is_first():
+        return
     out.result(
         result,
         f"{output}: {result['accuracy']:.2%} on the test split "

@@ -142,7 +142,7 @@ class PostTraining:
             module = ranged_quantizer(choice, layer.weight.detach())
             parametrize.register_parametrization(layer, "weight", module)
         before, after = weights_of(self._float_model), weights_of(self._model)
-        draw_weights(before, after, recipe, self._run.path / "weights.svg")
+        self._run.draw("weights.svg", draw_weights, before, after, recipe)
         self._run.write_json(RECIPE, recipe)
         self._run.save("train", self._model.state_dict())
         result = describe(self._model, self._float_model, recipe, self._task, self._options)

@@ -87,5 +87,5 @@ def qsvit(model: nn.Module, task: Task, options: Options, run: RunFolder) -> dic
         worst = max(movable, key=lambda n: sensitivity[n][recipe[n]])
         recipe[worst] = space[worst][space[worst].index(recipe[worst]) - 1]
         run.progress(f"{worst} keeps {recipe[worst]}")
-    draw_sensitivity(sensitivity, run.path / "sensitivity.svg")
+    run.draw("sensitivity.svg", draw_sensitivity, sensitivity)
     return search.finish(recipe, sensitivity=sensitivity, base=base)

@@ -11,6 +11,7 @@ import torch
 
 from hqc.atomic_files import replacing
 from hqc.errors import UserError
+from hqc.search import distributed
 from hqc.search.metrics import METRICS, read_metrics
 
 CONFIG, RECIPE, RESULT = "config.json", "recipe.json", "result.json"
@@ -48,7 +49,9 @@ class RunFolder:
             raise UserError(
                 f"{path} is not empty", hint="continue with --resume, or choose another folder"
             )
-        self.path.mkdir(parents=True, exist_ok=True)
+        distributed.wait()
+        if distributed.is_first():
+            self.path.mkdir(parents=True, exist_ok=True)
         self.write_json(CONFIG, config)
 
     @staticmethod
@@ -74,8 +77,14 @@ class RunFolder:
 
     def write_json(self, name: str, data: object) -> None:
         """Write a JSON file."""
-        with replacing(self.path / name) as file:
-            file.write_text(json.dumps(data, indent=2) + "\n")
+        self._write(name, lambda file: file.write_text(json.dumps(data, indent=2) + "\n"))
+
+    def _write(self, name: str, write: Callable[[Path], object]) -> None:
+        """Let the first process write a file, and all wait for it."""
+        if distributed.is_first():
+            with replacing(self.path / name) as file:
+                write(file)
+        distributed.wait()
 
     def log(self, stage: str, epoch: int, **metrics: object) -> None:
         """Add a line to the metrics; one of the same stage and epoch replaces what came after."""
@@ -84,13 +93,17 @@ class RunFolder:
         if (stage, epoch) in places:
             before = before[: places.index((stage, epoch))]
         lines = [json.dumps(m) for m in (*before, {"stage": stage, "epoch": epoch, **metrics})]
-        with replacing(self.path / METRICS) as file:
-            file.write_text("\n".join(lines) + "\n")
+        distributed.wait()
+        self._write(METRICS, lambda file: file.write_text("\n".join(lines) + "\n"))
 
     def save(self, name: str, state: dict) -> None:
         """Write `NAME.pt`."""
-        with replacing(self.path / f"{name}.pt") as file:
-            torch.save(state, file)
+        self._write(f"{name}.pt", lambda file: torch.save(state, file))
+
+    def draw(self, name: str, picture: Callable, *found: object) -> None:
+        """Draw a picture of `hqc.search.plots` into the folder."""
+        if distributed.is_first():
+            picture(*found, self.path / name)
 
     def load(self, name: str) -> dict | None:
         """Read `NAME.pt`, None where there is none."""

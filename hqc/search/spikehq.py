@@ -15,6 +15,7 @@ from hqc.energy.count_module import count_module
 from hqc.energy.overhead import Overhead
 from hqc.quantize import apply_recipe
 from hqc.quantize.recipe import Choice, quantizable_layers, quantizer
+from hqc.search import distributed
 from hqc.search.method import Options, method, search_space
 from hqc.search.metrics import read_metrics
 from hqc.search.plots import draw_probabilities, draw_weights, weights_of
@@ -78,8 +79,8 @@ def spikehq(model: nn.Module, task: Task, options: Options, run: RunFolder) -> d
     recipe = run.read(run.path, RECIPE)
     apply_recipe(model, recipe)
     fit(model, task, run, "train", options.train_epochs, TRAIN_RATE, options, options.seed + 2)
-    draw_probabilities(read_metrics(run.path), run.path / "probabilities.svg")
-    draw_weights(weights_of(float_model), weights_of(model), recipe, run.path / "weights.svg")
+    run.draw("probabilities.svg", draw_probabilities, read_metrics(run.path))
+    run.draw("weights.svg", draw_weights, weights_of(float_model), weights_of(model), recipe)
     result = describe(model, float_model, recipe, task, options)
     run.write_json(RESULT, result)
     return result
@@ -120,6 +121,7 @@ def _search(
         model, SEARCH_RATE, max(options.search_epochs * steps, 1)
     )
     logits = [mixture.logits for mixture in mixtures.values()]
+    trained = distributed.parallel(model)
     chooser = torch.optim.Adam(logits, CHOICE_RATE, betas=(0.5, 0.999))
 
     def epoch_step(epoch: int) -> dict:
@@ -132,13 +134,13 @@ def _search(
         for (x, y), (vx, vy) in zip(
             batches(task, train, options.batch, generator), cycle(lists), strict=False
         ):
-            loss = task_loss(model, x, y, mixed_precision=options.mixed_precision)
+            loss = task_loss(trained, x, y, mixed_precision=options.mixed_precision)
             optimizer.zero_grad(set_to_none=True)
             loss.backward()
             optimizer.step()
             schedule.step()
             energy, storage = overhead(probabilities())
-            validation_loss = task_loss(model, vx, vy, mixed_precision=options.mixed_precision)
+            validation_loss = task_loss(trained, vx, vy, mixed_precision=options.mixed_precision)
             choice_loss = validation_loss + options.beta * (energy + storage) / 2
             chooser.zero_grad(set_to_none=True)
             choice_loss.backward()
@@ -151,6 +153,7 @@ def _search(
         }
         with torch.no_grad():
             energy, storage = overhead(probabilities())
+        losses = {name: distributed.mean(value) for name, value in losses.items()}
         hardware = {"energy": float(energy), "storage": float(storage)}
         return {**losses, **hardware, "probabilities": shares}
 

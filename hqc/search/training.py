@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from hqc.data.task import Labelled, Part, Task
+from hqc.search import distributed
 from hqc.search.method import Options
 from hqc.search.run_folder import RunFolder
 
@@ -23,26 +24,30 @@ SCALE_RATE = 1 / 50
 
 @torch.no_grad()
 def accuracy(model: nn.Module, data: Labelled, batch: int = 50) -> float:
-    """Share of recordings classified right."""
+    """Share of recordings classified right; every process runs a part of them."""
     was_training = model.training
     model.eval()
     frames, labels = data
     right = 0
-    for start in range(0, len(labels), batch):
+    for start in distributed.part(range(0, len(labels), batch)):
         x, y = frames[start : start + batch], labels[start : start + batch]
         right += int((model(x.float().transpose(0, 1)).argmax(1) == y).sum())
     model.train(was_training)
-    return right / len(labels)
+    return distributed.total(right) / len(labels)
 
 
 def batches(
     task: Task, data: Labelled, size: int, generator: torch.Generator
 ) -> Iterator[tuple[Tensor, Tensor]]:
-    """An epoch of varied batches [T, N, ...] in random order; a short last one is left out."""
+    """An epoch of varied batches [T, N, ...] in random order; a short last one is left out.
+
+    Of several processes each gets its share.
+    """
     frames, labels = data
     order = torch.randperm(len(labels), generator=generator)
     for chosen in order[: max(len(labels) // size, 1) * size].split(size):
-        yield task.vary(frames[chosen].float().transpose(0, 1), generator), labels[chosen]
+        x = task.vary(frames[chosen].float().transpose(0, 1), generator)
+        yield distributed.share(x, labels[chosen])
 
 
 def split(data: Labelled, seed: int) -> tuple[Labelled, Labelled]:
@@ -125,17 +130,19 @@ def fit(
     steps = max(len(task.train[1]) // options.batch, 1)
     optimizer, schedule = weight_optimizer(model, rate, max(epochs * steps, 1))
 
+    trained = distributed.parallel(model)
+
     def epoch_step(_epoch: int) -> dict:
         model.train()
         total = 0.0
         for x, y in batches(task, task.train, options.batch, generator):
-            loss = task_loss(model, x, y, mixed_precision=options.mixed_precision)
+            loss = task_loss(trained, x, y, mixed_precision=options.mixed_precision)
             optimizer.zero_grad(set_to_none=True)
             loss.backward()
             optimizer.step()
             schedule.step()
             total += loss.item() / steps
-        return {"loss": total}
+        return {"loss": distributed.mean(total)}
 
     stateful = {"model": model, "optimizer": optimizer, "schedule": schedule}
     run_stage(run, stage, epochs, stateful, generator, epoch_step)
