@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -23,7 +24,8 @@ class FuseAttention(Pass):
     """FixedPointLIF((Q K^T) V), or of Q (K^T V), with heads split and merged -> SpikeAttention.
 
     1. Two integer MatMuls of activations, the one feeding the other, are read as factors q, k, v
-       of shape [T, N, L, D] or [T, N, D, H, W]; views between are followed by their axes, not by their pattern.
+       of shape [T, N, L, D] or [T, N, D, H, W]; views between are followed by their axes, not by
+       their pattern.
     2. The contraction must be over the channels of a head, then over tokens; anything else is
        refused with the node's name.
     """
@@ -104,7 +106,7 @@ def _fuse(graph: ir.Graph, neurons: ir.Node, outer: ir.Node) -> None:
     old, new = neurons.outputs[0], attention.outputs[0]
     new.shape, new.type = attention.inputs[0].shape, old.type
     if len(shape) == 5:
-        new = _view(graph, new, [0, 1, 3, 2], shape, new_nodes)
+        new = _reshaped(graph, _transposed(new, new_nodes), shape, new_nodes)
     new.name = old.name
     new.metadata_props[RANGE] = "1"
     old.replace_all_uses_with(new, replace_graph_outputs=True)
@@ -113,41 +115,33 @@ def _fuse(graph: ir.Graph, neurons: ir.Node, outer: ir.Node) -> None:
 
 
 def _as_tokens(graph: ir.Graph, value: ir.Value, nodes: list[ir.Node]) -> ir.Value:
-    """The value as tokens [T, N, L, D], by a view added to `nodes` where it is an image."""
+    """The value as tokens [T, N, L, D]; the views that turn an image to them are added to nodes."""
     shape = value.shape.numpy()
     if len(shape) == 4:
         return value
     flat = (*shape[:3], shape[3] * shape[4])
-    return _view(graph, value, [0, 1, 3, 2], flat, nodes, transpose_last=True)
+    return _transposed(_reshaped(graph, value, flat, nodes), nodes)
 
 
-def _view(
-    graph: ir.Graph,
-    value: ir.Value,
-    perm: list[int],
-    shape: tuple[int, ...],
-    nodes: list[ir.Node],
-    transpose_last: bool = False,
+def _reshaped(
+    graph: ir.Graph, value: ir.Value, shape: Sequence[int], nodes: list[ir.Node]
 ) -> ir.Value:
-    """A transposition and a reshape to `shape`, in that order unless the former is last."""
+    target = ir.Value(
+        name=f"{value.name}.shape{len(graph.initializers)}",
+        const_value=ir.tensor(np.array(shape, np.int64)),
+    )
+    graph.register_initializer(target)
+    return _added(ir.node("Reshape", [value, target]), shape, nodes)
 
-    def transpose(x: ir.Value) -> ir.Value:
-        made = ir.node("Transpose", [x], {"perm": perm}).outputs[0]
-        made.shape = ir.Shape([x.shape.numpy()[p] for p in perm])
-        return made
 
-    def reshape(x: ir.Value) -> ir.Value:
-        target = ir.Value(
-            name=f"{value.name}.shape{len(graph.initializers)}",
-            const_value=ir.tensor(np.array(shape, np.int64)),
-        )
-        graph.register_initializer(target)
-        made = ir.node("Reshape", [x, target]).outputs[0]
-        made.shape = ir.Shape(shape)
-        return made
+def _transposed(value: ir.Value, nodes: list[ir.Node]) -> ir.Value:
+    """The last two of four axes exchanged."""
+    a, b, c, d = value.shape.numpy()
+    return _added(ir.node("Transpose", [value], {"perm": [0, 1, 3, 2]}), (a, b, d, c), nodes)
 
-    for step in (reshape, transpose) if transpose_last else (transpose, reshape):
-        value, before = step(value), value
-        value.type = before.type
-        nodes.append(value.producer())
-    return value
+
+def _added(node: ir.Node, shape: Sequence[int], nodes: list[ir.Node]) -> ir.Value:
+    nodes.append(node)
+    made = node.outputs[0]
+    made.shape, made.type = ir.Shape(shape), node.inputs[0].type
+    return made

@@ -9,7 +9,7 @@ import onnx_ir as ir
 
 from hqc.errors import UnsupportedModelError, UserError
 from hqc.passes.graph import GraphBuilder, unsupported
-from hqc.passes.integer_rules import Lowering, PotentialOverflow, find_rule
+from hqc.passes.integer_rules import Lowering, PotentialOverflowError, find_rule
 from hqc.passes.pass_base import Pass, register
 
 _FINEST = 16
@@ -46,7 +46,7 @@ class MakeInteger(Pass):
         for unit_bits in range(_FINEST, -1, -1):
             try:
                 return self._lowered(model, unit_bits)
-            except PotentialOverflow as overflow:
+            except PotentialOverflowError as overflow:
                 last = overflow
         raise unsupported(last.node, "its membrane potentials do not fit 32 bits")
 

@@ -9,9 +9,9 @@ from typing import ClassVar, Literal
 import numpy as np
 import onnx_ir as ir
 
+from hqc.codegen.kernels.neurons import WORD
 from hqc.dialect import DIALECT, KERNEL
 from hqc.dialect.fixed_point_lif import NAMES
-from hqc.codegen.kernels.neurons import WORD
 from hqc.dialect.planes import words
 from hqc.passes.axes import VIEWS, Axes, axes, flatten, through_view
 from hqc.passes.graph import GraphBuilder, constant, ints, unsupported
@@ -220,7 +220,9 @@ class _Packing:
         else:
             inputs, stored = self._layer(sums)
             op_type = "DenseConv" if sums.x.kind == "frames" else "SpikeConv"
-            value = self._kernel(node, op_type, [*inputs, *parameters], sizes, **attributes, **stored)
+            value = self._kernel(
+                node, op_type, [*inputs, *parameters], sizes, **attributes, **stored
+            )
         self._define(node, value, sums.view, sizes)
 
     def _layer(self, sums: _Sums) -> tuple[list[ir.Value], dict]:
@@ -290,7 +292,9 @@ class _Packing:
         same = all(x.kind == "spikes" and x.planes == 1 for x in (a, b))
         everywhere = {**a.sizes, "Y": 1, "X": 1}
         if not same or b.sizes not in (a.sizes, everywhere):
-            raise unsupported(node, "only spikes of one shape, or of a mask of channels, are joined")
+            raise unsupported(
+                node, "only spikes of one shape, or of a mask of channels, are joined"
+            )
         if b.sizes == a.sizes and a.view != b.view:
             raise unsupported(node, "its inputs have different axes")
         self._define(
@@ -313,9 +317,7 @@ class _Packing:
         window = {n: node.attributes[n].value for n in ("kernel_shape", "strides", "pads")}
         if x.kind == "potentials":
             pooled = self._potentials(node, "PoolPotentials", [x.value], x, sizes, **window)
-            self.env[node.outputs[0]] = replace(
-                pooled, view=axes(*((r, sizes[r]) for r in "TCYX"))
-            )
+            self.env[node.outputs[0]] = replace(pooled, view=axes(*((r, sizes[r]) for r in "TCYX")))
             return
         value = self._kernel(node, "PackedPool", [x.value], sizes, channels=sizes["C"], **window)
         self._define(node, value, axes(*((r, sizes[r]) for r in "TCYX")), sizes)
@@ -380,9 +382,7 @@ class _Packing:
         whole = replace(x, summed=frozenset())
         if x.kind == "potentials":
             return self._potentials(node, "SumPotentials", [x.value], whole, sizes)
-        return self._potentials(
-            node, "CountSpikes", [x.value], whole, sizes, channels=sizes["C"]
-        )
+        return self._potentials(node, "CountSpikes", [x.value], whole, sizes, channels=sizes["C"])
 
     def _counts(self, node: ir.Node, x: _Tensor) -> _Tensor:
         channels = x.sizes["C"]

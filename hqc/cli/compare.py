@@ -13,7 +13,9 @@ _COLUMNS = ("accuracy", "lost", "bits", "memory", "energy")
 
 @cli.command("compare")
 @click.argument("runs", nargs=-1, required=True, type=click.Path(path_type=Path))
-@click.option("--plot", type=click.Path(path_type=Path), help="Draw accuracy against energy: SVG, PNG.")
+@click.option(
+    "--plot", type=click.Path(path_type=Path), help="Draw accuracy against energy: SVG, PNG."
+)
 @output_options
 def compare(out: Output, runs: tuple[Path, ...], plot: Path | None) -> None:
     """Set finished searches side by side: accuracy, bits, memory and energy.

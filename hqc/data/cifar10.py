@@ -40,7 +40,7 @@ def _split(files: list[Path], folder: Path, time_steps: int) -> Labelled:
     for file in files:
         data = np.fromfile(file, np.uint8)
         if data.size == 0 or data.size % _RECORD:
-            raise UserError(f"{file}: {data.size} bytes is no whole number of {_RECORD}-byte images")
+            raise UserError(f"{file}: {data.size} bytes are no whole {_RECORD}-byte images")
         parts.append(data.reshape(-1, _RECORD))
     records = np.concatenate(parts)
     if records[:, 0].max() > 9:

@@ -74,8 +74,10 @@ def _read_npy(path: Path) -> tuple[np.ndarray, ...]:
     return x, y, t, p
 
 
-def _labelled(files: Sequence[Path], labels: Sequence[int], read: Callable) -> Labelled:
-    return FileFrames(files, read), torch.tensor(labels)
+def _labelled(recordings: Sequence[tuple[Path, int]], read: Callable) -> Labelled:
+    """Frames of files that are read when they are asked for, with their classes."""
+    files = [file for file, _ in recordings]
+    return FileFrames(files, read), torch.tensor([label for _, label in recordings])
 
 
 def _frames(path: Path, time_steps: int, height: int, width: int, at_origin: bool = False):
@@ -89,18 +91,19 @@ def _frames(path: Path, time_steps: int, height: int, width: int, at_origin: boo
 def _by_class(folder: Path, suffixes: Sequence[str], read: Callable) -> tuple[Labelled, Labelled]:
     """Folders of classes, each split into its first nine tenths and the rest."""
     classes = sorted(p for p in folder.iterdir() if p.is_dir())
-    parts: tuple[list, list] = ([], [])
+    train: list[tuple[Path, int]] = []
+    test: list[tuple[Path, int]] = []
     for label, place in enumerate(classes):
         files = sorted(f for f in place.iterdir() if f.suffix in suffixes)
         cut = max(int(len(files) * _TRAINED), 1)
-        for part, chosen in zip(parts, (files[:cut], files[cut:]), strict=True):
-            part += [(file, label) for file in chosen]
-    if not all(parts):
+        train += [(file, label) for file in files[:cut]]
+        test += [(file, label) for file in files[cut:]]
+    if not (train and test):
         raise UserError(
             f"{folder} holds no recordings for training and testing",
             hint=f"it needs a folder a class, with two files or more of {', '.join(suffixes)}",
         )
-    return tuple(_labelled(*zip(*part, strict=True), read) for part in parts)
+    return _labelled(train, read), _labelled(test, read)
 
 
 def _events(time_steps: int, height: int, width: int) -> dict:
@@ -126,15 +129,15 @@ def load_dvs_gesture(folder: Path, time_steps: int) -> Task:
     parts = []
     for name in ("ibmGestureTrain", "ibmGestureTest"):
         files = [f for f in sorted((folder / name).glob("*/*.npy")) if f.stem.isdigit()]
-        labels = [int(f.stem) for f in files]
-        if not files or max(labels) >= _GESTURES:
+        recordings = [(file, int(file.stem)) for file in files]
+        if not files or max(label for _, label in recordings) >= _GESTURES:
             raise UserError(
                 f"{folder / name} holds no recordings USER/CLASS.npy of classes 0 to 10",
                 hint="tonic.datasets.DVSGesture(save_to=...) downloads and unpacks them",
             )
-        parts.append(_labelled(files, labels, read))
-    vary = partial(shifted, pixels=8)
-    return Task(*parts, vary, _events(time_steps, 128, 128))
+        parts.append(_labelled(recordings, read))
+    train, test = parts
+    return Task(train, test, partial(shifted, pixels=8), _events(time_steps, 128, 128))
 
 
 @loader("ncaltech101", time_steps=16)

@@ -34,7 +34,7 @@ class Recording:
 def read_recording(
     path: str | PathLike[str], shape: Sequence[int], preprocessing: dict | None
 ) -> Recording:
-    """Read events (.bin), an image or frames (.npy) as float32 of that shape. Raises `UserError`."""
+    """Events (.bin), an image or frames (.npy) as float32 of that shape. Raises `UserError`."""
     path = Path(path)
     try:
         frames = _read_frames(path, shape, preprocessing)

@@ -99,7 +99,9 @@ def depthwise_conv(
     """
     image = take_channels(x, channels=channels).transpose(0, 3, 1, 2)
     sums = integer_depthwise_conv(image, weights, strides=strides, pads=pads)
-    return pad_channels(rescale(sums.transpose(0, 2, 3, 1), multiplier, bias, shift=shift, limit=limit))
+    return pad_channels(
+        rescale(sums.transpose(0, 2, 3, 1), multiplier, bias, shift=shift, limit=limit)
+    )
 
 
 _TAKE = "rows = ai.hqc.kernel.TakeChannels <channels: int = @channels> (x)"

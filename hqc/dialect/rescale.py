@@ -6,7 +6,6 @@ import numpy as np
 
 from hqc.dialect.op import Op, register
 
-
 LARGEST = 2**31 - 1
 
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 def integrate(
     x: Tensor, tau: float, v_threshold: float, v_reset: float | None, decay_input: bool
 ) -> tuple[Tensor, Tensor]:
-    """Charged membrane potentials, before any reset, and spikes of `LIF`: x [T, ...], both alike."""
+    """Membrane potentials before any reset, and spikes, of `LIF`: x [T, ...] -> both [T, ...]."""
     charged, spikes = torch.empty_like(x), torch.empty_like(x)
     v = torch.zeros_like(x[0])
     for x_t, v_t, s_t in zip(x, charged, spikes, strict=True):
@@ -20,10 +20,7 @@ def integrate(
         else:
             torch.mul(v, 1 - 1 / tau, out=v_t).add_(x_t)
         s_t.copy_(v_t >= v_threshold)
-        if v_reset is None:
-            v = v_t - s_t * v_threshold
-        else:
-            v = v_t.masked_fill(s_t > 0, v_reset)
+        v = v_t - s_t * v_threshold if v_reset is None else v_t.masked_fill(s_t > 0, v_reset)
     return charged, spikes
 
 

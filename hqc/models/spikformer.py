@@ -48,9 +48,7 @@ class SpikingSelfAttention(nn.Module):
 class Block(nn.Module):
     """Encoder block: x + attention(x), then x + MLP(x); the sums are of spikes, not an OR."""
 
-    def __init__(
-        self, dim: int, heads: int, mlp_ratio: int = 4, qkv_bias: bool = True
-    ) -> None:
+    def __init__(self, dim: int, heads: int, mlp_ratio: int = 4, qkv_bias: bool = True) -> None:
         super().__init__()
         self.attention = SpikingSelfAttention(dim, heads, qkv_bias=qkv_bias)
         self.mlp = nn.Sequential(LinearBN(dim, dim * mlp_ratio), LinearBN(dim * mlp_ratio, dim))

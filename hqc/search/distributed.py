@@ -107,4 +107,4 @@ class _Synchronized2d(_Synchronized, nn.BatchNorm2d):
     pass
 
 
-_SYNCHRONIZED = {nn.BatchNorm1d: _Synchronized1d, nn.BatchNorm2d: _Synchronized2d}
+_SYNCHRONIZED: dict[type, type] = {nn.BatchNorm1d: _Synchronized1d, nn.BatchNorm2d: _Synchronized2d}

@@ -26,7 +26,7 @@ class Options:
     glob; `beta` weighs hardware against the task; `profile` names the energy profile; epochs are
     those of float training, of the search and of training with the choices fixed;
     `mixed_precision` is bfloat16 in training, single precision in evaluation. `tolerance` is the
-    accuracy that the greedy and beam searches may lose, `beam` how many assignments the latter keeps.
+    accuracy that greedy and beam searches may lose, `beam` how many assignments the latter keeps.
     """
 
     choices: tuple[Choice, ...] = ()
@@ -57,7 +57,9 @@ class Method:
     def __call__(self, model: nn.Module, task: Task, options: Options, run: RunFolder) -> dict:
         options = replace(options, choices=options.choices or self.choices)
         if options.mixed_precision:  # whose convolutions are fastest with channels last
-            model.to(memory_format=torch.channels_last)
+            for parameter in model.parameters():
+                if parameter.ndim == 4:
+                    parameter.data = parameter.data.to(memory_format=torch.channels_last)
         return self.search(model, task, options, run)
 
 

@@ -20,6 +20,8 @@ from hqc.search.result import counted_frames, describe
 from hqc.search.run_folder import RECIPE, RESULT, RunFolder
 from hqc.search.training import FLOAT_RATE, accuracy, fit, split
 
+_NEURON = ("tau", "v_threshold", "v_reset", "decay_input")
+
 CHOICES = ("16u", "12u", "8u", "4u")
 
 
@@ -91,7 +93,7 @@ class Trial:
         found: list[Tensor] = []
 
         def keep(node: nn.Module, inputs: tuple[Tensor, ...], _output: object) -> None:
-            parameters = (node.tau, node.v_threshold, node.v_reset, node.decay_input)
+            parameters = (getattr(node, name) for name in _NEURON)
             found.append(integrate(inputs[0], *parameters)[0])
 
         neurons = [m for m in self._model.modules() if is_neuron(m) and hasattr(m, "tau")]

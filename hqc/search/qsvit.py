@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from functools import partial
+
 from torch import nn
 
 from hqc.data.task import Task
@@ -9,7 +12,7 @@ from hqc.energy.groups import attention_part
 from hqc.quantize.recipe import Choice
 from hqc.search.method import Options, method
 from hqc.search.plots import draw_sensitivity
-from hqc.search.post_training import CHOICES, PostTraining, lowest
+from hqc.search.post_training import CHOICES, PostTraining, Trial, lowest
 from hqc.search.run_folder import RunFolder
 
 SENSITIVE = 0.05
@@ -68,18 +71,14 @@ def qsvit(model: nn.Module, task: Task, options: Options, run: RunFolder) -> dic
     base = {}
     for kind, names in kinds.items():
         run.progress(f"base setting of {kind}")
-        base[kind] = lowest(
-            space[names[0]],
-            lambda c, names=names: trial.drop(dict.fromkeys(names, c)) <= SENSITIVE,
-        )
+        base[kind] = lowest(space[names[0]], partial(_are_harmless, trial, names))
 
     recipe = {name: choices[0] for name, choices in space.items()}
     for kind, names in kinds.items():
         for name in names:
             above = space[name][: space[name].index(base[kind]) + 1]
-            recipe[name] = lowest(
-                above, lambda c, name=name: sensitivity[name][c] <= SENSITIVE
-            )
+            alone = sensitivity[name]
+            recipe[name] = lowest(above, partial(_is_harmless, alone))
     while trial.drop(recipe) > SENSITIVE:
         movable = [n for n in recipe if space[n].index(recipe[n]) > 0]
         if not movable:
@@ -89,3 +88,11 @@ def qsvit(model: nn.Module, task: Task, options: Options, run: RunFolder) -> dic
         run.progress(f"{worst} keeps {recipe[worst]}")
     run.draw("sensitivity.svg", draw_sensitivity, sensitivity)
     return search.finish(recipe, sensitivity=sensitivity, base=base)
+
+
+def _are_harmless(trial: Trial, names: list[str], choice: Choice) -> bool:
+    return trial.drop(dict.fromkeys(names, choice)) <= SENSITIVE
+
+
+def _is_harmless(drops: Mapping[Choice, float], choice: Choice) -> bool:
+    return drops[choice] <= SENSITIVE

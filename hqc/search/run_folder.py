@@ -71,7 +71,8 @@ class RunFolder:
         file = Path(path, "float.pt")
         if not file.exists():
             raise UserError(
-                f"{path} holds no float network", hint="give the folder of a search that trained one"
+                f"{path} holds no float network",
+                hint="give the folder of a search that trained one",
             )
         return torch.load(file, weights_only=True)
 

@@ -5,7 +5,7 @@ import pkgutil
 
 from hqc.passes.integer_rules.quantity import (
     Lowering,
-    PotentialOverflow,
+    PotentialOverflowError,
     Quantity,
     Weights,
     find_rule,
@@ -14,4 +14,4 @@ from hqc.passes.integer_rules.quantity import (
 for _module in pkgutil.iter_modules(__path__):
     importlib.import_module(f"{__name__}.{_module.name}")
 
-__all__ = ["Lowering", "PotentialOverflow", "Quantity", "Weights", "find_rule"]
+__all__ = ["Lowering", "PotentialOverflowError", "Quantity", "Weights", "find_rule"]

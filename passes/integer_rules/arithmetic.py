@@ -14,7 +14,7 @@ from hqc.dialect import DIALECT
 from hqc.passes.graph import constant, integer, ints, unsupported
 from hqc.passes.integer_rules.quantity import (
     Lowering,
-    PotentialOverflow,
+    PotentialOverflowError,
     Quantity,
     rescaled,
     rule,
@@ -95,7 +95,7 @@ def lower_addition(node: ir.Node, lowering: Lowering) -> Quantity:
     )
     total = Quantity(value, a.scale, a.offset, a.low + b.low, a.high + b.high)
     if total.reach >= 2**30:
-        raise PotentialOverflow(node)
+        raise PotentialOverflowError(node)
     return total
 
 

@@ -9,7 +9,7 @@ import onnx_ir as ir
 
 from hqc.dialect import DIALECT, find_op
 from hqc.passes.graph import unsupported
-from hqc.passes.integer_rules.quantity import Lowering, PotentialOverflow, Quantity, rule
+from hqc.passes.integer_rules.quantity import Lowering, PotentialOverflowError, Quantity, rule
 
 _INT32 = 2**31 - 1
 _FINEST = 20
@@ -95,7 +95,7 @@ def lower_lif(node: ir.Node, lowering: Lowering) -> Quantity:
     bound = max(np.abs(a).max() for a in handled)
     chosen = choose_format(float(bound) + 1, time_steps, keep == 0.5, lowering.mode)
     if chosen is None and lowering.unit_bits and x.scale == 2.0**-lowering.unit_bits:
-        raise PotentialOverflow(node)
+        raise PotentialOverflowError(node)
     if chosen is None:
         raise unsupported(
             node,

@@ -88,7 +88,7 @@ class Quantity:
         return self.scale.ndim == 0 and self.scale > 0 and not np.any(self.offset)
 
 
-class PotentialOverflow(Exception):
+class PotentialOverflowError(Exception):
     """Membrane potentials leave 32 bits; with fewer fractional bits they may not."""
 
     def __init__(self, node: ir.Node) -> None:
@@ -200,7 +200,8 @@ def rescaled(
         shift=shift,
         limit=limit,
     )
-    low, high = (np.clip(f(), -limit, limit) for f in (np.minimum(*ends).min, np.maximum(*ends).max))
+    least, most = np.minimum(*ends).min(), np.maximum(*ends).max()
+    low, high = (np.clip(end, -limit, limit) for end in (least, most))
     return Quantity(value, np.float64(unit), np.float64(0), low, high)
 
 

@@ -197,7 +197,9 @@ def other_cases(rng):
         yield "QuantizeFrames", [shaped, np.float32([scale])], {"qmax": qmax}, 1
 
 
-CASES = [c for make in (conv_cases, potential_cases, other_cases) for c in make(np.random.default_rng(3))]
+CASES = [
+    c for make in (conv_cases, potential_cases, other_cases) for c in make(np.random.default_rng(3))
+]
 
 
 @pytest.mark.parametrize("name", ["host", "arm-a72", "rv64gc"])

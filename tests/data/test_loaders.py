@@ -37,7 +37,7 @@ def test_cifar10_binary_version(tmp_path):
     assert varied.shape == (2, 3, 3, 32, 32)
     assert torch.equal(varied[0], varied[1])
     (folder / "test_batch.bin").write_bytes(b"short")
-    with pytest.raises(UserError, match="no whole number of 3073-byte images"):
+    with pytest.raises(UserError, match="no whole 3073-byte images"):
         load_task(f"cifar10:{tmp_path}")
 
 

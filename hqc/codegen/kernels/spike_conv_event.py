@@ -54,7 +54,12 @@ def _vector_rows(g: Geometry, stored: StoredWeights, accumulator: str, largest: 
         add_rows = _add_late(lanes, g.columns, accumulator, byte_rows)
     else:
         add_rows = _add_wide(lanes, g.columns, accumulator)
-    return f"int{stored.code_bits}", stored.code_bits, unpack(stored, g.columns, vector=True), add_rows
+    return (
+        f"int{stored.code_bits}",
+        stored.code_bits,
+        unpack(stored, g.columns, vector=True),
+        add_rows,
+    )
 
 
 def _word_rows(g: Geometry, stored: StoredWeights, accumulator: str, largest: int):

@@ -1,8 +1,8 @@
 """Several small lanes in one 64-bit register, for targets without vectors.
 
-Eight codes of 8 bits, four of 16 or two of 32 are added at once: their top bits are kept out of the sum, so
-that nothing carries from lane to lane, and put back by exclusive or (Warren, Hacker's Delight,
-section 2-18).
+Eight codes of 8 bits, four of 16 or two of 32 are added at once: their top bits are kept out of the
+sum, so that nothing carries from lane to lane, and put back by exclusive or (Warren, Hacker's
+Delight, section 2-18).
 """
 
 from __future__ import annotations
