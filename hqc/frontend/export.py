@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import copy
 import json
 import logging
 import warnings
@@ -15,6 +16,7 @@ import torch
 from hqc.atomic_files import replacing
 from hqc.data.recordings import PREPROCESSING
 from hqc.dialect import DIALECT, OPSET, attach_functions
+from hqc.frontend.neurons import with_own_neurons
 
 _SCOPES = "pkg.torch.onnx.name_scopes"
 
@@ -31,8 +33,10 @@ def export(
 
     `example` is an input of the shape that the model is compiled for, [T, N, ...]. Neurons and
     quantizers become nodes of `ai.hqc`, named after their layer. `preprocessing` is kept in the
-    model's metadata.
+    model's metadata. Neurons may be ours or SpikingJelly's.
     """
+    if any(c.__name__ == "BaseNode" for m in module.modules() for c in type(m).__mro__):
+        module = with_own_neurons(copy.deepcopy(module))
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")

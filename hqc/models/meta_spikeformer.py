@@ -35,6 +35,7 @@ class MetaSpikeFormer(nn.Module):
         heads: int = 8,
         ratio: int = 4,
         first_kernel: int = 7,
+        attention_scale: float = 0.125,
         input_scale: float = 1.0,
     ) -> None:
         super().__init__()
@@ -45,7 +46,7 @@ class MetaSpikeFormer(nn.Module):
             return Shortcuts(OrderedDict(mixer=SeparableConv(dim), mlp=mlp))
 
         def attentive(dim: int) -> nn.Module:
-            attention = ProductAttention(dim, heads)
+            attention = ProductAttention(dim, heads, attention_scale)
             return Shortcuts(OrderedDict(attention=attention, mlp=ConvMLP(dim, ratio)))
 
         self.frames_in = FramesIn(scale=input_scale)

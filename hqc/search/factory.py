@@ -11,12 +11,13 @@ import torch
 from torch import nn
 
 from hqc.errors import UserError
+from hqc.frontend.neurons import with_own_neurons
 
 
 def build_model(text: str, seed: int = 0) -> nn.Module:
     """The module that `FILE.py:NAME` makes, its first weights decided by the seed.
 
-    Raises `UserError` where it makes none.
+    SpikingJelly's neurons become ours. Raises `UserError` where it makes none.
     """
     factory = _factory(text)
     torch.manual_seed(seed)
@@ -26,7 +27,7 @@ def build_model(text: str, seed: int = 0) -> nn.Module:
         raise UserError(f"--model {text!r} fails: {type(error).__name__}: {error}") from None
     if not isinstance(model, nn.Module):
         raise UserError(f"--model {text!r} gives {type(model).__name__}, not a torch module")
-    return model
+    return with_own_neurons(model)
 
 
 def _factory(text: str) -> Callable:

@@ -1,0 +1,55 @@
+"""SpikingJelly's neurons as ours, so that its networks are trained, searched and exported alike."""
+
+from __future__ import annotations
+
+import math
+
+from torch import nn
+
+from hqc.errors import UnsupportedModelError
+from hqc.models.lif import LIF
+
+_KINDS = {
+    "LIFNode": "lif",
+    "IFNode": "if",
+    "ParametricLIFNode": "parametric",
+    "MultiStepLIFNode": "lif",
+    "MultiStepIFNode": "if",
+    "MultiStepParametricLIFNode": "parametric",
+}
+
+
+def with_own_neurons(model: nn.Module) -> nn.Module:
+    """Replace SpikingJelly's LIF, IF and parametric LIF nodes by `LIF`, in place; return the model.
+
+    Potentials start at 0 in every call, so nothing needs to be reset; a learned tau stays as it is;
+    training goes on with our surrogate gradient. Raises `UnsupportedModelError`, naming the layer,
+    for other neurons and for nodes in single-step mode.
+    """
+    for name, module in list(model.named_modules()):
+        if not any(c.__name__ == "BaseNode" for c in type(module).__mro__):
+            continue
+        parent_name, _, child = name.rpartition(".")
+        setattr(model.get_submodule(parent_name), child, _own(name, module))
+    return model
+
+
+def _own(name: str, node: nn.Module) -> LIF:
+    kind = _KINDS.get(type(node).__name__)
+    if kind is None:
+        raise UnsupportedModelError(
+            f"layer {name!r}: there is no {type(node).__name__} among the neurons that are compiled",
+            hint="use LIFNode, ParametricLIFNode or IFNode",
+        )
+    if getattr(node, "step_mode", "m") != "m":
+        raise UnsupportedModelError(
+            f"layer {name!r} is in single-step mode",
+            hint="functional.set_step_mode(model, 'm'), and give frames [T, N, ...]",
+        )
+    if kind == "if":
+        tau, decay_input = math.inf, False
+    elif kind == "parametric":
+        tau, decay_input = 1 / float(node.w.detach().sigmoid()), node.decay_input
+    else:
+        tau, decay_input = float(node.tau), node.decay_input
+    return LIF(tau, node.v_threshold, node.v_reset, decay_input)
