@@ -65,6 +65,7 @@ def parse_keep(_context: object, _parameter: object, values: tuple[str, ...]) ->
 @click.option(
     "-o", "--output", type=click.Path(path_type=Path), default=Path("run"), show_default=True
 )
+@click.option("--tensorboard", is_flag=True, help="Write the metrics for TensorBoard too.")
 @click.option("--resume", is_flag=True, help="Go on with an interrupted search.")
 @output_options
 def search(
@@ -76,6 +77,7 @@ def search(
     choices: str,
     float_from: Path | None,
     output: Path,
+    tensorboard: bool,
     resume: bool,
     **options: Any,
 ) -> None:
@@ -108,7 +110,7 @@ def search(
     config |= {**asdict(asked), "choices": list(asked.choices)}
     task = load_task(data, time_steps)
     weights = RunFolder.float_weights(float_from) if float_from else None
-    run = RunFolder(output, config, resume=resume, progress=out.progress)
+    run = RunFolder(output, config, resume=resume, tensorboard=tensorboard, progress=out.progress)
     if weights is not None:
         run.save("float", weights)
     try:

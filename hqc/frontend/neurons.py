@@ -38,7 +38,7 @@ def _own(name: str, node: nn.Module) -> LIF:
     kind = _KINDS.get(type(node).__name__)
     if kind is None:
         raise UnsupportedModelError(
-            f"layer {name!r}: there is no {type(node).__name__} among the neurons that are compiled",
+            f"layer {name!r}: there is no {type(node).__name__} among the neurons that compile",
             hint="use LIFNode, ParametricLIFNode or IFNode",
         )
     if getattr(node, "step_mode", "m") != "m":

@@ -30,9 +30,12 @@ class RunFolder:
         config: dict,
         *,
         resume: bool = False,
+        tensorboard: bool = False,
         progress: Callable[[str], None] = lambda text: None,
     ) -> None:
-        self.path, self.progress = Path(path), progress
+        self.path, self.progress, self._tensorboard = Path(path), progress, tensorboard
+        if tensorboard:
+            _summary_writer()
         there = self.path / CONFIG
         if resume:
             if not there.exists():
@@ -96,6 +99,11 @@ class RunFolder:
         lines = [json.dumps(m) for m in (*before, {"stage": stage, "epoch": epoch, **metrics})]
         distributed.wait()
         self._write(METRICS, lambda file: file.write_text("\n".join(lines) + "\n"))
+        if self._tensorboard and distributed.is_first():
+            with _summary_writer()(str(self.path / "tensorboard" / stage)) as writer:
+                for name, value in metrics.items():
+                    if isinstance(value, float):
+                        writer.add_scalar(name, value, epoch)
 
     def save(self, name: str, state: dict) -> None:
         """Write `NAME.pt`."""
@@ -110,3 +118,14 @@ class RunFolder:
         """Read `NAME.pt`, None where there is none."""
         file = self.path / f"{name}.pt"
         return torch.load(file, weights_only=True) if file.exists() else None
+
+
+def _summary_writer() -> Callable:
+    """TensorBoard's writer. Raises `UserError` where it is not installed."""
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError:
+        raise UserError(
+            "--tensorboard needs TensorBoard", hint="pip install tensorboard, or leave it out"
+        ) from None
+    return SummaryWriter

@@ -23,7 +23,7 @@ examples = settings(max_examples=60, deadline=None)
 
 
 @examples
-@given(arrays, scales, st.integers(2, 8), st.booleans(), st.booleans())
+@given(arrays, scales, st.integers(2, 16), st.booleans(), st.booleans())
 def test_uniform_in_torch_equals_numpy(x, scale, bits, signed, narrow):
     module = QuantUniform(bits, signed=signed, narrow=narrow and signed).eval()
     module.scale.data.fill_(scale)
@@ -43,7 +43,7 @@ def test_pow2_in_torch_equals_numpy(x, scale, bits):
 
 
 @examples
-@given(arrays, st.integers(2, 8), st.integers(-4, 3))
+@given(arrays, st.integers(2, 16), st.integers(-4, 3))
 def test_uniform_is_idempotent_monotone_and_near(x, bits, exponent):
     scale = np.float32(2.0**exponent)
     y = quant_uniform(x, scale, bits=bits)

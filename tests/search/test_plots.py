@@ -79,3 +79,15 @@ def test_other_pictures_are_refused(name, tmp_path):
     finished(tmp_path / "run", "uniform", 0.97, 8.0)
     arguments = ["compare", str(tmp_path / "run"), "--plot", str(tmp_path / name)]
     assert "are .svg or .png" in str(CliRunner().invoke(cli, arguments).exception)
+
+
+def test_metrics_reach_tensorboard(tmp_path):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    run = RunFolder(tmp_path / "run", {}, tensorboard=True)
+    for epoch, loss in enumerate((2.0, 1.5)):
+        run.log("float", epoch, loss=loss, probabilities={})
+    events = EventAccumulator(str(tmp_path / "run" / "tensorboard" / "float"))
+    events.Reload()
+    assert events.Tags()["scalars"] == ["loss"]
+    assert [(e.step, e.value) for e in events.Scalars("loss")] == [(0, 2.0), (1, 1.5)]

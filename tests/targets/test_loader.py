@@ -5,9 +5,13 @@ from __future__ import annotations
 import subprocess
 
 import pytest
+import torch
 
 import hqc
 from hqc.errors import ToolError, UserError
+from hqc.frontend.export import export
+from hqc.models.spike_driven import SpikeDrivenTransformer
+from hqc.quantize import apply_recipe
 from hqc.targets import load_target, target_names
 from tests.conftest import MODEL
 
@@ -57,6 +61,27 @@ def test_every_shipped_target_compiles_to_its_machine(name, tiny_model, tmp_path
     machines = [line.split(":")[1].strip() for line in header.splitlines() if "Machine:" in line]
     assert len(machines) == 3
     assert all(MACHINES[name] in machine for machine in machines)
+
+
+@pytest.fixture(scope="module")
+def mixed_model(tmp_path_factory):
+    """Membrane shortcuts, masks, and every kind of quantizer that a search can choose."""
+    torch.manual_seed(0)
+    model = SpikeDrivenTransformer(2, 3, dim=16, depth=1, ratio=2, pool=(True, False, False, True))
+    recipe = {"*.q.*": "fp32", "*.k.*": "16u", "*.v.*": "12u", "*mlp*": "4l", "head*": "8u"}
+    apply_recipe(model, recipe | {"*spiking*": "3u", "*last*": "2l", "*": "2u"})
+    path = tmp_path_factory.mktemp("mixed") / "mixed.onnx"
+    export(model, torch.zeros(2, 1, 2, 8, 8), path)
+    return path
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["armv8-a", "armv7-a7", "cortex-m4", "cortex-m55", "rv32imc", "rv64gc", "rv64gcv"],
+)
+def test_a_searched_network_compiles_for_every_instruction_set(name, mixed_model, tmp_path):
+    artifact = hqc.compile(mixed_model, name, tmp_path / "build", name="mixed")
+    assert (artifact.folder / "libmixed.a").stat().st_size > 0
 
 
 def test_a_target_extends_another(tmp_path):
