@@ -26,8 +26,12 @@ CHOICES = ("16u", "12u", "8u", "4u")
 
 
 def range_scale(weight: Tensor, bits: int) -> Tensor:
-    """S = w_range / q_range, with Qmax = 2^(b-1) - 1 and Qmin = -2^(b-1); one for the layer."""
-    return ((weight.max() - weight.min()) / (2**bits - 1)).clamp(min=1e-8)
+    """S = w_range / q_range, with Qmax = 2^(b-1) - 1 and Qmin = -2^(b-1); one for the layer.
+
+    The range is symmetric, twice the largest |w|, as the codes have no zero point: with max - min,
+    a layer whose largest weight is alone on its side would lose up to half of it at any precision.
+    """
+    return (2 * weight.abs().max() / (2**bits - 1)).clamp(min=1e-8)
 
 
 def ranged_quantizer(choice: Choice, weight: Tensor) -> nn.Module:

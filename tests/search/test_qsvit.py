@@ -38,7 +38,8 @@ def task():
 def test_scales_are_range_over_range(bits):
     weight = torch.linspace(-1.0, 0.5, 40).reshape(4, 10)
     module = ranged_quantizer(f"{bits}u", weight)
-    assert module.scale.tolist() == pytest.approx([1.5 / (2**bits - 1)] * 4)
+    assert module.scale.tolist() == pytest.approx([2 / (2**bits - 1)] * 4)
+    assert (module.eval()(weight) - weight).abs().max() <= module.scale[0]
     codes = (module.eval()(weight) / module.scale[:, None]).round()
     assert codes.min() >= -(2 ** (bits - 1))
     assert codes.max() <= 2 ** (bits - 1) - 1
