@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
@@ -20,6 +21,7 @@ _KEEPS_SPIKES = {
     "Gather",
     "Identity",
     "MaxPool",
+    "Pad",
     "Reshape",
     "Slice",
     "Split",
@@ -72,6 +74,8 @@ def _plan(model: ir.Model) -> _Plan:
             levels |= dict.fromkeys(node.outputs, levels[node.inputs[0]])
         elif node.op_type == "Add" and all(levels.get(v) for v in node.inputs):
             levels[out] = sum(levels[v] for v in node.inputs)
+        elif node.op_type == "Mul" and all(levels.get(v) for v in node.inputs):
+            levels[out] = math.prod(levels[v] for v in node.inputs)
         elif node.op_type == "Concat" and all(levels.get(v) for v in node.inputs):
             levels[out] = max(levels[v] for v in node.inputs)
         elif node.op_type in ("Conv", "Gemm", "MatMul"):

@@ -24,6 +24,7 @@ _KEEPS_SPIKES = {
     "flatten",
     "max_pool1d",
     "max_pool2d",
+    "pad",
     "permute",
     "reshape",
     "split",
@@ -36,6 +37,7 @@ _KEEPS_SPIKES = {
     "__getitem__",
 }
 _SUMS = {"add", "__add__", "__iadd__", "add_"}
+_MASKS = {"mul", "__mul__"}
 _PRODUCTS = {"matmul", "__matmul__", "bmm"}
 _ARGUMENTS = ("input", "weight", "bias", "stride", "padding", "dilation")
 _LEVELS = "_hqc_levels"
@@ -106,6 +108,8 @@ class _Watch(TorchFunctionMode):
         elif name in _SUMS and len(args) > 1:
             levels = [_levels(a) for a in args[:2]]
             self._mark(result, sum(levels) if all(levels) else 0)
+        elif name in _MASKS and len(args) > 1:
+            self._mark(result, _levels(args[0]) * _levels(args[1]))
         elif name in ("conv1d", "conv2d", "linear"):
             self._layer(name, args, kwargs or {}, result)
         elif name in _PRODUCTS and not any(isinstance(a, nn.Parameter) for a in args[:2]):

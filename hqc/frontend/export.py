@@ -70,6 +70,9 @@ def _name_after_layers(graph: ir.Graph) -> None:
     for node in graph:
         scopes = [s for s in ast.literal_eval(node.metadata_props.get(_SCOPES, "[]")) if s]
         layer = scopes[-2] if len(scopes) > 1 else node.op_type
+        if node.op_type in ("Conv", "Gemm") and node.inputs[1].name.endswith(".weight"):
+            # The exporter folds BatchNorm into float weights, and gives the layer its name.
+            layer = node.inputs[1].name.removesuffix(".weight")
         name = layer if node.op_type in ("Conv", "Gemm", "LIF") else f"{layer}/{node.op_type}"
         taken[name] = taken.get(name, 0) + 1
         node.name = name if taken[name] == 1 else f"{name}_{taken[name]}"

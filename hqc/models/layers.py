@@ -14,9 +14,12 @@ from hqc.models.lif import LIF
 from hqc.quantize.uniform import QuantUniform
 
 
-def at_each_step(layer: nn.Module, x: Tensor) -> Tensor:
-    """A layer of images [B, C, H, W], on x [T, N, C, H, W]."""
-    return layer(x.flatten(0, 1)).unflatten(0, x.shape[:2])
+def at_each_step(x: Tensor, *layers: nn.Module) -> Tensor:
+    """Layers of images [B, C, H, W], one after the other, on x [T, N, C, H, W]."""
+    y = x.flatten(0, 1)
+    for layer in layers:
+        y = layer(y)
+    return y.unflatten(0, x.shape[:2])
 
 
 class ConvBN(nn.Module):
@@ -30,8 +33,8 @@ class ConvBN(nn.Module):
         self.pool = nn.MaxPool2d(3, stride=2, padding=1) if pool else None
 
     def forward(self, x: Tensor) -> Tensor:
-        y = self.lif(at_each_step(nn.Sequential(self.conv, self.bn), x))
-        return y if self.pool is None else at_each_step(self.pool, y)
+        y = self.lif(at_each_step(x, self.conv, self.bn))
+        return y if self.pool is None else at_each_step(y, self.pool)
 
 
 class NeuronConv(nn.Module):
@@ -53,7 +56,7 @@ class NeuronConv(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         x = x if self.lif is None else self.lif(x)
-        return at_each_step(nn.Sequential(self.conv, self.bn), x)
+        return at_each_step(x, self.conv, self.bn)
 
 
 class SeparableConv(nn.Module):
@@ -70,7 +73,7 @@ class SeparableConv(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         spikes = self.lif(self.expand(x))
-        return at_each_step(nn.Sequential(self.depthwise, self.project, self.bn), spikes)
+        return at_each_step(spikes, self.depthwise, self.project, self.bn)
 
 
 class RepConv(nn.Module):
@@ -111,7 +114,7 @@ class RepConvNeurons(nn.Module):
         self.lif = LIF() if fires else None
 
     def forward(self, x: Tensor) -> Tensor:
-        y = at_each_step(nn.Sequential(self.conv, self.bn), x)
+        y = at_each_step(x, self.conv, self.bn)
         return y if self.lif is None else self.lif(y)
 
 
@@ -125,7 +128,7 @@ class ConvNeurons(nn.Module):
         self.lif = LIF()
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.lif(at_each_step(nn.Sequential(self.conv, self.bn), x))
+        return self.lif(at_each_step(x, self.conv, self.bn))
 
 
 class ConvMLP(nn.Module):
@@ -201,7 +204,7 @@ class MaskAttention(nn.Module):
         spikes = self.lif(x)
         q, k, v = self.q(spikes), self.k(spikes), self.v(spikes)
         mask = self.attention_lif((k * v).sum((3, 4), keepdim=True))
-        return at_each_step(nn.Sequential(self.proj, self.bn), q * mask)
+        return at_each_step(q * mask, self.proj, self.bn)
 
 
 class Shortcuts(nn.Sequential):

@@ -38,7 +38,7 @@ class Tokenizer(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.last(self.spiking(x))
-        x = x if self.pool is None else at_each_step(self.pool, x)
+        x = x if self.pool is None else at_each_step(x, self.pool)
         return x + self.position(x)
 
 

@@ -19,6 +19,8 @@ from hqc.energy.overhead import Overhead, precisions_of
 from hqc.frontend.export import export
 from hqc.frontend.load import load_model
 from hqc.models.lif import LIF
+from hqc.models.meta_spikeformer import MetaSpikeFormer
+from hqc.models.spike_driven import SpikeDrivenTransformer
 from hqc.models.spikformer import Spikformer
 from hqc.quantize import apply_recipe
 from hqc.targets import load_profile, profile_names
@@ -161,6 +163,27 @@ def test_torch_and_onnx_count_and_cost_the_same(network, tmp_path):
         for x, y in zip(a["layers"], b["layers"], strict=True):
             assert x["energy_pj"] == pytest.approx(y["energy_pj"], rel=1e-6)
             assert x["rate"] == y["rate"]
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: SpikeDrivenTransformer(2, 3, dim=16, depth=1, pool=(True, False, False, False)),
+        lambda: MetaSpikeFormer(2, 3, (8, 8, 16, 16), (1, 0), heads=2, first_kernel=3),
+    ],
+    ids=["spike-driven", "meta-spikeformer"],
+)
+def test_membrane_shortcuts_are_counted_alike(make, tmp_path):
+    torch.manual_seed(0)
+    model, frames = firing(make()), torch.poisson(torch.full((2, 1, 2, 12, 12), 0.5))
+    export(model, frames, tmp_path / "model.onnx")
+    ours = count_module(model, frames)
+    theirs, _ = count_model(load_model(tmp_path / "model.onnx"), [frames.numpy()])
+    assert [c.name for c in ours] == [c.name for c in theirs]
+    for a, b in zip(ours, theirs, strict=True):
+        assert a.operations == pytest.approx(b.operations, rel=1e-2), a.name
+        assert (a.levels, a.weights, a.neurons) == (b.levels, b.weights, b.neurons), a.name
+    assert sum(a.levels > 0 for a in ours) > len(ours) / 2
 
 
 @pytest.mark.parametrize("name", profile_names())
