@@ -57,6 +57,14 @@ def parse_keep(_context: object, _parameter: object, values: tuple[str, ...]) ->
 )
 @click.option("--beam", type=click.IntRange(1), default=4, show_default=True, help="Beam's width.")
 @click.option(
+    "--workers",
+    type=click.IntRange(1),
+    default=1,
+    show_default=True,
+    help="Processes that measure the candidates of qsvit, greedy and beam.",
+)
+@click.option("--ray", is_flag=True, help="Take the workers from a Ray cluster.")
+@click.option(
     "--float-from",
     type=click.Path(path_type=Path),
     metavar="RUN",
@@ -108,6 +116,8 @@ def search(
     config = {"model": model, "data": data, "time_steps": time_steps, "method": method}
     config["float_from"] = float_from and str(float_from)
     config |= {**asdict(asked), "choices": list(asked.choices)}
+    for where in ("workers", "ray"):  # a search may go on elsewhere
+        del config[where]
     task = load_task(data, time_steps)
     weights = RunFolder.float_weights(float_from) if float_from else None
     run = RunFolder(output, config, resume=resume, tensorboard=tensorboard, progress=out.progress)

@@ -23,14 +23,17 @@ def beam(model: nn.Module, task: Task, options: Options, run: RunFolder) -> dict
     the fewest bits go on.
     """
     search = PostTraining(model, task, options, run)
-    space, trial = search.space, search.trial
+    space = search.space
     kept = [{name: choices[0] for name, choices in space.items()}]
     layers = sorted(search.free, key=search.weights, reverse=True)
     for number, name in enumerate(layers, 1):
         extended = [{**recipe, name: choice} for recipe in kept for choice in space[name]]
-        gated = sorted(extended, key=lambda r: search.bits(r) * (1 + trial.drift(r)))
+        drifts = search.candidates.drifts(extended)
+        costs = [search.bits(r) * (1 + d) for r, d in zip(extended, drifts, strict=True)]
+        gated = [extended[i] for i in sorted(range(len(extended)), key=costs.__getitem__)]
         measured = gated[: _PASSED * options.beam]
-        unharmed = [recipe for recipe in measured if trial.drop(recipe) <= options.tolerance]
+        drops = search.candidates.drops(measured)
+        unharmed = [r for r, d in zip(measured, drops, strict=True) if d <= options.tolerance]
         kept = sorted(unharmed or kept, key=search.bits)[: options.beam]
         run.progress(f"layer {number}/{len(layers)}: {name}, {search.bits(kept[0])} bits")
     return search.finish(kept[0])

@@ -21,14 +21,13 @@ def greedy(model: nn.Module, task: Task, options: Options, run: RunFolder) -> di
     search = PostTraining(model, task, options, run)
     space, trial = search.space, search.trial
     recipe = {name: choices[0] for name, choices in space.items()}
-    drifts: dict[tuple[str, str], float] = {}
+    alone = [(name, choice) for name in search.free for choice in space[name]]
+    found = search.candidates.drifts([dict([pair]) for pair in alone])
+    drifts = dict(zip(alone, found, strict=True))
 
     def cost(name: str) -> float:
         """Drift for each bit that the layer's next step saves."""
         before, after = recipe[name], following[name]
-        for choice in (before, after):
-            if (name, choice) not in drifts:
-                drifts[name, choice] = trial.drift({name: choice})
         saved = search.bits({name: before}) - search.bits({name: after})
         return (drifts[name, after] - drifts[name, before]) / saved
 

@@ -27,6 +27,7 @@ class Options:
     those of float training, of the search and of training with the choices fixed;
     `mixed_precision` is bfloat16 in training, single precision in evaluation. `tolerance` is the
     accuracy that greedy and beam searches may lose, `beam` how many assignments the latter keeps.
+    `workers` processes measure candidates, those of a Ray cluster with `ray`.
     """
 
     choices: tuple[Choice, ...] = ()
@@ -41,6 +42,8 @@ class Options:
     mixed_precision: bool = False
     tolerance: float = 0.01
     beam: int = 4
+    workers: int = 1
+    ray: bool = False
 
 
 Search = Callable[[nn.Module, Task, Options, RunFolder], dict]

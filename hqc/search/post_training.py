@@ -14,6 +14,7 @@ from hqc.energy.count_module import is_neuron
 from hqc.errors import UserError
 from hqc.models.lif import integrate
 from hqc.quantize.recipe import Choice, quantizable_layers, quantizer
+from hqc.search.candidates import Candidates
 from hqc.search.method import Options, search_space
 from hqc.search.plots import draw_weights, weights_of
 from hqc.search.result import counted_frames, describe
@@ -114,7 +115,7 @@ class PostTraining:
     """A search that trains in float and then only rounds.
 
     `space` holds each layer's choices from high precision to low, `free` the layers that have more
-    than one, `trial` measures on a fifth of the training recordings.
+    than one, `trial` measures on a fifth of the training recordings, `candidates` does so for many.
     """
 
     def __init__(self, model: nn.Module, task: Task, options: Options, run: RunFolder) -> None:
@@ -132,6 +133,7 @@ class PostTraining:
         self.free = [name for name, choices in self.space.items() if len(choices) > 1]
         run.progress("measure the float network")
         self.trial = Trial(model, split(task.train, options.seed)[1], counted_frames(task))
+        self.candidates = Candidates(self.trial, options.workers, options.ray)
 
     def weights(self, name: str) -> int:
         """How many weights a layer has."""
@@ -143,6 +145,7 @@ class PostTraining:
 
     def finish(self, recipe: dict[str, Choice], **found: object) -> dict:
         """Round the weights for good; write recipe, weights and result; return the result."""
+        self.candidates.close()
         for name, choice in recipe.items():
             layer = self.trial.layers[name]
             module = ranged_quantizer(choice, layer.weight.detach())

@@ -65,7 +65,8 @@ def qsvit(model: nn.Module, task: Task, options: Options, run: RunFolder) -> dic
     sensitivity: dict[str, dict[Choice, float]] = {}
     for number, (name, choices) in enumerate(space.items(), 1):
         run.progress(f"sensitivity {number}/{len(space)}: {name}")
-        sensitivity[name] = {choice: trial.drop({name: choice}) for choice in choices}
+        drops = search.candidates.drops([{name: choice} for choice in choices])
+        sensitivity[name] = dict(zip(choices, drops, strict=True))
 
     kinds = kinds_of(model, search.free)
     base = {}

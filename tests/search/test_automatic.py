@@ -78,6 +78,13 @@ def test_uniform_gives_every_layer_the_same_bits(task, trained, tmp_path):
     assert {c for n, c in found["choices"].items() if n != "head"} == {"4u"}
 
 
+@pytest.mark.parametrize("options", [{"workers": 2}, {"workers": 2, "ray": True}])
+def test_workers_find_what_one_process_finds(options, task, trained, tmp_path):
+    one = search("beam", task, trained, tmp_path / "one", tolerance=0.1, beam=2)
+    many = search("beam", task, trained, tmp_path / "many", tolerance=0.1, beam=2, **options)
+    assert many["choices"] == one["choices"]
+
+
 def test_drift_grows_as_bits_shrink(task, trained):
     model = network()
     model.load_state_dict(trained)
