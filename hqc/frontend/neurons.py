@@ -46,10 +46,9 @@ def _own(name: str, node: nn.Module) -> LIF:
             f"layer {name!r} is in single-step mode",
             hint="functional.set_step_mode(model, 'm'), and give frames [T, N, ...]",
         )
+    v_threshold, v_reset = (getattr(node, name) for name in ("v_threshold", "v_reset"))
     if kind == "if":
-        tau, decay_input = math.inf, False
-    elif kind == "parametric":
-        tau, decay_input = 1 / float(node.w.detach().sigmoid()), node.decay_input
-    else:
-        tau, decay_input = float(node.tau), node.decay_input
-    return LIF(tau, node.v_threshold, node.v_reset, decay_input)
+        return LIF(math.inf, v_threshold, v_reset, decay_input=False)
+    learned = getattr(node, "w", None)
+    tau = getattr(node, "tau", None) if learned is None else 1 / learned.detach().sigmoid()
+    return LIF(float(tau), v_threshold, v_reset, getattr(node, "decay_input", True))

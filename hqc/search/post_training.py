@@ -29,8 +29,8 @@ CHOICES = ("16u", "12u", "8u", "4u")
 def range_scale(weight: Tensor, bits: int) -> Tensor:
     """S = w_range / q_range, with Qmax = 2^(b-1) - 1 and Qmin = -2^(b-1); one for the layer.
 
-    The range is symmetric, twice the largest |w|, as the codes have no zero point: with max - min,
-    a layer whose largest weight is alone on its side would lose up to half of it at any precision.
+    The range is symmetric, twice the largest |w|, as the codes have no zero point: with max - min a
+    weight that is alone on its side would be clipped, at any precision.
     """
     return (2 * weight.abs().max() / (2**bits - 1)).clamp(min=1e-8)
 
