@@ -12,7 +12,7 @@ from hqc.passes.graph import GraphBuilder, unsupported
 from hqc.passes.integer_rules import Lowering, PotentialOverflowError, find_rule
 from hqc.passes.pass_base import Pass, register
 
-_FINEST = 16
+_FINEST = 18
 """Fractional bits of shared potentials, unless range analysis finds that fewer must do."""
 
 MODES = ("auto", "exact", "guarded")

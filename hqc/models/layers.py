@@ -23,11 +23,13 @@ def at_each_step(x: Tensor, *layers: nn.Module) -> Tensor:
 
 
 class ConvBN(nn.Module):
-    """3x3 convolution and BatchNorm on [T, N, C, H, W]; then neurons, then an optional max-pool."""
+    """Convolution and BatchNorm on [T, N, C, H, W]; then neurons, then an optional max-pool."""
 
-    def __init__(self, in_channels: int, channels: int, pool: bool = False) -> None:
+    def __init__(
+        self, in_channels: int, channels: int, pool: bool = False, kernel: int = 3
+    ) -> None:
         super().__init__()
-        self.conv = nn.Conv2d(in_channels, channels, 3, padding=1, bias=False)
+        self.conv = nn.Conv2d(in_channels, channels, kernel, padding=kernel // 2, bias=False)
         self.bn = nn.BatchNorm2d(channels)
         self.lif = LIF()
         self.pool = nn.MaxPool2d(3, stride=2, padding=1) if pool else None
@@ -118,19 +120,6 @@ class RepConvNeurons(nn.Module):
         return y if self.lif is None else self.lif(y)
 
 
-class ConvNeurons(nn.Module):
-    """1x1 convolution, BatchNorm and neurons on spikes [T, N, C, H, W]."""
-
-    def __init__(self, dim: int) -> None:
-        super().__init__()
-        self.conv = nn.Conv2d(dim, dim, 1, bias=False)
-        self.bn = nn.BatchNorm2d(dim)
-        self.lif = LIF()
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.lif(at_each_step(x, self.conv, self.bn))
-
-
 class ConvMLP(nn.Module):
     """Two convolutions, each behind neurons: a channel mixer, dim to dim * ratio and back."""
 
@@ -195,7 +184,7 @@ class MaskAttention(nn.Module):
     def __init__(self, dim: int) -> None:
         super().__init__()
         self.lif = LIF()
-        self.q, self.k, self.v = (ConvNeurons(dim) for _ in range(3))
+        self.q, self.k, self.v = (ConvBN(dim, dim, kernel=1) for _ in range(3))
         self.attention_lif = LIF(v_threshold=0.5)
         self.proj = nn.Conv2d(dim, dim, 1)
         self.bn = nn.BatchNorm2d(dim)

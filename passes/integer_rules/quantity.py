@@ -14,8 +14,8 @@ from hqc.errors import UnsupportedModelError
 from hqc.passes.graph import GraphBuilder, constant, unsupported
 from hqc.passes.infer_ranges import RANGE
 
-_LIMIT = 2**25
-"""Where the potentials of a branch saturate: far above any threshold, with room to add up 32."""
+_LIMIT = 128
+"""Where the potentials of a branch saturate: far above any threshold, with room to add up many."""
 
 BITS, SCHEME = "hqc.bits", "hqc.scheme"
 """Metadata keys of an initializer of weight codes: how a code is stored."""
@@ -156,7 +156,7 @@ class Lowering:
         unit = 2.0**-self.unit_bits
         if x.scale.ndim == 0 and x.scale == unit and not np.any(x.offset):
             return x
-        self.env[value] = settled = rescaled(node, x, self, unit, _LIMIT)
+        self.env[value] = settled = rescaled(node, x, self, unit, int(_LIMIT / unit))
         return settled
 
 
