@@ -11,6 +11,7 @@ import onnx_ir as ir
 from hqc.dialect import DIALECT
 from hqc.dialect.rescale import LARGEST
 from hqc.errors import UnsupportedModelError
+from hqc.passes.axes import VIEWS
 from hqc.passes.graph import GraphBuilder, constant, unsupported
 from hqc.passes.infer_ranges import RANGE
 
@@ -183,19 +184,23 @@ def rescaled(
     multiplier = np.round(scale * 2.0**shift).astype(np.int64)
     bias = np.round(offset * 2.0**shift).astype(np.int64) + (1 << (shift - 1))
     ends = [(end * multiplier + bias) >> shift for end in (low, high)]
+    source = x.value.producer()
+    while source.op_type in VIEWS:
+        source = source.inputs[0].producer()
+    name = f"{source.name}/Rescale"
     trailing = [1] * (len(x.shape) - 1 - x.axis) if channels > 1 else []
     value = lowering.builder.op(
         "Rescale",
         [
             x.value,
             lowering.builder.initializer(
-                multiplier.astype(np.int32).reshape([-1, *trailing]), f"{node.name}.multiplier"
+                multiplier.astype(np.int32).reshape([-1, *trailing]), f"{name}.multiplier"
             ),
-            lowering.builder.initializer(bias.reshape([-1, *trailing]), f"{node.name}.bias"),
+            lowering.builder.initializer(bias.reshape([-1, *trailing]), f"{name}.bias"),
         ],
         x.shape,
         ir.DataType.INT32,
-        name=f"{node.name}/Rescale",
+        name=name,
         domain=DIALECT,
         shift=shift,
         limit=limit,
