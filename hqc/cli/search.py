@@ -35,8 +35,8 @@ def parse_keep(_context: object, _parameter: object, values: tuple[str, ...]) ->
     "--choices",
     default="",
     show_default="2u,4u,2l,4l,fp32; for qsvit 16u,12u,8u,4u",
-    help="Quantizers to choose from: bits and u (uniform) or l (power of two), or fp32. Compiled "
-    "are up to 8 bits, and fp32 not yet.",
+    help="Quantizers to choose from: bits and u (uniform, 2 to 16) or l (power of two, 2 to 4), or "
+    "fp32.",
 )
 @click.option(
     "--keep",
