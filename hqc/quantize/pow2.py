@@ -52,5 +52,7 @@ class QuantPow2(nn.Module):
         damping = x.numel() ** -0.5
         scale = working_scale(self.scale, x, self.axis, damping, training=self.training)
         ratio = x / scale
-        level = self.levels[torch.bucketize(ratio.detach().abs(), self.midpoints, right=True)]
+        level = self.levels[
+            torch.bucketize(ratio.detach().abs().contiguous(), self.midpoints, right=True)
+        ]
         return straight_through(ratio.sign() * level, ratio.clamp(-1, 1)) * scale

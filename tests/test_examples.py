@@ -1,0 +1,29 @@
+"""The images' example: the network in the project is the one that its README speaks of."""
+
+from __future__ import annotations
+
+import json
+
+import hqc
+from hqc.search.run_folder import RESULT
+from tests.conftest import ROOT
+
+CIFAR10 = ROOT / "examples" / "cifar10"
+
+
+def test_the_images_network_is_what_its_search_found(tmp_path):
+    result = json.loads((CIFAR10 / "search" / RESULT).read_text())
+    artifact = hqc.compile(CIFAR10 / "model.onnx", "host", tmp_path / "build")
+    assert artifact.manifest["average_bits"] == result["average_bits"] <= 3.67
+    assert result["accuracy"] >= result["float_accuracy"] - 0.01
+    assert json.loads((CIFAR10 / "recipe.json").read_text()) == result["choices"]
+    readme = (CIFAR10 / "README.md").read_text()
+    for said in (result["accuracy"], result["float_accuracy"]):
+        assert f"{said:.2%}".replace("%", " %") in readme
+
+
+def test_compiled_code_equals_integers_on_real_images():
+    found = hqc.verify(CIFAR10 / "model.onnx", "arm-a72", data=CIFAR10 / "sample" / "3")
+    assert found.ok
+    assert found.recordings == 5
+    assert found.spikes_differ <= 1e-4 * found.spikes
