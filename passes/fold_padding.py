@@ -24,7 +24,9 @@ class FoldPadding(Pass):
         """Rewrite every such pair."""
         for node in list(model.graph):
             pad = node.inputs[0].producer() if node.op_type == "Conv" else None
-            amounts = None if pad is None or pad.op_type != "Pad" else _zeros_around(pad)
+            if pad is None or pad.op_type != "Pad":
+                continue
+            amounts = _zeros_around(pad, rank=len(node.inputs[1].shape))
             if amounts is None:
                 continue
             own = ints(node, "pads", [0] * len(amounts))
@@ -36,7 +38,7 @@ class FoldPadding(Pass):
         return model
 
 
-def _zeros_around(pad: ir.Node) -> list[int] | None:
+def _zeros_around(pad: ir.Node, rank: int) -> list[int] | None:
     """Begins, then ends, of the spatial axes; None for any other padding."""
     mode = pad.attributes["mode"].value if "mode" in pad.attributes else "constant"
     amounts, value, axes = (
@@ -45,7 +47,6 @@ def _zeros_around(pad: ir.Node) -> list[int] | None:
     filled = value is None and len(pad.inputs) > 2 and pad.inputs[2] is not None
     if mode != "constant" or amounts is None or filled or (value is not None and value.any()):
         return None
-    rank = len(pad.outputs[0].shape)
     around = np.zeros((2, rank), int)
     around[:, range(rank) if axes is None else axes] = amounts.reshape(2, -1)
     if around[:, :2].any() or (around < 0).any():
