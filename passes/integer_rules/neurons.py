@@ -67,7 +67,7 @@ def lower_lif(node: ir.Node, lowering: Lowering) -> Quantity:
     attributes = find_op(node).attributes(node)
     x = lowering.quantity(node, 0)
     shared = len(node.inputs[0].uses()) > 1 and not x.is_small
-    if shared or not x.can_be_thresholded:
+    if shared or not x.can_be_thresholded or not _signs_fit(x, lowering):
         x = lowering.potentials(node, 0)
     if x.shape[0] != lowering.time_steps:
         raise unsupported(
@@ -94,7 +94,7 @@ def lower_lif(node: ir.Node, lowering: Lowering) -> Quantity:
     handled = (low, high, bias, low + bias, high + bias, lowest, highest + 1)
     bound = max(np.abs(a).max() for a in handled)
     chosen = choose_format(float(bound) + 1, time_steps, keep == 0.5, lowering.mode)
-    if chosen is None and lowering.unit_bits and x.scale == 2.0**-lowering.unit_bits:
+    if chosen is None and lowering.unit_bits and lowering.are_potentials(x):
         raise PotentialOverflowError(node)
     if chosen is None:
         raise unsupported(
@@ -133,6 +133,23 @@ def lower_lif(node: ir.Node, lowering: Lowering) -> Quantity:
     return lowering.activation(node, value)
 
 
+def _signs_fit(x: Quantity, lowering: Lowering) -> bool:
+    """Whether the codes can take the signs of the channels' scales.
+
+    They cannot where other neurons gave them other signs, or where the least code, whose negative
+    is no code, is in a channel of negative scale.
+    """
+    if x.weights is None:
+        return True
+    codes = x.weights.const_value.numpy()
+    sign = np.broadcast_to(np.sign(x.scale), codes.shape[x.weights_axis])
+    applied = lowering.signs.get(x.weights)
+    if applied is not None:
+        return np.array_equal(applied, sign)
+    least = np.moveaxis(codes == np.iinfo(codes.dtype).min, x.weights_axis, 0)
+    return not least[sign < 0].any()
+
+
 def _make_positive(
     node: ir.Node,
     x: Quantity,
@@ -149,23 +166,10 @@ def _make_positive(
                 node, "a channel's scale is not positive, and no weights carry its sign"
             )
         return
-    applied = lowering.signs.get(x.weights)
-    if applied is not None and not np.array_equal(applied, sign):
-        raise unsupported(
-            node,
-            "it shares its sums with other neurons, and their BatchNorm scales differ in sign",
-            "give each layer of neurons a convolution or linear layer of its own",
-        )
-    codes = x.weights.const_value.numpy()
-    shape = [1] * codes.ndim
-    shape[x.weights_axis] = -1
-    if applied is None and np.any((codes == np.iinfo(codes.dtype).min) & (sign.reshape(shape) < 0)):
-        raise unsupported(
-            node,
-            "a channel of negative scale has the least weight code, whose negative does not fit",
-            "quantize the layer's weights with narrow=True",
-        )
-    if applied is None:
+    if x.weights not in lowering.signs:
+        codes = x.weights.const_value.numpy()
+        shape = [1] * codes.ndim
+        shape[x.weights_axis] = -1
         x.weights.const_value = ir.tensor(codes * sign.reshape(shape))
         lowering.signs[x.weights] = sign
     low[:], high[:] = np.minimum(low * sign, high * sign), np.maximum(low * sign, high * sign)

@@ -154,11 +154,14 @@ class Lowering:
         """The node's input as potentials in the network's unit, computed once for all readers."""
         value = node.inputs[index]
         x = self.quantity(node, index)
-        unit = 2.0**-self.unit_bits
-        if x.scale.ndim == 0 and x.scale == unit and not np.any(x.offset):
-            return x
-        self.env[value] = settled = rescaled(node, x, self, unit, int(_LIMIT / unit))
-        return settled
+        if not self.are_potentials(x):
+            unit = 2.0**-self.unit_bits
+            self.env[value] = x = rescaled(node, x, self, unit, int(_LIMIT / unit))
+        return x
+
+    def are_potentials(self, x: Quantity) -> bool:
+        """Whether x is in the unit of potentials."""
+        return x.is_plain and x.scale == 2.0**-self.unit_bits
 
 
 def rescaled(
@@ -174,7 +177,13 @@ def rescaled(
     )
     if x.weights is not None:
         sign = lowering.signs.setdefault(x.weights, np.ones(channels, np.int8))
-        scale = np.where(sign == 0, 0, scale * sign)
+        if np.any((sign == 0) & (scale != 0)):
+            raise unsupported(
+                node,
+                "it shares its sums with neurons for which a channel has scale 0",
+                "give it a convolution or linear layer of its own",
+            )
+        scale = scale * sign
         low, high = np.minimum(low * sign, high * sign), np.maximum(low * sign, high * sign)
     reach = np.maximum(np.abs(low), np.abs(high)) * np.abs(scale) + np.abs(offset)
     limits = (2**31 / max(np.abs(scale).max(), 2**-31), 2**61 / max(reach.max(), 1))

@@ -124,25 +124,32 @@ SHARED = (
 )
 
 
-def test_two_layers_of_neurons_may_read_one_convolution(tmp_path, rng):
-    """Codes are negated once for both; refused where the two would want different signs."""
+@pytest.mark.parametrize("gamma2", ["gamma", "variance"])
+def test_two_layers_of_neurons_may_read_one_convolution(gamma2, tmp_path, rng):
+    """Codes are negated once for both; where the two want other signs, one reads potentials."""
     path = tmp_path / "g.onnx"
-    for gamma2, agrees in (("gamma", True), ("variance", False)):
-        text = TEXT.replace(
-            "  rate = ReduceSum <keepdims = 0> (s, all)", SHARED.format(gamma2=gamma2)
-        )
-        onnx.save(onnx.parser.parse_model(text.format(**USUAL)), path)
-        if not agrees:
-            with pytest.raises(UnsupportedModelError, match="differ in sign"):
-                run_passes(load_model(path), parse_pipeline(INTEGER))
-            continue
-        integers = run_passes(load_model(path), parse_pipeline(INTEGER))
-        frames = rng.integers(0, 16, (6, 1, 3, 1, 2)).astype(np.float32)
-        _, a, b = run_reference(integers, {"frames": frames}, ["s:out", "s2:out"])
-        np.testing.assert_array_equal(
-            a, run_reference(load_model(path), {"frames": frames}, ["s"])[1]
-        )
+    text = TEXT.replace("  rate = ReduceSum <keepdims = 0> (s, all)", SHARED.format(gamma2=gamma2))
+    gamma = "1, -1.5, 0.5, 0.75"
+    onnx.save(onnx.parser.parse_model(text.format(**USUAL | {"gamma": gamma})), path)
+    integers = run_passes(load_model(path), parse_pipeline(INTEGER))
+    kinds = [node.op_type for node in integers.graph]
+    assert kinds.count("Rescale") == (gamma2 == "variance")
+    frames = rng.integers(0, 16, (6, 1, 3, 1, 2)).astype(np.float32)
+    found = run_reference(integers, {"frames": frames}, ["s:out", "s2:out"])[1:]
+    expected = run_reference(load_model(path), {"frames": frames}, ["s", "s2"])[1:]
+    for a, b in zip(found, expected, strict=True):
+        assert 0 < b.mean() < 1
         np.testing.assert_array_equal(a, b)
+
+
+def test_sums_silenced_for_other_neurons_are_refused(tmp_path):
+    path = tmp_path / "g.onnx"
+    text = TEXT.replace(
+        "  rate = ReduceSum <keepdims = 0> (s, all)", SHARED.format(gamma2="variance")
+    )
+    onnx.save(onnx.parser.parse_model(text.format(**USUAL)), path)
+    with pytest.raises(UnsupportedModelError, match="for which a channel has scale 0"):
+        run_passes(load_model(path), parse_pipeline(INTEGER))
 
 
 @pytest.mark.parametrize(("beta", "reset"), [(-4000, -24000), (4000, 24000)])
@@ -170,11 +177,19 @@ def test_a_channel_without_scale_is_constant(tmp_path):
     assert (codes[1] == -np.array([1, 3, -2]).reshape(3, 1, 1)).all()
 
 
-def test_a_code_without_a_negative_is_refused(tmp_path):
-    model = build(tmp_path, bits=8, weights="1, 1, 1, -64, 1, 1, 1, 1, 1, 1, 1, 1")
-    with pytest.raises(UnsupportedModelError, match="code of -128") as error:
-        run_passes(model, parse_pipeline(INTEGER))
-    assert "narrow=True" in error.value.hint
+def test_a_code_without_a_negative_leads_to_potentials(tmp_path, rng):
+    model = build(
+        tmp_path, bits=8, weights="1, 1, 1, -64, 1, 1, 1, 1, 1, 1, 1, 1", beta="0, 0, 1, 1"
+    )
+    frames = rng.integers(0, 2, (6, 1, 3, 1, 2)).astype(np.float32)
+    expected = run_reference(model, {"frames": frames}, ["s"])[1]
+    integers = run_passes(model, parse_pipeline(INTEGER))
+    assert integers.graph.initializers["y.codes"].const_value.numpy().min() == -128
+    assert "Rescale" in [node.op_type for node in integers.graph]
+    assert 0 < expected[:, :, 1].mean() < 1
+    np.testing.assert_array_equal(
+        run_reference(integers, {"frames": frames}, ["s:out"])[1], expected
+    )
 
 
 def test_a_potential_beyond_32_bits_is_refused_by_name(tmp_path):
