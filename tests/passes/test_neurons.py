@@ -142,6 +142,27 @@ def test_two_layers_of_neurons_may_read_one_convolution(gamma2, tmp_path, rng):
         np.testing.assert_array_equal(a, b)
 
 
+@pytest.mark.parametrize(("steps", "unit_bits"), [(6, 18), (140, 17)])
+def test_potentials_are_as_fine_as_their_sums_allow(steps, unit_bits, tmp_path, rng):
+    """IF neurons on a membrane shortcut: over many steps they take in more than 32 bits hold."""
+    added = "sum = Add(n_steps, n_steps)\n  s = ai.hqc.LIF <{neurons}> (sum)"
+    text = TEXT.replace("s = ai.hqc.LIF <{neurons}> (n_steps)", added)
+    neurons = "tau = 1e30, decay_input = 0, v_threshold = 50.0"
+    path = tmp_path / "g.onnx"
+    onnx.save(
+        onnx.parser.parse_model(text.format(**USUAL | {"T": steps, "neurons": neurons})), path
+    )
+    integers = run_passes(load_model(path), parse_pipeline(INTEGER))
+    frames = rng.integers(0, 16, (steps, 1, 3, 1, 2)).astype(np.float32)
+    rescale = next(node for node in integers.graph if node.op_type == "Rescale")
+    watched = [rescale.outputs[0].name, "s:out"]
+    potentials, spikes = run_reference(integers, {"frames": frames}, watched)[1:]
+    floats, expected = run_reference(load_model(path), {"frames": frames}, ["n_steps", "s"])[1:]
+    np.testing.assert_allclose(potentials * 2.0**-unit_bits, floats, atol=2.0**-unit_bits)
+    assert 0 < expected.mean() < 1
+    np.testing.assert_array_equal(spikes, expected)
+
+
 def test_sums_silenced_for_other_neurons_are_refused(tmp_path):
     path = tmp_path / "g.onnx"
     text = TEXT.replace(
