@@ -402,7 +402,8 @@ class _Packing:
 
     def _classifier(self, node: ir.Node) -> None:
         x = self._input(node)
-        attributes = {n: node.attributes[n].value for n in ("weight_bits", "weight_scheme")}
+        kept = ("weight_bits", "weight_scheme", "wide")
+        attributes = {n: node.attributes[n].value for n in kept if n in node.attributes}
         self.outputs[node.outputs[0]] = self.builder.op(
             "IntegerLinear",
             [x.value, *(self._constant(v) for v in node.inputs[1:])],

@@ -15,23 +15,28 @@ def integer_linear(
     *,
     weight_bits: int,
     weight_scheme: str,
+    wide: int = 0,
 ) -> np.ndarray:
     """(counts @ weights + bias) * scale: int32 [1, C], int8 [C, O], int32 [O] -> float32 [1, O].
 
-    The sum is exact; its conversion and the one multiplication round once each, to nearest even.
+    The sum is exact, in 32 bits unless `wide`; its conversion and the one multiplication round once
+    each, to nearest even. Codes of more than 8 bits are int16 or int32.
     """
-    sums = counts.astype(np.int32) @ weights.astype(np.int32) + bias
+    sums = counts.astype(np.int64) @ weights.astype(np.int64) + bias
     return sums.astype(np.float32) * scale
 
 
 INTEGER_LINEAR = register(
     Op(
         """
-        IntegerLinear <weight_bits, weight_scheme> (counts, weights, bias, scale) => (y)
+        IntegerLinear <weight_bits, weight_scheme, wide: int = 0>
+            (counts, weights, bias, scale) => (y)
         {
-            wide = Cast <to = 6> (weights)
-            products = MatMul(counts, wide)
-            sums = Add(products, bias)
+            counts_wide = Cast <to = 7> (counts)
+            weights_wide = Cast <to = 7> (weights)
+            bias_wide = Cast <to = 7> (bias)
+            products = MatMul(counts_wide, weights_wide)
+            sums = Add(products, bias_wide)
             real = Cast <to = 1> (sums)
             y = Mul(real, scale)
         }

@@ -38,7 +38,10 @@ RESCALE = register(
             shifted = Div(multiple, divisor)
             most = Constant <value_int: int = @limit> ()
             least = Neg(most)
-            held = Clip(shifted, least, most)
+            exceeds = Greater(shifted, most)
+            capped = Where(exceeds, most, shifted)
+            falls = Less(capped, least)
+            held = Where(falls, least, capped)
             y = Cast <to = 6> (held)
         }}
         """,

@@ -232,8 +232,9 @@ def _classifier(
     scale = np.broadcast_to(x.scale * weights.scale, classes)
     reach = np.abs(weights.codes).sum(0).max() * int(x.high)
     offset = np.zeros(classes) if bias is None else np.round(bias / scale)
-    if reach + np.abs(offset).max() >= 2**31:
-        raise unsupported(node, f"its sums reach {int(reach)}, more than 32 bits hold")
+    if np.abs(offset).max() >= 2**31:
+        raise unsupported(node, "its bias does not fit 32 bits")
+    wide = {"wide": 1} if reach + np.abs(offset).max() >= 2**31 else {}
     initializer = _codes(node, lowering, weights)
     lowering.logits[node.outputs[0]] = lowering.builder.op(
         "IntegerLinear",
@@ -249,4 +250,5 @@ def _classifier(
         domain=DIALECT,
         weight_bits=weights.bits,
         weight_scheme=weights.scheme,
+        **wide,
     )

@@ -189,7 +189,9 @@ def other_cases(rng):
         bias = rng.integers(-5000, 5000, classes, dtype=np.int32)
         weights = np.ascontiguousarray(codes(rng, (classes, 37), bits, scheme).T)
         inputs = [counts, weights, bias, scale]
-        yield "IntegerLinear", inputs, {"weight_bits": bits, "weight_scheme": scheme}, 1
+        stored = {"weight_bits": bits, "weight_scheme": scheme}
+        yield "IntegerLinear", inputs, stored, 1
+        yield "IntegerLinear", [counts * 10**5, *inputs[1:]], {**stored, "wide": 1}, 1
     halves = np.arange(-4, 56, dtype=np.float32).reshape(T, 20) / 2
     noise = rng.normal(3, 4, (T, 20)).astype(np.float32)
     for frames, scale, qmax in ((halves, 1.0, 255), (noise, 0.37, 15)):

@@ -16,6 +16,7 @@ from hqc.codegen.kernels.kernel_base import (
 )
 from hqc.codegen.kernels.unpack import unpack
 from hqc.codegen.kernels.weights import StoredWeights
+from hqc.dialect import find_op
 
 
 @kernel("IntegerLinear")
@@ -24,8 +25,9 @@ def emit(node: ir.Node, vector: bool) -> KernelCall:
     codes, bias, scale = (v.const_value.numpy() for v in node.inputs[1:])
     stored = StoredWeights.of(node, codes)
     inputs, classes = codes.shape
+    sums = "int64" if find_op(node).attributes(node)["wide"] else "int32"
     return KernelCall(
-        lambda: _build(stored, inputs, classes, vector),
+        lambda: _build(stored, inputs, classes, sums, vector),
         (
             Input(0),
             Output(),
@@ -34,11 +36,11 @@ def emit(node: ir.Node, vector: bool) -> KernelCall:
             Constant(scale.reshape(-1)),
             Scratch(inputs * stored.columns * stored.code_bits // 8),
         ),
-        ("linear", stored.form, vector),
+        ("linear", stored.form, sums, vector),
     )
 
 
-def _build(stored: StoredWeights, inputs: int, classes: int, vector: bool):
+def _build(stored: StoredWeights, inputs: int, classes: int, sums: str, vector: bool):
     columns = stored.columns
     fill = unpack(stored, columns, vector)
     field, code = str(stored.constants()[0].array.dtype), f"int{stored.code_bits}"
@@ -65,10 +67,10 @@ def _build(stored: StoredWeights, inputs: int, classes: int, vector: bool):
         codes = T.decl_buffer((ANY,), code, data=codes_p)
         fill(packed, offsets, codes)
         for n in range(classes):
-            acc = T.alloc_buffer((1,), "int32")
-            acc[0] = bias[n]
+            acc = T.alloc_buffer((1,), sums)
+            acc[0] = T.Cast(sums, bias[n])
             for k in range(inputs):
-                acc[0] = acc[0] + x[k] * T.Cast("int32", codes[k * columns + n])
+                acc[0] = acc[0] + T.Cast(sums, x[k]) * T.Cast(sums, codes[k * columns + n])
             y[n] = T.Cast("float32", acc[0]) * scale[n]
 
     return integer_linear
