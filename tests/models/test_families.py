@@ -46,7 +46,7 @@ def spike_driven_network() -> SpikeDrivenTransformer:
 
 def meta_spikeformer_network() -> MetaSpikeFormer:
     return MetaSpikeFormer(
-        2, 5, dims=(8, 12, 24, 40), depths=(1, 1), heads=4, ratio=2, first_kernel=3
+        2, 5, dims=(8, 12, 24, 40), depths=(1, 0), heads=4, ratio=2, first_kernel=3
     )
 
 

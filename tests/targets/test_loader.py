@@ -75,11 +75,8 @@ def mixed_model(tmp_path_factory):
     return path
 
 
-@pytest.mark.parametrize(
-    "name",
-    ["armv8-a", "armv7-a7", "cortex-m4", "cortex-m55", "rv32imc", "rv64gc", "rv64gcv"],
-)
-def test_a_searched_network_compiles_for_every_instruction_set(name, mixed_model, tmp_path):
+@pytest.mark.parametrize("name", ["armv7-a7", "cortex-m55", "rv32imc", "rv64gcv"])
+def test_a_searched_network_compiles_for_other_instruction_sets(name, mixed_model, tmp_path):
     artifact = hqc.compile(mixed_model, name, tmp_path / "build", name="mixed")
     assert (artifact.folder / "libmixed.a").stat().st_size > 0
 
