@@ -6,32 +6,20 @@ import pytest
 import torch
 from torch import nn
 
-from hqc.data.task import Task
 from hqc.errors import UserError
 from hqc.models.meta_spikeformer import MetaSpikeFormer
-from hqc.models.spikformer import Spikformer
 from hqc.quantize import apply_recipe
 from hqc.quantize.recipe import quantizable_layers
 from hqc.search.method import Options, find_method
 from hqc.search.post_training import Trial, lowest, ranged_quantizer
 from hqc.search.qsvit import SENSITIVE, kind_of, kinds_of
 from hqc.search.run_folder import RunFolder
-
-
-def network():
-    torch.manual_seed(0)
-    return Spikformer(in_channels=2, classes=3, dim=16, depth=1, heads=2)
+from tests.search.places import network, places
 
 
 @pytest.fixture(scope="module")
 def task():
-    """Three classes that differ in where events are: soon learned."""
-    generator = torch.Generator().manual_seed(0)
-    labels = torch.arange(60) % 3
-    frames = torch.poisson(torch.full((60, 2, 2, 12, 12), 0.1), generator=generator)
-    for i, label in enumerate(labels.tolist()):
-        frames[i, :, :, 4 * label : 4 * label + 4] += 2
-    return Task((frames.byte(), labels), (frames[:15].byte(), labels[:15]))
+    return places()
 
 
 @pytest.mark.parametrize("bits", [4, 8, 12, 16])
