@@ -6,6 +6,8 @@ laid out. `weight_bits` and `weight_scheme` say how codes are stored, `kernel` h
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
 from hqc.dialect.integer_conv import integer_conv, integer_depthwise_conv
@@ -15,93 +17,39 @@ from hqc.dialect.potentials import pad_channels, take_channels
 from hqc.dialect.rescale import LARGEST, rescale
 
 
-def spike_conv_potentials(
-    x: np.ndarray,
-    weights: np.ndarray,
-    multiplier: np.ndarray,
-    bias: np.ndarray,
-    *,
-    channels: int,
-    strides: list[int],
-    pads: list[int],
-    shift: int,
-    limit: int = LARGEST,
-    weight_bits: int,
-    weight_scheme: str,
-    kernel: str = "event",
-) -> np.ndarray:
-    """x uint32 [T, H, W, P, words(C)], weights [O, C, kh, kw] -> potentials [T, H', W', O]."""
-    image = unpack_planes(x, channels=channels).transpose(0, 3, 1, 2)
-    sums = integer_conv(image, weights, strides=strides, pads=pads).transpose(0, 2, 3, 1)
-    return pad_channels(rescale(sums, multiplier, bias, shift=shift, limit=limit))
+def _reference(
+    about: str,
+    image: Callable[[np.ndarray, int], np.ndarray],
+    conv: Callable[..., np.ndarray] = integer_conv,
+) -> Callable[..., np.ndarray]:
+    """The reference of an op whose input becomes an image [T, C, H, W] by `image(x, channels)`."""
+
+    def potentials(
+        x: np.ndarray,
+        weights: np.ndarray,
+        multiplier: np.ndarray,
+        bias: np.ndarray,
+        *,
+        strides: list[int],
+        pads: list[int],
+        shift: int,
+        limit: int = LARGEST,
+        channels: int = 0,
+        **_storage: object,
+    ) -> np.ndarray:
+        sums = conv(image(x, channels), weights, strides=strides, pads=pads).transpose(0, 2, 3, 1)
+        return pad_channels(rescale(sums, multiplier, bias, shift=shift, limit=limit))
+
+    potentials.__doc__ = about
+    return potentials
 
 
-def frame_conv_potentials(
-    x: np.ndarray,
-    weights: np.ndarray,
-    multiplier: np.ndarray,
-    bias: np.ndarray,
-    *,
-    strides: list[int],
-    pads: list[int],
-    shift: int,
-    limit: int = LARGEST,
-    weight_bits: int,
-    weight_scheme: str,
-) -> np.ndarray:
-    """x uint8 [T, C, H, W], weights [O, C, kh, kw] -> potentials [T, H', W', O]."""
-    sums = integer_conv(x, weights, strides=strides, pads=pads).transpose(0, 2, 3, 1)
-    return pad_channels(rescale(sums, multiplier, bias, shift=shift, limit=limit))
+def _of_spikes(x: np.ndarray, channels: int) -> np.ndarray:
+    return unpack_planes(x, channels=channels).transpose(0, 3, 1, 2)
 
 
-def potential_conv(
-    x: np.ndarray,
-    weights: np.ndarray,
-    multiplier: np.ndarray,
-    bias: np.ndarray,
-    *,
-    channels: int,
-    strides: list[int],
-    pads: list[int],
-    shift: int,
-    limit: int = LARGEST,
-    weight_bits: int,
-    weight_scheme: str,
-    wide: int = 0,
-) -> np.ndarray:
-    """Potentials [T, H, W, C], weights [O, C, kh, kw] -> potentials [T, H', W', O].
-
-    Sums fit in 32 bits unless `wide`.
-    """
-    image = take_channels(x, channels=channels).transpose(0, 3, 1, 2)
-    sums = integer_conv(image, weights, strides=strides, pads=pads).transpose(0, 2, 3, 1)
-    return pad_channels(rescale(sums, multiplier, bias, shift=shift, limit=limit))
-
-
-def depthwise_conv(
-    x: np.ndarray,
-    weights: np.ndarray,
-    multiplier: np.ndarray,
-    bias: np.ndarray,
-    *,
-    channels: int,
-    strides: list[int],
-    pads: list[int],
-    shift: int,
-    limit: int = LARGEST,
-    weight_bits: int,
-    weight_scheme: str,
-    wide: int = 0,
-) -> np.ndarray:
-    """Potentials [T, H, W, C], weights [C, 1, kh, kw] -> potentials [T, H', W', C].
-
-    Sums fit in 32 bits unless `wide`.
-    """
-    image = take_channels(x, channels=channels).transpose(0, 3, 1, 2)
-    sums = integer_depthwise_conv(image, weights, strides=strides, pads=pads)
-    return pad_channels(
-        rescale(sums.transpose(0, 2, 3, 1), multiplier, bias, shift=shift, limit=limit)
-    )
+def _of_potentials(x: np.ndarray, channels: int) -> np.ndarray:
+    return take_channels(x, channels=channels).transpose(0, 3, 1, 2)
 
 
 _TAKE = "rows = ai.hqc.kernel.TakeChannels <channels: int = @channels> (x)"
@@ -131,21 +79,31 @@ SPIKE_CONV_POTENTIALS = register(
             f'SpikeConvPotentials <channels, {_STORED}, kernel: string = "event">',
             f"{_UNPACK} {_TURN}",
         ),
-        reference=spike_conv_potentials,
+        reference=_reference(
+            "x uint32 [T, H, W, P, words(C)], weights [O, C, kh, kw] -> potentials [T, H', W', O].",
+            _of_spikes,
+        ),
         domain=KERNEL,
     )
 )
 FRAME_CONV_POTENTIALS = register(
     Op(
         _text(f"FrameConvPotentials <{_STORED}>", "image = Identity(x)"),
-        reference=frame_conv_potentials,
+        reference=_reference(
+            "x uint8 [T, C, H, W], weights [O, C, kh, kw] -> potentials [T, H', W', O].",
+            lambda x, _channels: x,
+        ),
         domain=KERNEL,
     )
 )
 POTENTIAL_CONV = register(
     Op(
         _text(f"PotentialConv <channels, {_STORED}, wide: int = 0>", f"{_TAKE} {_TURN}"),
-        reference=potential_conv,
+        reference=_reference(
+            "Potentials [T, H, W, C], weights [O, C, kh, kw] -> [T, H', W', O]; sums of 64 bits "
+            "where `wide`.",
+            _of_potentials,
+        ),
         domain=KERNEL,
     )
 )
@@ -156,7 +114,12 @@ DEPTHWISE_CONV = register(
             f"{_TAKE} {_TURN}",
             "IntegerDepthwiseConv",
         ),
-        reference=depthwise_conv,
+        reference=_reference(
+            "Potentials [T, H, W, C], weights [C, 1, kh, kw] -> [T, H', W', C]; sums of 64 bits "
+            "where `wide`.",
+            _of_potentials,
+            integer_depthwise_conv,
+        ),
         domain=KERNEL,
     )
 )

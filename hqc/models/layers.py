@@ -218,7 +218,7 @@ class FramesIn(nn.Module):
 
 
 @torch.no_grad()
-def calibrate_batch_norm(model: nn.Module, frames: Tensor, passes: int = 1) -> nn.Module:
+def calibrate_batch_norm(model: nn.Module, frames: Tensor) -> nn.Module:
     """Set every BatchNorm's mean and variance to those of `frames` [T, N, ...]; return the model.
 
     A network whose weights were never trained fires in every layer afterwards.
@@ -229,8 +229,7 @@ def calibrate_batch_norm(model: nn.Module, frames: Tensor, passes: int = 1) -> n
     for norm in norms:
         norm.reset_running_stats()
         norm.momentum = None
-    for _ in range(passes):
-        model(frames)
+    model(frames)
     for norm in norms:
         norm.momentum = 0.1
     return model.train(was_training)
