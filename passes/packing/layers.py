@@ -1,0 +1,124 @@
+"""A layer and the FixedPointLIF or Rescale that reads it are one kernel: no accumulator is stored.
+
+Neurons and Rescales that read no layer are kernels on potentials.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import onnx_ir as ir
+
+from hqc.dialect import DIALECT
+from hqc.dialect.fixed_point_lif import NAMES
+from hqc.passes.axes import axes
+from hqc.passes.graph import constant, ints, unsupported
+from hqc.passes.integer_rules.quantity import BITS, SCHEME, WIDE
+from hqc.passes.packing.packed import Packed, Packing, Sums, image, packs
+
+
+@packs("ConvInteger")
+@packs("IntegerConv", "IntegerDepthwiseConv", domain=DIALECT)
+def defer_convolution(node: ir.Node, packing: Packing) -> Sums:
+    """A convolution, left to what reads it."""
+    x = packing.image(node)
+    _, channels, height, width = node.outputs[0].shape.numpy()
+    sizes = {**x.sizes, "C": channels, "Y": height, "X": width}
+    fits = node.outputs[0].metadata_props.get(WIDE) is None
+    return Sums(node, x, image(sizes), sizes, fits)
+
+
+@packs("MatMulInteger")
+@packs("IntegerMatMul", domain=DIALECT)
+def defer_linear(node: ir.Node, packing: Packing) -> Sums:
+    """A linear layer, left to what reads it: a convolution of one by one."""
+    x = packing.input(node)
+    if x.view[-1] != axes(("C", x.sizes["C"]))[0]:
+        raise unsupported(node, "its input's last axis is not the channels")
+    sizes = {**x.sizes, "C": node.outputs[0].shape.numpy()[-1]}
+    return Sums(node, x, (*x.view[:-1], *axes(("C", sizes["C"]))), sizes)
+
+
+@packs("FixedPointLIF", domain=DIALECT)
+def pack_neurons(node: ir.Node, packing: Packing) -> Packed:
+    """SpikeConv, DenseConv of frames, or PotentialNeurons."""
+    source = packing.env[node.inputs[0]]
+    if isinstance(source, Packed):
+        source = packing.input(node)
+    sizes = source.sizes
+    if source.view[0] != axes(("T", sizes["T"]))[0]:
+        raise unsupported(node, "its first axis is not time")
+    parameters = packing.by_channel(node.inputs[1:], sizes["C"])
+    attributes = {name: node.attributes[name].value for name in NAMES}
+    if isinstance(source, Sums):
+        inputs, stored = _layer(packing, source)
+        op_type = "DenseConv" if source.x.kind == "frames" else "SpikeConv"
+        attributes |= stored
+    elif source.kind == "potentials":
+        inputs, op_type = [source.value], "PotentialNeurons"
+        attributes["channels"] = sizes["C"]
+    else:
+        raise unsupported(node, "it reads neither sums nor potentials")
+    return packing.spikes(node, op_type, [*inputs, *parameters], source.view, sizes, **attributes)
+
+
+@packs("Rescale", domain=DIALECT)
+def pack_rescale(node: ir.Node, packing: Packing) -> Packed:
+    """A convolution to potentials, by what it reads, or RescalePotentials."""
+    source = packing.env[node.inputs[0]]
+    if isinstance(source, Packed):
+        source = packing.as_potentials(node, packing.input(node))
+    parameters = packing.by_channel(node.inputs[1:], source.sizes["C"])
+    attributes = {name: node.attributes[name].value for name in ("shift", "limit")}
+    if isinstance(source, Sums):
+        op_type, inputs, stored = _to_potentials(packing, source)
+        attributes |= stored
+    else:
+        inputs, op_type = [source.value], "RescalePotentials"
+        attributes["channels"] = source.sizes["C"]
+    return packing.potentials(node, op_type, [*inputs, *parameters], source, **attributes)
+
+
+def _to_potentials(packing: Packing, sums: Sums) -> tuple[str, list[ir.Value], dict]:
+    depthwise = sums.node.op_type == "IntegerDepthwiseConv"
+    if depthwise and sums.x.kind == "spikes":
+        sums = replace(sums, x=packing.as_potentials(sums.node, sums.x))
+    inputs, stored = _layer(packing, sums)
+    if sums.x.kind == "potentials":
+        op_type = "DepthwiseConv" if depthwise else "PotentialConv"
+        return op_type, inputs, {**stored, "wide": int(not sums.fits)}
+    op_type = "FrameConvPotentials" if sums.x.kind == "frames" else "SpikeConvPotentials"
+    return op_type, inputs, stored
+
+
+def _layer(packing: Packing, sums: Sums) -> tuple[list[ir.Value], dict]:
+    """Input and codes of a layer, and the attributes that all its kernels have."""
+    layer = sums.node
+    codes = constant(layer.inputs[1])
+    if codes.ndim == 2:
+        codes = np.ascontiguousarray(codes.T)[:, :, None, None]
+    meta = layer.inputs[1].metadata_props
+    attributes = {
+        "strides": ints(layer, "strides", [1, 1]),
+        "pads": ints(layer, "pads", [0, 0, 0, 0]),
+        "weight_bits": int(meta[BITS]),
+        "weight_scheme": meta[SCHEME],
+    }
+    x = sums.x.value
+    if sums.x.kind != "frames":
+        attributes["channels"] = sums.x.sizes["C"]
+    elif layer.op_type in ("ConvInteger", "IntegerConv"):
+        x = _without_batch(packing, sums.x)
+    else:
+        raise unsupported(layer, "frames are lowered for convolutions of all channels only")
+    return [x, packing.builder.initializer(codes, f"{layer.name}.codes")], attributes
+
+
+def _without_batch(packing: Packing, x: Packed) -> ir.Value:
+    """Frames [T, C, H, W] of [T, 1, C, H, W]."""
+    shape = tuple(x.sizes[root] for root in "TCYX")
+    target = packing.builder.initializer(np.array(shape, np.int64), "frames.shape")
+    return packing.builder.op(
+        "Reshape", [x.value, target], shape, ir.DataType.UINT8, name="frames/Reshape"
+    )

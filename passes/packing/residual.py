@@ -1,0 +1,23 @@
+"""Residual sums: of spikes in bit planes, of potentials as they are."""
+
+from __future__ import annotations
+
+import onnx_ir as ir
+
+from hqc.passes.graph import unsupported
+from hqc.passes.infer_ranges import RANGE
+from hqc.passes.packing.packed import Packed, Packing, packs
+
+
+@packs("Add")
+def pack_add(node: ir.Node, packing: Packing) -> Packed:
+    """AddPlanes or AddPotentials."""
+    a, b = (packing.input(node, i) for i in (0, 1))
+    if a.view != b.view or a.sizes != b.sizes:
+        raise unsupported(node, "its inputs have different axes")
+    inputs = [a.value, b.value]
+    if {a.kind, b.kind} == {"potentials"}:
+        return packing.potentials(node, "AddPotentials", inputs, a)
+    planes = int(node.outputs[0].metadata_props[RANGE]).bit_length()
+    attributes = {"channels": a.sizes["C"], "planes": planes}
+    return packing.spikes(node, "AddPlanes", inputs, a.view, a.sizes, planes, **attributes)
