@@ -12,8 +12,9 @@ BIN := .venv/bin
 demo: .venv/base
 	$(BIN)/python examples/nmnist/demo.py
 
+# A process for each core; in each, torch's threads would only wait for each other.
 test: .venv/full tools
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist worksteal
 
 lint: .venv/full
 	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy -p hqc
