@@ -50,7 +50,7 @@ def export_(out: Output, run: Path, output: Path, name: str, as_float: bool) -> 
             f"{run} is not the folder of a finished search: it has no {weights.name}",
             hint="finish it: hqc search ... --resume",
         )
-    model.load_state_dict(torch.load(weights, weights_only=True))
+    model.load_state_dict(torch.load(weights, map_location="cpu", weights_only=True))
     task = load_task(config["data"], config.get("time_steps"))
     example = task.test[0][:1].transpose(0, 1).float()
     export(model, example, output, name=name, preprocessing=task.preprocessing)

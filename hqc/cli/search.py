@@ -63,6 +63,7 @@ def parse_keep(_context: object, _parameter: object, values: tuple[str, ...]) ->
     show_default=True,
     help="Processes that measure the candidates of qsvit, greedy and beam.",
 )
+@click.option("--device", default="cpu", show_default=True, help="Where to train, e.g. cuda.")
 @click.option("--ray", is_flag=True, help="Take the workers from a Ray cluster.")
 @click.option(
     "--float-from",
@@ -102,6 +103,7 @@ def search(
     """
     from hqc.data.task import load_task
     from hqc.search import distributed
+    from hqc.search.device import find_device
     from hqc.search.factory import build_model
     from hqc.search.memory import keep_freed_memory
     from hqc.search.method import Options, find_method, search_space
@@ -111,12 +113,13 @@ def search(
     distributed.join()
     run_method = find_method(method)
     asked = Options(choices=tuple(filter(None, choices.split(","))), **options)
+    find_device(asked.device)
     network = build_model(model, asked.seed)
     search_space(network, asked)
     config = {"model": model, "data": data, "time_steps": time_steps, "method": method}
     config["float_from"] = float_from and str(float_from)
     config |= {**asdict(asked), "choices": list(asked.choices)}
-    for where in ("workers", "ray"):  # a search may go on elsewhere
+    for where in ("workers", "ray", "device"):  # a search may go on elsewhere
         del config[where]
     task = load_task(data, time_steps)
     weights = RunFolder.float_weights(float_from) if float_from else None

@@ -6,7 +6,7 @@ import fnmatch
 import re
 from collections.abc import Mapping
 
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 from hqc.errors import UserError
@@ -22,15 +22,16 @@ Recipe = Mapping[str, Choice]
 _CHOICE = re.compile(r"(?P<bits>[2-9]|1[0-6])(?P<scheme>[ul])")
 
 
-def quantizer(choice: Choice, channels: int) -> QuantUniform | QuantPow2 | None:
-    """The quantizer of a choice for a weight of `channels` output channels; None for fp32."""
+def quantizer(choice: Choice, weight: Tensor) -> QuantUniform | QuantPow2 | None:
+    """The quantizer of a choice for a weight, one scale a channel, on its device; None for fp32."""
     if choice == "fp32":
         return None
     match = _CHOICE.fullmatch(choice)
     if not match:
         raise UserError(f"unknown quantizer {choice!r}", hint="write fp32, or e.g. 4u, 2l, 8u")
     bits = int(match["bits"])
-    return QuantUniform(bits, channels) if match["scheme"] == "u" else QuantPow2(bits, channels)
+    kind = QuantUniform if match["scheme"] == "u" else QuantPow2
+    return kind(bits, len(weight)).to(weight.device)
 
 
 def quantizable_layers(model: nn.Module) -> dict[str, nn.Conv2d | nn.Linear]:
@@ -56,7 +57,7 @@ def apply_recipe(model: nn.Module, recipe: Recipe) -> nn.Module:
     layers = quantizable_layers(model)
     for name, choice in resolve(model, recipe).items():
         layer = layers[name]
-        module = quantizer(choice, layer.weight.shape[0])
+        module = quantizer(choice, layer.weight)
         if module is not None:
             module.calibrate(layer.weight)
             parametrize.register_parametrization(layer, "weight", module)

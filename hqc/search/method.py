@@ -15,6 +15,7 @@ from torch import nn
 from hqc.data.task import Task
 from hqc.errors import UserError
 from hqc.quantize.recipe import Choice, quantizable_layers, quantizer
+from hqc.search.device import find_device
 from hqc.search.run_folder import RunFolder
 
 
@@ -27,7 +28,8 @@ class Options:
     those of float training, of the search and of training with the choices fixed;
     `mixed_precision` is bfloat16 in training, single precision in evaluation. `tolerance` is the
     accuracy that greedy and beam searches may lose, `beam` how many assignments the latter keeps.
-    `workers` processes measure candidates, those of a Ray cluster with `ray`.
+    `workers` processes measure candidates, those of a Ray cluster with `ray`. `device` is torch's
+    name of where the network is trained.
     """
 
     choices: tuple[Choice, ...] = ()
@@ -44,6 +46,7 @@ class Options:
     beam: int = 4
     workers: int = 1
     ray: bool = False
+    device: str = "cpu"
 
 
 Search = Callable[[nn.Module, Task, Options, RunFolder], dict]
@@ -59,6 +62,7 @@ class Method:
 
     def __call__(self, model: nn.Module, task: Task, options: Options, run: RunFolder) -> dict:
         options = replace(options, choices=options.choices or self.choices)
+        model.to(find_device(options.device))
         if options.mixed_precision:  # whose convolutions are fastest with channels last
             for parameter in model.parameters():
                 if parameter.ndim == 4:
@@ -102,7 +106,7 @@ def find_method(name: str) -> Method:
 def search_space(model: nn.Module, options: Options) -> dict[str, list[Choice]]:
     """The choices of every layer; one alone where `keep` fixes it. Raises `UserError`."""
     for choice in (*options.choices, *options.keep.values()):
-        quantizer(choice, 1)
+        quantizer(choice, torch.ones(1))
     layers = quantizable_layers(model)
     for pattern in options.keep:
         if not fnmatch.filter(layers, pattern):

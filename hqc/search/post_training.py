@@ -37,7 +37,7 @@ def range_scale(weight: Tensor, bits: int) -> Tensor:
 
 def ranged_quantizer(choice: Choice, weight: Tensor) -> nn.Module:
     """A uniform quantizer of a recipe's notation, its scale from the weights' range (QSViT)."""
-    module = quantizer(choice, weight.shape[0])
+    module = quantizer(choice, weight)
     with torch.no_grad():
         module.scale.fill_(range_scale(weight, module.bits))
     return module
@@ -127,12 +127,14 @@ class PostTraining:
                     hint="choose among bits with u, e.g. --choices 16u,12u,8u,4u",
                 )
         fit(model, task, run, "float", options.float_epochs, FLOAT_RATE, options, options.seed)
+        if options.workers > 1 or options.ray:
+            model.cpu()  # forked processes cannot go on with a GPU
         self._model, self._task, self._options, self._run = model, task, options, run
         self._float_model = copy.deepcopy(model)
         self.space = {n: sorted(c, key=lambda c: -int(c[:-1])) for n, c in space.items()}
         self.free = [name for name, choices in self.space.items() if len(choices) > 1]
         run.progress("measure the float network")
-        self.trial = Trial(model, split(task.train, options.seed)[1], counted_frames(task))
+        self.trial = Trial(model, split(task.train, options.seed)[1], counted_frames(task, model))
         self.candidates = Candidates(self.trial, options.workers, options.ray)
 
     def weights(self, name: str) -> int:

@@ -13,6 +13,7 @@ from hqc.energy.count_module import count_module
 from hqc.energy.overhead import precisions_of
 from hqc.quantize import average_bits
 from hqc.quantize.recipe import Choice
+from hqc.search.device import device_of
 from hqc.search.method import Options
 from hqc.search.training import accuracy
 from hqc.targets import load_profile
@@ -20,11 +21,11 @@ from hqc.targets import load_profile
 _COUNTED = 20
 
 
-def counted_frames(task: Task) -> Tensor:
+def counted_frames(task: Task, model: nn.Module) -> Tensor:
     """Frames [T, N, ...] that operations are counted on: recordings spread over all there are."""
     frames = task.train[0]
     chosen = torch.linspace(0, len(frames) - 1, min(_COUNTED, len(frames))).long()
-    return frames[chosen].float().transpose(0, 1)
+    return frames[chosen].float().transpose(0, 1).to(device_of(model))
 
 
 def describe(
@@ -35,7 +36,7 @@ def describe(
     options: Options,
 ) -> dict:
     """Accuracy on the test split, bits, and ratios over fp32, of a model with its quantizers."""
-    frames = counted_frames(task)
+    frames = counted_frames(task, model)
     found = estimate(
         count_module(model, frames),
         precisions_of(model),

@@ -77,7 +77,7 @@ class RunFolder:
                 f"{path} holds no float network",
                 hint="give the folder of a search that trained one",
             )
-        return torch.load(file, weights_only=True)
+        return torch.load(file, map_location="cpu", weights_only=True)
 
     def write_json(self, name: str, data: object) -> None:
         """Write a JSON file."""
@@ -117,7 +117,7 @@ class RunFolder:
     def load(self, name: str) -> dict | None:
         """Read `NAME.pt`, None where there is none."""
         file = self.path / f"{name}.pt"
-        return torch.load(file, weights_only=True) if file.exists() else None
+        return torch.load(file, map_location="cpu", weights_only=True) if file.exists() else None
 
 
 def _summary_writer() -> Callable:

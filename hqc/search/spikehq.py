@@ -7,7 +7,6 @@ from itertools import cycle
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 from torch.nn.utils import parametrize
 
 from hqc.data.task import Task
@@ -47,8 +46,8 @@ class MixedWeight(nn.Module):
     def __init__(self, choices: list[Choice], weight: Tensor) -> None:
         super().__init__()
         self.temperature = WARMEST
-        self.logits = nn.Parameter(torch.zeros(len(choices)))
-        found = [quantizer(choice, weight.shape[0]) for choice in choices]
+        self.logits = nn.Parameter(torch.zeros(len(choices), device=weight.device))
+        found = [quantizer(choice, weight) for choice in choices]
         for module in filter(None, found):
             module.calibrate(weight)
         self.quantizers = nn.ModuleList(module or nn.Identity() for module in found)
@@ -56,7 +55,9 @@ class MixedWeight(nn.Module):
     def forward(self, weight: Tensor) -> Tensor:
         if not self.training:
             return self.quantizers[int(self.logits.argmax())](weight)
-        shares = F.gumbel_softmax(self.logits, tau=self.temperature)
+        # Drawn by the processor, whatever the device: a search resumed or moved sees the same.
+        noise = -torch.empty(len(self.logits)).exponential_().log().to(self.logits)
+        shares = ((self.logits + noise) / self.temperature).softmax(0)
         mixed = [p * q(weight) for p, q in zip(shares, self.quantizers, strict=True)]
         return torch.stack(mixed).sum(0)
 
@@ -93,7 +94,7 @@ def _search(
     options: Options,
     run: RunFolder,
 ) -> dict[str, Choice]:
-    frames = counted_frames(task)
+    frames = counted_frames(task, model)
     counts = count_module(model, frames)
     layers = quantizable_layers(model)
     mixtures = {}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from typing import Any
 
 import torch
@@ -11,6 +12,7 @@ from torch.nn import functional as F
 
 from hqc.data.task import Labelled, Part, Task
 from hqc.search import distributed
+from hqc.search.device import device_of
 from hqc.search.method import Options
 from hqc.search.run_folder import RunFolder
 
@@ -30,8 +32,8 @@ def accuracy(model: nn.Module, data: Labelled, batch: int = 50) -> float:
     frames, labels = data
     right = 0
     for start in distributed.part(range(0, len(labels), batch)):
-        x, y = frames[start : start + batch], labels[start : start + batch]
-        right += int((model(x.float().transpose(0, 1)).argmax(1) == y).sum())
+        x = frames[start : start + batch].float().transpose(0, 1).to(device_of(model))
+        right += int((model(x).argmax(1).cpu() == labels[start : start + batch]).sum())
     model.train(was_training)
     return distributed.total(right) / len(labels)
 
@@ -61,7 +63,9 @@ def split(data: Labelled, seed: int) -> tuple[Labelled, Labelled]:
 
 def task_loss(model: nn.Module, x: Tensor, y: Tensor, *, mixed_precision: bool = False) -> Tensor:
     """Cross entropy with smoothed labels; with bfloat16 products and sums if asked for."""
-    with torch.autocast(x.device.type, torch.bfloat16, enabled=mixed_precision):
+    device = device_of(model)
+    x, y = x.to(device), y.to(device)
+    with torch.autocast(device.type, torch.bfloat16) if mixed_precision else nullcontext():
         logits = model(x)
     return F.cross_entropy(logits.float(), y, label_smoothing=LABEL_SMOOTHING)
 

@@ -167,6 +167,7 @@ def test_the_command_searches_and_exports_what_compiles(run_hqc, recordings, tmp
         ({"--keep": "haed=8u"}, "'haed' matches no layer"),
         ({"--choices": "2u,5x"}, "unknown quantizer '5x'"),
         ({"--float-from": "empty"}, "holds no float network"),
+        ({"--device": "gpu"}, "--device 'gpu': "),
     ],
 )
 def test_mistakes(run_hqc, recordings, tmp_path, change, message):
