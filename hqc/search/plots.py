@@ -17,6 +17,11 @@ from hqc.quantize.recipe import Choice, quantizable_layers
 _ROW, _WIDTH = 0.28, 9.0
 """Inches: of a layer's row, and of a picture."""
 
+_SVG = {"svg.hashsalt": "hqc", "svg.fonttype": "none"}
+
+_NEAR = 0.4
+"""Percent of energy and of accuracy by which two points of one label differ at most."""
+
 Weights = Mapping[str, np.ndarray]
 
 
@@ -30,8 +35,8 @@ def weights_of(model: nn.Module) -> dict[str, np.ndarray]:
 
 
 def _save(figure: Figure, path: Path) -> None:
-    # Without dates and random ids, equal results give equal files.
-    with replacing(path) as file, matplotlib.rc_context({"svg.hashsalt": "hqc"}):
+    # Without dates and random ids, equal results give equal files; text stays text.
+    with replacing(path) as file, matplotlib.rc_context(_SVG):
         figure.savefig(file, format=path.suffix[1:], metadata={"Date": None})
 
 
@@ -109,20 +114,23 @@ def draw_sensitivity(sensitivity: Mapping[str, Mapping[Choice, float]], path: Pa
 
 
 def draw_pareto(rows: Sequence[Mapping], path: Path) -> None:
-    """Accuracy against energy, a point a run (SpikeHQ, figure 4)."""
-    figure = Figure((6, 4), layout="constrained")
+    """Accuracy against energy, a point a run, near ones with one label (SpikeHQ, figure 4)."""
+    figure = Figure((7, 4), layout="constrained")
     axes = figure.subplots()
+    labels: dict[tuple[float, float], list[str]] = {}
     for row in rows:
-        axes.scatter(100 * row["energy"], 100 * row["accuracy"], color="#08306b", s=22)
+        point = (100 * row["energy"], 100 * row["accuracy"])
+        axes.scatter(*point, color="#08306b", s=22)
+        near = (p for p in labels if np.allclose(p, point, rtol=0, atol=_NEAR))
+        labels.setdefault(next(near, point), []).append(Path(row["run"]).name)
+    for point, names in labels.items():
         axes.annotate(
-            Path(row["run"]).name,
-            (100 * row["energy"], 100 * row["accuracy"]),
-            textcoords="offset points",
-            xytext=(5, 4),
-            fontsize=8,
-        )
+            ", ".join(names), point, textcoords="offset points", xytext=(4, 4), fontsize=8,
+            rotation=30, rotation_mode="anchor",
+        )  # fmt: skip
     axes.set_xlabel("energy, % of the float network's")
     axes.set_ylabel("accuracy, %")
+    axes.margins(0.08, 0.3)
     axes.grid(color="#dddddd")
     axes.set_axisbelow(True)
     _save(figure, path)

@@ -14,7 +14,7 @@ from hqc.search.run_folder import CONFIG, RESULT, RunFolder
 
 
 def texts(path):
-    return set(re.findall(r"<!-- (.*?) -->", path.read_text()))
+    return set(re.findall(r"<text[^>]*>(.*?)</text>", path.read_text()))
 
 
 def test_probabilities_have_a_panel_a_layer(tmp_path):
@@ -72,6 +72,13 @@ def test_compare_sets_runs_side_by_side(tmp_path):
 def test_pareto_as_png(tmp_path):
     draw_pareto([{"run": "a", "energy": 0.1, "accuracy": 0.9}], tmp_path / "p.png")
     assert (tmp_path / "p.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_runs_that_came_to_the_same_share_a_label(tmp_path):
+    found = {"a": (0.125, 0.95), "b": (0.3, 0.94), "c": (0.127, 0.95)}
+    rows = [{"run": run, "energy": e, "accuracy": a} for run, (e, a) in found.items()]
+    draw_pareto(rows, tmp_path / "p.svg")
+    assert {"a, c", "b"} <= texts(tmp_path / "p.svg")
 
 
 @pytest.mark.parametrize("name", ["p.gif", "p"])
