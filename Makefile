@@ -14,7 +14,7 @@ demo: .venv/base
 
 # A process for each core; in each, torch's threads would only wait for each other.
 test: .venv/full tools
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist worksteal
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $$(nproc) --dist worksteal
 
 lint: .venv/full
 	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy -p hqc
