@@ -15,7 +15,7 @@ from hqc.passes.packing.packed import Packed, Packing, packs
 @packs("ReduceSum")
 def pack_sum(node: ir.Node, packing: Packing) -> Packed:
     """SumSpikes where the sum is over all of time and position; else a sum not yet computed."""
-    x = packing.uncounted(node)
+    x = packing.tensor(node)
     reduced = {int(a) for a in constant(node.inputs[1])}
     keepdims = node.attributes["keepdims"].value
     view = tuple(

@@ -67,7 +67,7 @@ class Packing:
 
     def input(self, node: ir.Node, index: int = 0) -> Packed:
         """The node's input; a sum over positions is computed first."""
-        found = self.uncounted(node, index)
+        found = self.tensor(node, index)
         if not found.summed:
             return found
         if found.summed != {root for root in "YX" if found.sizes[root] > 1}:
@@ -80,8 +80,8 @@ class Packing:
             node, "CountSpikes", [found.value], whole, sizes, channels=sizes["C"]
         )
 
-    def uncounted(self, node: ir.Node, index: int = 0) -> Packed:
-        """The node's input, that may still have the axes it is a sum over."""
+    def tensor(self, node: ir.Node, index: int = 0) -> Packed:
+        """The node's input, which may be a sum that is still to be computed."""
         found = self.env[node.inputs[index]]
         if isinstance(found, Sums):
             raise unsupported(node, "it reads sums that no neuron has read")
