@@ -17,8 +17,6 @@ from hqc.quantize.recipe import Choice, quantizable_layers
 _ROW, _WIDTH = 0.28, 9.0
 """Inches: of a layer's row, and of a picture."""
 
-_SVG = {"svg.hashsalt": "hqc", "svg.fonttype": "none"}
-
 _NEAR = 0.4
 """Percent of energy and of accuracy by which two points of one label differ at most."""
 
@@ -36,7 +34,8 @@ def weights_of(model: nn.Module) -> dict[str, np.ndarray]:
 
 def _save(figure: Figure, path: Path) -> None:
     # Without dates and random ids, equal results give equal files; text stays text.
-    with replacing(path) as file, matplotlib.rc_context(_SVG):
+    style = matplotlib.rc_context({"svg.hashsalt": "hqc", "svg.fonttype": "none"})
+    with replacing(path) as file, style:
         figure.savefig(file, format=path.suffix[1:], metadata={"Date": None})
 
 
