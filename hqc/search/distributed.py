@@ -18,7 +18,7 @@ from torch import Tensor, nn
 def join() -> None:
     """Meet the other processes, where torchrun started any."""
     if int(os.environ.get("WORLD_SIZE", "1")) > 1 and not dist.is_initialized():
-        dist.init_process_group("cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo")
+        dist.init_process_group("gloo")
 
 
 def processes() -> int:

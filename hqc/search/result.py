@@ -22,7 +22,7 @@ _COUNTED = 20
 
 
 def counted_frames(task: Task, model: nn.Module) -> Tensor:
-    """Frames [T, N, ...] that operations are counted on: recordings spread over all there are."""
+    """Frames [T, N, ...] to count operations on, spread over all there are, where the model is."""
     frames = task.train[0]
     chosen = torch.linspace(0, len(frames) - 1, min(_COUNTED, len(frames))).long()
     return frames[chosen].float().transpose(0, 1).to(device_of(model))

@@ -30,9 +30,10 @@ def accuracy(model: nn.Module, data: Labelled, batch: int = 50) -> float:
     was_training = model.training
     model.eval()
     frames, labels = data
+    device = device_of(model)
     right = 0
     for start in distributed.part(range(0, len(labels), batch)):
-        x = frames[start : start + batch].float().transpose(0, 1).to(device_of(model))
+        x = frames[start : start + batch].float().transpose(0, 1).to(device)
         right += int((model(x).argmax(1).cpu() == labels[start : start + batch]).sum())
     model.train(was_training)
     return distributed.total(right) / len(labels)
