@@ -53,6 +53,11 @@ def parse_keep(_context: object, _parameter: object, values: tuple[str, ...]) ->
 @click.option("--seed", type=int, default=0, show_default=True)
 @click.option("--mixed-precision", is_flag=True, help="Train with bfloat16 products and sums.")
 @click.option(
+    "--fuse-neurons",
+    is_flag=True,
+    help="Train hqc's LIF layers as kernels of torch.compile's, which needs a C++ compiler.",
+)
+@click.option(
     "--tolerance", default=0.01, show_default=True, help="Accuracy that greedy and beam may lose."
 )
 @click.option("--beam", type=click.IntRange(1), default=4, show_default=True, help="Beam's width.")
@@ -119,7 +124,7 @@ def search(
     config = {"model": model, "data": data, "time_steps": time_steps, "method": method}
     config["float_from"] = float_from and str(float_from)
     config |= {**asdict(asked), "choices": list(asked.choices)}
-    for where in ("workers", "ray", "device"):  # a search may go on elsewhere
+    for where in ("workers", "ray", "device", "fuse_neurons"):  # a search may go on elsewhere
         del config[where]
     task = load_task(data, time_steps)
     weights = RunFolder.float_weights(float_from) if float_from else None

@@ -3,62 +3,79 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from functools import cache
 
 import torch
 from torch import Tensor, nn
+
+from hqc.errors import UserError
 
 
 def integrate(
     x: Tensor, tau: float, v_threshold: float, v_reset: float | None, decay_input: bool
 ) -> tuple[Tensor, Tensor]:
-    """Membrane potentials before any reset, and spikes, of `LIF`: x [T, ...] -> both [T, ...]."""
-    charged, spikes = torch.empty_like(x), torch.empty_like(x)
-    v = torch.zeros_like(x[0])
-    for x_t, v_t, s_t in zip(x, charged, spikes, strict=True):
-        if decay_input:
-            torch.sub(x_t, v, out=v_t).div_(tau).add_(v)
-        else:
-            torch.mul(v, 1 - 1 / tau, out=v_t).add_(x_t)
-        s_t.copy_(v_t >= v_threshold)
-        v = v_t - s_t * v_threshold if v_reset is None else v_t.masked_fill(s_t > 0, v_reset)
-    return charged, spikes
+    """Membrane potentials before any reset, and spikes, of `LIF`: x [T, ...] -> both [T, ...].
+
+    Potentials are single precision in training with mixed precision too.
+    """
+    v = torch.zeros_like(x[0], dtype=torch.float32)
+    charged, spikes = [], []
+    for x_t in x.unbind():
+        v = v + (x_t - v) / tau if decay_input else v * (1 - 1 / tau) + x_t
+        fires = v >= v_threshold
+        charged.append(v)
+        spikes.append(fires.to(x.dtype))
+        v = v - fires * v_threshold if v_reset is None else v.masked_fill(fires, v_reset)
+    return torch.stack(charged), torch.stack(spikes)
 
 
-class _Steps(torch.autograd.Function):
-    """All time steps of `LIF`, keeping only the charged potentials for the way back.
+def surrogate_gradient(
+    grad: Tensor,
+    charged: Tensor,
+    tau: float,
+    v_threshold: float,
+    v_reset: float | None,
+    decay_input: bool,
+) -> Tensor:
+    """Gradient of the input of `LIF` from that of its spikes, both [T, ...].
 
     A spike's gradient is that of an arctangent (Fang et al. 2021, alpha = 2). The reset is detached
     from the graph, as in Spikformer's training.
     """
+    keep, gain = 1 - 1 / tau, 1 / tau if decay_input else 1.0
+    from_next = torch.zeros_like(charged[0])
+    to_x = []
+    for grad_t, v_t in zip(reversed(grad.unbind()), reversed(charged.unbind()), strict=True):
+        distance = v_t - v_threshold
+        if v_reset is not None:
+            from_next = from_next.masked_fill(distance >= 0, 0)
+        to_v = grad_t / ((distance * math.pi).square() + 1) + from_next
+        to_x.append((to_v * gain).to(grad.dtype))
+        from_next = to_v * keep
+    return torch.stack(to_x[::-1])
+
+
+@cache
+def _compiled(function: Callable) -> Callable:
+    """The function as one kernel for each layout and precision, whatever the shapes."""
+    return torch.compile(function, dynamic=True)
+
+
+class _Steps(torch.autograd.Function):
+    """All time steps of `LIF`, keeping only the charged potentials for the way back."""
 
     @staticmethod
-    def forward(ctx, x: Tensor, tau: float, v_threshold: float, v_reset, decay_input: bool):
-        charged, spikes = integrate(x, tau, v_threshold, v_reset, decay_input)
+    def forward(ctx, x: Tensor, neuron: tuple, fused: bool):
+        charged, spikes = (_compiled(integrate) if fused else integrate)(x, *neuron)
         ctx.save_for_backward(charged)
-        ctx.neuron = (tau, v_threshold, v_reset, decay_input)
+        ctx.neuron, ctx.fused = neuron, fused
         return spikes
 
     @staticmethod
     def backward(ctx, grad: Tensor):
-        (charged,) = ctx.saved_tensors
-        tau, v_threshold, v_reset, decay_input = ctx.neuron
-        keep, gain = 1 - 1 / tau, 1 / tau if decay_input else 1.0
-        to_x = torch.empty_like(charged)
-        from_next = torch.zeros_like(charged[0])
-        for grad_t, v_t, to_x_t in zip(
-            reversed(grad.unbind()),
-            reversed(charged.unbind()),
-            reversed(to_x.unbind()),
-            strict=True,
-        ):
-            distance = v_t - v_threshold
-            if v_reset is not None:
-                from_next.masked_fill_(distance >= 0, 0)
-            to_v = distance.mul_(math.pi).square_().add_(1).reciprocal_().mul_(grad_t)
-            to_v += from_next
-            torch.mul(to_v, gain, out=to_x_t)
-            from_next = to_v.mul_(keep)
-        return to_x, None, None, None, None
+        gradient = _compiled(surrogate_gradient) if ctx.fused else surrogate_gradient
+        return gradient(grad, *ctx.saved_tensors, *ctx.neuron), None, None
 
 
 class LIF(nn.Module):
@@ -80,6 +97,7 @@ class LIF(nn.Module):
         super().__init__()
         self.tau, self.v_threshold, self.v_reset = tau, v_threshold, v_reset
         self.decay_input = decay_input
+        self.fused = False
 
     def extra_repr(self) -> str:
         return (
@@ -103,5 +121,27 @@ class LIF(nn.Module):
                 shape=x.shape,
                 version=1,
             )
-        # Potentials are single precision in training with mixed precision too.
-        return _Steps.apply(x.float(), self.tau, self.v_threshold, self.v_reset, self.decay_input)
+        neuron = (self.tau, self.v_threshold, self.v_reset, self.decay_input)
+        return _Steps.apply(x, neuron, self.fused and self.training)
+
+
+def fuse_neurons(model: nn.Module) -> None:
+    """Compile the steps of `LIF` layers into one kernel each, and their gradient's, for training.
+
+    Raises `UserError` where there is no compiler that could.
+    """
+    from torch._inductor.exc import InductorError  # takes as long to import as torch does
+
+    layers = [module for module in model.modules() if isinstance(module, LIF)]
+    for layer in layers:
+        layer.fused = True
+    if not layers:
+        return
+    try:
+        layers[0].train()(torch.zeros(2, 3, device=next(model.parameters()).device))
+    except InductorError as error:
+        reason = str(error).strip().splitlines()[0]
+        raise UserError(
+            f"torch.compile cannot fuse neurons: {reason}",
+            hint="install a C++ compiler (for a GPU also Triton), or leave out --fuse-neurons",
+        ) from None

@@ -14,6 +14,7 @@ from torch import nn
 
 from hqc.data.task import Task
 from hqc.errors import UserError
+from hqc.models.lif import fuse_neurons
 from hqc.quantize.recipe import Choice, quantizable_layers, quantizer
 from hqc.search.device import find_device
 from hqc.search.run_folder import RunFolder
@@ -29,7 +30,7 @@ class Options:
     `mixed_precision` is bfloat16 in training, single precision in evaluation. `tolerance` is the
     accuracy that greedy and beam searches may lose, `beam` how many assignments the latter keeps.
     `workers` processes measure candidates, those of a Ray cluster with `ray`. `device` is torch's
-    name of where the network is trained.
+    name of where the network is trained; `fuse_neurons` compiles the neurons' arithmetic there.
     """
 
     choices: tuple[Choice, ...] = ()
@@ -47,6 +48,7 @@ class Options:
     workers: int = 1
     ray: bool = False
     device: str = "cpu"
+    fuse_neurons: bool = False
 
 
 Search = Callable[[nn.Module, Task, Options, RunFolder], dict]
@@ -63,6 +65,8 @@ class Method:
     def __call__(self, model: nn.Module, task: Task, options: Options, run: RunFolder) -> dict:
         options = replace(options, choices=options.choices or self.choices)
         model.to(find_device(options.device))
+        if options.fuse_neurons:
+            fuse_neurons(model)
         if options.mixed_precision:  # whose convolutions are fastest with channels last
             for parameter in model.parameters():
                 if parameter.ndim == 4:
