@@ -15,7 +15,7 @@ import torch
 
 from hqc.atomic_files import replacing
 from hqc.data.recordings import PREPROCESSING
-from hqc.dialect import DIALECT, OPSET, attach_functions
+from hqc.dialect import DIALECT, OPSET, attach_functions, find_op
 from hqc.frontend.neurons import with_own_neurons
 
 _SCOPES = "pkg.torch.onnx.name_scopes"
@@ -53,6 +53,7 @@ def export(
     model.graph.name = name
     model.opset_imports[DIALECT] = 1
     _name_after_layers(model.graph)
+    _round_weights(model.graph)
     model.metadata_props.clear()
     if preprocessing is not None:
         model.metadata_props[PREPROCESSING] = json.dumps(preprocessing)
@@ -81,3 +82,17 @@ def _name_after_layers(graph: ir.Graph) -> None:
             value.metadata_props.clear()
     for value in graph.initializers.values():
         value.metadata_props.clear()
+
+
+def _round_weights(graph: ir.Graph) -> None:
+    """Replace every weight by what its quantizer makes of it.
+
+    A quantizer leaves its own results as they are, so that nothing changes but how well the file
+    can be compressed.
+    """
+    for node in graph:
+        weight = node.inputs[0] if node.op_type in ("QuantUniform", "QuantPow2") else None
+        if weight is not None and weight.is_initializer() and len(weight.uses()) == 1:
+            x, scale = (value.const_value.numpy() for value in node.inputs)
+            op = find_op(node)
+            weight.const_value = ir.tensor(op.reference(x, scale, **op.attributes(node)))

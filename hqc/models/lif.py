@@ -25,8 +25,8 @@ def integrate(
         v = v + (x_t - v) / tau if decay_input else v * (1 - 1 / tau) + x_t
         fires = v >= v_threshold
         charged.append(v)
-        spikes.append(fires.to(x.dtype))
-        v = v - fires * v_threshold if v_reset is None else v.masked_fill(fires, v_reset)
+        spikes.append(torch.where(fires, 1.0, 0.0).to(x.dtype))
+        v = v - fires * v_threshold if v_reset is None else torch.where(fires, v_reset, v)
     return torch.stack(charged), torch.stack(spikes)
 
 
@@ -49,7 +49,7 @@ def surrogate_gradient(
     for grad_t, v_t in zip(reversed(grad.unbind()), reversed(charged.unbind()), strict=True):
         distance = v_t - v_threshold
         if v_reset is not None:
-            from_next = from_next.masked_fill(distance >= 0, 0)
+            from_next = torch.where(distance < 0, from_next, 0.0)
         to_v = grad_t / ((distance * math.pi).square() + 1) + from_next
         to_x.append((to_v * gain).to(grad.dtype))
         from_next = to_v * keep
@@ -138,7 +138,7 @@ def fuse_neurons(model: nn.Module) -> None:
     if not layers:
         return
     try:
-        layers[0].train()(torch.zeros(2, 3, device=next(model.parameters()).device))
+        layers[0].train()(torch.zeros(2, 3))
     except InductorError as error:
         reason = str(error).strip().splitlines()[0]
         raise UserError(

@@ -14,6 +14,7 @@ from hqc.frontend.load import load_model
 from hqc.models.lif import LIF
 from hqc.models.spikformer import Spikformer
 from hqc.quantize import apply_recipe
+from hqc.quantize.recipe import quantizable_layers
 from hqc.reference import ReferenceSession, run_reference
 from tests.conftest import MODEL
 
@@ -105,3 +106,14 @@ def test_a_new_model_exports_checks_and_runs(tmp_path):
     result = run_reference(loaded, {"frames": example.numpy()})[0]
     np.testing.assert_allclose(result, expected, atol=1e-4)
     assert [p.name for p in tmp_path.iterdir()] == ["new.onnx"]
+
+
+def test_weights_are_written_as_their_quantizers_round_them(tmp_path):
+    model = apply_recipe(Spikformer(dim=16, heads=2), {"head": "4l", "*": "2u"})
+    path = tmp_path / "rounded.onnx"
+    export(model, torch.zeros(2, 1, 2, 16, 16), path)
+    written = {i.name: numpy_helper.to_array(i) for i in onnx.load(path).graph.initializer}
+    for name, layer in quantizable_layers(model).items():
+        weight = written[f"{name}.parametrizations.weight.original"]
+        np.testing.assert_array_equal(weight, layer.weight.detach().numpy(), name)
+        assert np.any(weight != layer.parametrizations.weight.original.detach().numpy()), name

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import shutil
+
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 from hqc.dialect.lif import lif
-from hqc.models.lif import LIF
+from hqc.errors import UserError
+from hqc.models.lif import LIF, fuse_neurons
 
 SETTINGS = [
     {},
@@ -40,3 +44,37 @@ def test_gradient_is_the_surrogates():
     LIF(tau=2.0)(x).sum().backward()
     distance = 1.5 / 2 - 1.0
     assert x.grad.item() == pytest.approx(0.5 / (1 + (np.pi * distance) ** 2))
+
+
+needs_compiler = pytest.mark.skipif(
+    not any(map(shutil.which, ("c++", "g++", "clang++"))), reason="no C++ compiler"
+)
+
+
+@needs_compiler
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("settings", SETTINGS[:4:3])
+def test_fused_neurons_are_equal_in_every_bit(settings, dtype):
+    plain, fused = LIF(**settings), LIF(**settings)
+    fuse_neurons(fused)
+    x, grad = (torch.randn(4, 5, 8, 7, 7).add(0.5).to(dtype) for _ in range(2))
+    results = []
+    for layer in (plain, fused):
+        x = x.detach().requires_grad_()
+        spikes = layer(x)
+        spikes.backward(grad)
+        results.append((spikes, x.grad))
+    assert 0 < spikes.float().mean() < 1
+    for ours, theirs in zip(*results, strict=True):
+        assert torch.equal(ours, theirs)
+
+
+def test_fusing_without_a_compiler_is_refused(monkeypatch):
+    from torch._inductor import config
+
+    monkeypatch.setattr(config.cpp, "cxx", ("no-such-compiler",))
+    monkeypatch.setattr(config, "force_disable_caches", True)
+    torch.compiler.reset()
+    with pytest.raises(UserError, match=r"cannot fuse neurons: .*no-such-compiler") as error:
+        fuse_neurons(nn.Sequential(LIF()))
+    assert "C++ compiler" in error.value.hint
