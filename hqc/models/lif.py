@@ -23,10 +23,10 @@ def integrate(
     charged, spikes = [], []
     for x_t in x.unbind():
         v = v + (x_t - v) / tau if decay_input else v * (1 - 1 / tau) + x_t
-        fires = v >= v_threshold
         charged.append(v)
-        spikes.append(torch.where(fires, 1.0, 0.0).to(x.dtype))
-        v = v - fires * v_threshold if v_reset is None else torch.where(fires, v_reset, v)
+        fires = (v >= v_threshold).float()
+        spikes.append(fires.to(x.dtype))
+        v = v - fires * v_threshold if v_reset is None else v * (1 - fires) + v_reset * fires
     return torch.stack(charged), torch.stack(spikes)
 
 
@@ -49,8 +49,8 @@ def surrogate_gradient(
     for grad_t, v_t in zip(reversed(grad.unbind()), reversed(charged.unbind()), strict=True):
         distance = v_t - v_threshold
         if v_reset is not None:
-            from_next = torch.where(distance < 0, from_next, 0.0)
-        to_v = grad_t / ((distance * math.pi).square() + 1) + from_next
+            from_next = from_next * (distance < 0)
+        to_v = grad_t * ((distance * math.pi).square() + 1).reciprocal() + from_next
         to_x.append((to_v * gain).to(grad.dtype))
         from_next = to_v * keep
     return torch.stack(to_x[::-1])

@@ -8,26 +8,26 @@ from torch import Tensor, nn
 from hqc.quantize.straight_through import straight_through, working_scale
 
 
+def nearest_power(x: Tensor) -> Tensor:
+    """The power of two nearest to each positive number, the larger of two equally near."""
+    # Half a unit of the exponent, added to the bits, carries where the mantissa is 1.5 or more.
+    bits = x.float().view(torch.int32) + 2**22
+    return (bits & 0x7F800000).view(torch.float32).to(x.dtype)
+
+
 class QuantPow2(nn.Module):
     """Nearest of {0, +-scale * 2^-k : k = 0 .. K-1}, K = 2^(b-1) - 1; ties go to the larger.
 
-    2 bit: 0, +-s. 4 bit: 0 and seven magnitudes. The level is found by comparing |x| with the
-    midpoints between levels. Gradients pass straight through inside the largest magnitude; the
-    scale receives that of y = level * scale, as in LSQ.
-    Equal, bit for bit, to the dialect's `QuantPow2`.
+    2 bit: 0, +-s. 4 bit: 0 and seven magnitudes. Gradients pass straight through inside the largest
+    magnitude; the scale receives that of y = level * scale, as in LSQ. Equal, bit
+    for bit, to the dialect's `QuantPow2`.
     """
-
-    levels: Tensor
-    midpoints: Tensor
 
     def __init__(self, bits: int, channels: int | None = None, axis: int = 0) -> None:
         super().__init__()
         self.bits, self.axis = bits, axis
         self.scale = nn.Parameter(torch.ones(() if channels is None else channels))
-        levels = 2.0 ** -torch.arange(2 ** (bits - 1) - 1).flip(0)
-        levels = torch.cat([torch.zeros(1), levels])
-        self.register_buffer("levels", levels, persistent=False)
-        self.register_buffer("midpoints", (levels[1:] + levels[:-1]) / 2, persistent=False)
+        self.least = 2.0 ** (2 - 2 ** (bits - 1))
 
     def extra_repr(self) -> str:
         return f"bits={self.bits}"
@@ -52,7 +52,6 @@ class QuantPow2(nn.Module):
         damping = x.numel() ** -0.5
         scale = working_scale(self.scale, x, self.axis, damping, training=self.training)
         ratio = x / scale
-        level = self.levels[
-            torch.bucketize(ratio.detach().abs().contiguous(), self.midpoints, right=True)
-        ]
-        return straight_through(ratio.sign() * level, ratio.clamp(-1, 1)) * scale
+        magnitude = ratio.detach().abs()
+        level = nearest_power(magnitude).clamp(self.least, 1) * (magnitude >= self.least / 2)
+        return straight_through(ratio.sign() * level, ratio, magnitude <= 1) * scale

@@ -10,17 +10,22 @@ _LEAST = 1e-6
 
 class _StraightThrough(torch.autograd.Function):
     @staticmethod
-    def forward(ctx, value: Tensor, path: Tensor) -> Tensor:
+    def forward(ctx, value: Tensor, path: Tensor, inside: Tensor) -> Tensor:
+        ctx.save_for_backward(inside)
         return value.view_as(value)
 
     @staticmethod
-    def backward(ctx, grad: Tensor) -> tuple[None, Tensor]:
-        return None, grad
+    def backward(ctx, grad: Tensor) -> tuple[None, Tensor, None]:
+        (inside,) = ctx.saved_tensors
+        return None, grad * inside, None
 
 
-def straight_through(value: Tensor, path: Tensor) -> Tensor:
-    """`value` exactly in the forward pass, the gradient of `path` backward (Bengio et al. 2013)."""
-    return _StraightThrough.apply(value.detach(), path)
+def straight_through(value: Tensor, path: Tensor, inside: Tensor) -> Tensor:
+    """`value` exactly in the forward pass; backward the gradient of `path`, where it is `inside`.
+
+    The straight-through estimator of Bengio et al. 2013, with clipping.
+    """
+    return _StraightThrough.apply(value.detach(), path, inside)
 
 
 def working_scale(scale: Tensor, x: Tensor, axis: int, damping: float, *, training: bool) -> Tensor:

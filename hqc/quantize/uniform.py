@@ -57,4 +57,6 @@ class QuantUniform(nn.Module):
         damping = (x.numel() * self.qmax) ** -0.5
         scale = working_scale(self.scale, x, self.axis, damping, training=self.training)
         ratio = x / scale
-        return straight_through(ratio.round(), ratio).clamp(self.qmin, self.qmax) * scale
+        rounded = ratio.detach().round()
+        codes = rounded.clamp(self.qmin, self.qmax)
+        return straight_through(codes, ratio, codes == rounded) * scale

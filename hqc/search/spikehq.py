@@ -58,8 +58,7 @@ class MixedWeight(nn.Module):
         # Drawn by the processor, whatever the device: a search resumed or moved sees the same.
         noise = -torch.empty(len(self.logits)).exponential_().log().to(self.logits)
         shares = ((self.logits + noise) / self.temperature).softmax(0)
-        mixed = [p * q(weight) for p, q in zip(shares, self.quantizers, strict=True)]
-        return torch.stack(mixed).sum(0)
+        return sum(p * q(weight) for p, q in zip(shares, self.quantizers, strict=True))
 
 
 @method("spikehq", ("2u", "4u", "2l", "4l", "fp32"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from typing import Any
@@ -106,9 +107,11 @@ def run_stage(
         torch.set_rng_state(saved["random"])
         generator.set_state(saved["generator"])
     for epoch in range(start, epochs):
+        began = time.monotonic()
         metrics = epoch_step(epoch)
+        seconds = time.monotonic() - began
         shown = ", ".join(f"{k} {v:.3f}" for k, v in metrics.items() if isinstance(v, float))
-        run.progress(f"{stage} {epoch + 1}/{epochs}: {shown}")
+        run.progress(f"{stage} {epoch + 1}/{epochs}: {shown}, {seconds:.0f} s")
         run.log(stage, epoch, **metrics)
         states = {name: thing.state_dict() for name, thing in stateful.items()}
         random = {"random": torch.get_rng_state(), "generator": generator.get_state()}
