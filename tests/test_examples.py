@@ -1,8 +1,12 @@
-"""The images' example: the network in the project is the one that its README speaks of."""
+"""The examples do what their READMEs say."""
 
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
+
+import pytest
 
 import hqc
 from hqc.search.run_folder import RESULT
@@ -27,3 +31,13 @@ def test_compiled_code_equals_integers_on_real_images():
     assert found.ok
     assert found.recordings == 5
     assert found.spikes_differ <= 1e-4 * found.spikes
+
+
+@pytest.mark.parametrize("network", ["spikformer_2_256", "spike_driven_2_512"])
+def test_a_network_of_published_size_compiles_to_its_integers(network, tmp_path):
+    script = ROOT / "examples" / "published" / "make_model.py"
+    asked = [network, "--size", "32", "--images", "2", "-o", str(tmp_path)]
+    subprocess.run([sys.executable, script, *asked], check=True)
+    found = hqc.verify(tmp_path / "model.onnx")
+    assert found.ok
+    assert found.recordings == 2
