@@ -137,8 +137,9 @@ def fuse_neurons(model: nn.Module) -> None:
         layer.fused = True
     if not layers:
         return
+    device = next((p.device for p in model.parameters()), None)
     try:
-        layers[0].train()(torch.zeros(2, 3))
+        layers[0].train()(torch.zeros(2, 3, device=device))
     except InductorError as error:
         reason = str(error).strip().splitlines()[0]
         raise UserError(

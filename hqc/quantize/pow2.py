@@ -19,8 +19,8 @@ class QuantPow2(nn.Module):
     """Nearest of {0, +-scale * 2^-k : k = 0 .. K-1}, K = 2^(b-1) - 1; ties go to the larger.
 
     2 bit: 0, +-s. 4 bit: 0 and seven magnitudes. Gradients pass straight through inside the largest
-    magnitude; the scale receives that of y = level * scale, as in LSQ. Equal, bit
-    for bit, to the dialect's `QuantPow2`.
+    magnitude; the scale receives that of y = level * scale, as in LSQ.
+    Equal, bit for bit, to the dialect's `QuantPow2`.
     """
 
     def __init__(self, bits: int, channels: int | None = None, axis: int = 0) -> None:
