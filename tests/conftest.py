@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -19,6 +20,9 @@ from hqc.frontend.load import load_model
 ROOT = Path(__file__).parents[1]
 NMNIST = ROOT / "examples" / "nmnist"
 MODEL = NMNIST / "model.onnx"
+needs_compiler = pytest.mark.skipif(
+    not any(map(shutil.which, ("c++", "g++", "clang++"))), reason="no C++ compiler"
+)
 
 
 def pytest_addoption(parser):

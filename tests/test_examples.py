@@ -37,7 +37,11 @@ def test_compiled_code_equals_integers_on_real_images():
 def test_a_network_of_published_size_compiles_to_its_integers(network, tmp_path):
     script = ROOT / "examples" / "published" / "make_model.py"
     asked = [network, "--size", "32", "--images", "2", "-o", str(tmp_path)]
-    subprocess.run([sys.executable, script, *asked], check=True)
+    done = subprocess.run(
+        [sys.executable, script, *asked], check=True, stdout=subprocess.PIPE, text=True
+    )
+    assert "rates 0.00%" not in done.stdout
+    assert "firing rates" in done.stdout
     found = hqc.verify(tmp_path / "model.onnx")
     assert found.ok
     assert found.recordings == 2

@@ -43,6 +43,21 @@ def fit_threshold(layer: LIF, inputs: tuple[torch.Tensor]) -> None:
     layer.v_threshold = float(np.quantile(positive.numpy(), QUIET))
 
 
+@torch.no_grad()
+def firing_rates(model: torch.nn.Module, frames: torch.Tensor) -> list[float]:
+    """The firing rate of every layer of neurons, in evaluation."""
+    rates: list[float] = []
+    layers = [module for module in model.modules() if isinstance(module, LIF)]
+    hooks = [
+        layer.register_forward_hook(lambda _layer, _x, spikes: rates.append(float(spikes.mean())))
+        for layer in layers
+    ]
+    model.eval()(frames)
+    for hook in hooks:
+        hook.remove()
+    return rates
+
+
 @click.command()
 @click.argument("network", type=click.Choice(sorted(NETWORKS)))
 @click.option("--size", default=224, show_default=True, help="Height and width of the images.")
@@ -63,6 +78,8 @@ def main(network: str, size: int, time_steps: int, images: int, output: Path) ->
     calibrate_batch_norm(model, frames)
     for hook in hooks:
         hook.remove()
+    rates = firing_rates(model, frames)
+    click.echo(f"{len(rates)} layers of neurons, firing rates {min(rates):.2%} to {max(rates):.2%}")
     (output / "sample").mkdir(parents=True, exist_ok=True)
     export(model, frames[:, :1], output / "model.onnx", name=network)
     for i in range(2):

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
-
 import numpy as np
 import pytest
 import torch
@@ -12,6 +10,7 @@ from torch import nn
 from hqc.dialect.lif import lif
 from hqc.errors import UserError
 from hqc.models.lif import LIF, fuse_neurons
+from tests.conftest import needs_compiler
 
 SETTINGS = [
     {},
@@ -46,11 +45,6 @@ def test_gradient_is_the_surrogates():
     assert x.grad.item() == pytest.approx(0.5 / (1 + (np.pi * distance) ** 2))
 
 
-needs_compiler = pytest.mark.skipif(
-    not any(map(shutil.which, ("c++", "g++", "clang++"))), reason="no C++ compiler"
-)
-
-
 @needs_compiler
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 @pytest.mark.parametrize("settings", SETTINGS[:4:3])
@@ -69,12 +63,11 @@ def test_fused_neurons_are_equal_in_every_bit(settings, dtype):
         assert torch.equal(ours, theirs)
 
 
-def test_fusing_without_a_compiler_is_refused(monkeypatch):
+def test_fusing_without_a_compiler_is_refused():
     from torch._inductor import config
 
-    monkeypatch.setattr(config.cpp, "cxx", ("no-such-compiler",))
-    monkeypatch.setattr(config, "force_disable_caches", True)
     torch.compiler.reset()
-    with pytest.raises(UserError, match=r"cannot fuse neurons: .*no-such-compiler") as error:
+    without = config.patch({"cpp.cxx": ("no-such-compiler",), "force_disable_caches": True})
+    with without, pytest.raises(UserError, match=r"cannot fuse neurons: .*no-such-comp") as error:
         fuse_neurons(nn.Sequential(LIF()))
     assert "C++ compiler" in error.value.hint

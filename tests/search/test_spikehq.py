@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 import torch
 
 from hqc.data.task import Task
 from hqc.errors import UserError
+from hqc.models.lif import _compiled
 from hqc.models.spikformer import Spikformer
 from hqc.quantize import apply_recipe
 from hqc.quantize.recipe import quantizable_layers
@@ -17,7 +19,7 @@ from hqc.search.method import Options, find_method, methods, search_space
 from hqc.search.metrics import read_metrics
 from hqc.search.run_folder import RunFolder
 from hqc.search.spikehq import MixedWeight
-from tests.conftest import NMNIST, ROOT
+from tests.conftest import NMNIST, ROOT, needs_compiler
 
 SMALL = Options(
     keep={"head": "8u", "tokenizer.0.*": "8u"},
@@ -65,6 +67,16 @@ def test_it_chooses_for_every_layer_and_keeps_what_is_kept(task, tmp_path):
     assert sum(shares.values()) == pytest.approx(1)
     model = apply_recipe(network(), result["choices"])
     model.load_state_dict(run.load("train"))
+
+
+@needs_compiler
+def test_fused_neurons_make_the_same_network(task, tmp_path):
+    expected, whole = run_search(tmp_path / "whole", task)
+    before = _compiled.cache_info().hits
+    result, run = run_search(tmp_path / "run", task, replace(SMALL, fuse_neurons=True))
+    assert _compiled.cache_info().hits > before
+    assert result == expected
+    assert read_metrics(run.path) == read_metrics(whole.path)
 
 
 @pytest.mark.parametrize("stop_after", [1, 2, 3, 4])
