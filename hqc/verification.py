@@ -177,7 +177,7 @@ def _compare(
         floats, integers, packed = (s.run({name: recording.frames}) for s in sessions)
         logits = integers[0].reshape(-1)
         for layer, a, b in zip(layers, floats[1:], integers[1:], strict=True):
-            differ = int((a != b).sum())
+            differ = int((a.reshape(b.shape) != b).sum())
             found.spikes += a.size
             found.spikes_differ += differ
             if differ:

@@ -17,8 +17,8 @@ from hqc.passes.pass_base import Pass, find_pass
 from hqc.reference import run_reference
 
 DEFAULT = (
-    "fold-padding,fold-batch-norm,infer-ranges,make-integer,or-pooling,fuse-attention,pack-spikes,"
-    "choose-kernels,plan-memory"
+    "hoist-neurons,sink-classifier,fold-padding,fold-batch-norm,infer-ranges,make-integer,"
+    "or-pooling,fuse-attention,pack-spikes,choose-kernels,plan-memory"
 )
 """The passes that lead from a dialect model to a model of kernels with their memory."""
 

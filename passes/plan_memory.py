@@ -27,8 +27,6 @@ AREAS = "hqc.areas"
 activation, scratch or potential, `first` and `last` count kernels.
 """
 
-_ITEM = {ir.DataType.UINT32: 4, ir.DataType.INT32: 4, ir.DataType.UINT8: 1, ir.DataType.FLOAT: 4}
-
 
 _KINDS: dict[type, str] = {Scratch: "scratch", State: "potential"}
 
@@ -141,7 +139,7 @@ class PlanMemory(Pass):
 
 def _value_area(value: ir.Value, first: int, last: int, steps: int, plan: str) -> Area:
     shape = value.shape.numpy()
-    size = math.prod(shape) * _ITEM[value.dtype]
+    size = math.prod(shape) * int(value.dtype.itemsize)
     counts = value.producer().op_type == "SumSpikes"
     if plan == "run":
         return Area(size, first, last)

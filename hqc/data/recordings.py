@@ -34,13 +34,18 @@ class Recording:
 def read_recording(
     path: str | PathLike[str], shape: Sequence[int], preprocessing: dict | None
 ) -> Recording:
-    """Events (.bin), an image or frames (.npy) as float32 of that shape. Raises `UserError`."""
+    """Events (.bin), an image or frames (.npy) as float32 of that shape. Raises `UserError`.
+
+    One frame of a .npy is repeated over time.
+    """
     path = Path(path)
     try:
         frames = _read_frames(path, shape, preprocessing)
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise UserError(f"cannot read {path}: {reason}") from None
+    if frames.size * shape[0] == np.prod(shape):
+        frames = np.broadcast_to(frames.reshape(shape[1:]), shape)
     if frames.size != np.prod(shape) or not np.isfinite(frames).all():
         raise UserError(
             f"{path}: frames {list(frames.shape)} of {frames.dtype} are not {list(shape)} numbers"
@@ -65,8 +70,16 @@ def _read_frames(path: Path, shape: Sequence[int], preprocessing: dict | None) -
         )
     sizes = [preprocessing[key] for key in ("time_steps", "height", "width")]
     if kind == "image":
-        return image_to_frames(path, *sizes)
+        return _normalized(image_to_frames(path, *sizes), preprocessing)
     return events_to_frames(read_events(path), *sizes)
+
+
+def _normalized(pixels: np.ndarray, preprocessing: dict) -> np.ndarray:
+    """Pixels as they are, or less `mean` over `std` of each color, of pixels from 0 to 1."""
+    if "mean" not in preprocessing:
+        return pixels
+    mean, std = (np.array(preprocessing[key])[:, None, None] for key in ("mean", "std"))
+    return (pixels / 255 - mean) / std
 
 
 def read_recordings(

@@ -90,7 +90,7 @@ FRAME_CONV_POTENTIALS = register(
     Op(
         _text(f"FrameConvPotentials <{_STORED}>", "image = Identity(x)"),
         reference=_reference(
-            "x uint8 [T, C, H, W], weights [O, C, kh, kw] -> potentials [T, H', W', O].",
+            "x bytes [T, C, H, W], weights [O, C, kh, kw] -> potentials [T, H', W', O].",
             lambda x, _channels: x,
         ),
         domain=KERNEL,

@@ -33,7 +33,7 @@ def dense_conv(
     weight_scheme: str,
     **lif: int,
 ) -> np.ndarray:
-    """x uint8 [T, C, H, W], weights int8 [O, C, kh, kw] -> spikes [T, H', W', 1, words(O)]."""
+    """x bytes [T, C, H, W], weights int8 [O, C, kh, kw] -> spikes [T, H', W', 1, words(O)]."""
     accumulator = conv_integer(x, weights, strides, pads).transpose(0, 2, 3, 1)
     return pack_planes(fixed_point_lif(accumulator, bias, threshold, reset, **lif), planes=1)
 

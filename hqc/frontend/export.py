@@ -31,9 +31,12 @@ def export(
 ) -> ir.Model:
     """Write a torch module as a dialect model that stock onnxruntime runs, and return it.
 
-    `example` is an input of the shape that the model is compiled for, [T, N, ...]. Neurons and
+    `example` is an input of the shape that the model is compiled for: frames [T, 1, ...], or an
+    image [1, ...] for a network that repeats it over time. Neurons, ours or SpikingJelly's, and
     quantizers become nodes of `ai.hqc`, named after their layer. `preprocessing` is kept in the
-    model's metadata. Neurons may be ours or SpikingJelly's.
+    model's metadata: how events or images become frames, `kind` ("events" or "image"),
+    `time_steps`, `height` and `width`, and for images `mean` and `std` of each color where they are
+    normalized.
     """
     if any(c.__name__ == "BaseNode" for m in module.modules() for c in type(m).__mro__):
         module = with_own_neurons(copy.deepcopy(module))

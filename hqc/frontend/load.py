@@ -15,6 +15,7 @@ from onnx_ir.passes.common import LiftConstantsToInitializersPass
 
 from hqc.dialect import DIALECT, KERNEL, OPSET, attach_functions, find_op
 from hqc.errors import UnsupportedModelError, UserError
+from hqc.frontend.repeated_image import take_frames
 
 _OLDEST, _NEWEST = 18, 24
 """Standard opsets in which the ops that hqc lowers mean what they mean in `OPSET`."""
@@ -23,7 +24,7 @@ _STANDARD = ("", "ai.onnx")
 
 
 def load_model(path: str | PathLike[str], bind: Mapping[str, int] | None = None) -> ir.Model:
-    """Read and check a model; every shape in it is static afterwards.
+    """Read and check a model; its shapes are static, and its input is frames [T, ...], afterwards.
 
     `bind` gives symbolic dimensions their sizes. Raises `UserError` for a file that is no model, a
     wrong opset, an unbound dimension, or weights that are not finite.
@@ -43,7 +44,7 @@ def load_model(path: str | PathLike[str], bind: Mapping[str, int] | None = None)
             op.attributes(node)
     _check_weights(path, model)
     attach_functions(model)
-    return _with_shapes(path, model)
+    return take_frames(_with_shapes(path, model))
 
 
 def model_name(model: ir.Model, path: str | PathLike[str] | None = None) -> str:

@@ -75,7 +75,8 @@ class Quantity:
     @property
     def is_small(self) -> bool:
         """Whether the integers are spikes, sums of spikes or frames, that fit a byte."""
-        return self.is_plain and not np.any(self.low < 0) and not np.any(self.high > 255)
+        unsigned = not np.any(self.low < 0) and not np.any(self.high > 255)
+        return self.is_plain and (unsigned or self.value.dtype == ir.DataType.INT8)
 
     @property
     def can_be_thresholded(self) -> bool:

@@ -44,20 +44,24 @@ def _lower_input(node: ir.Node, lowering: Lowering, attributes: dict) -> Quantit
     scale = constant(node.inputs[1])
     if attributes["bits"] > _WIDEST:
         raise unsupported(node, "frames of more than 8 bits are not lowered", "use 8 or fewer")
-    if attributes["signed"] or scale is None or scale.size != 1:
-        raise unsupported(node, "the input's quantizer must be unsigned, with one constant scale")
+    if scale is None or scale.size != 1:
+        raise unsupported(node, "the input's quantizer must have one constant scale")
     frames = lowering.builder.inputs[node.inputs[0].graph.inputs.index(node.inputs[0])]
-    _, qmax = code_range(attributes["bits"], signed=0)
+    qmin, qmax = code_range(attributes["bits"], attributes["signed"], attributes["narrow"])
+    byte = ir.DataType.INT8 if attributes["signed"] else ir.DataType.UINT8
     value = lowering.builder.op(
         "QuantizeFrames",
         [frames, lowering.builder.initializer(scale.reshape(1), f"{node.name}.scale")],
         frames.shape.numpy(),
-        ir.DataType.UINT8,
+        byte,
         name=node.name,
         domain=DIALECT,
+        qmin=qmin,
         qmax=qmax,
+        to=byte.value,
     )
-    return lowering.activation(node, value, scale.item())
+    low, high = np.int64(qmin), np.int64(qmax)
+    return Quantity(value, np.float64(scale.item()), np.float64(0), low, high)
 
 
 @rule("QuantPow2", domain=DIALECT)

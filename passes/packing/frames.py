@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import onnx_ir as ir
 
-from hqc.dialect import DIALECT
+from hqc.dialect import DIALECT, find_op
 from hqc.passes.axes import axes
 from hqc.passes.graph import unsupported
 from hqc.passes.packing.packed import Packed, Packing, packs
@@ -23,10 +23,10 @@ def pack_frames(node: ir.Node, packing: Packing) -> Packed:
         "QuantizeFrames",
         [packing.builder.inputs[0], packing.constant(node.inputs[1])],
         shape,
-        ir.DataType.UINT8,
+        node.outputs[0].dtype,
         name=node.name,
         domain=DIALECT,
-        qmax=node.attributes["qmax"].value,
+        **find_op(node).attributes(node),
     )
     view = axes(("T", sizes["T"]), None, *((root, sizes[root]) for root in "CYX"))
     return Packed(value, view, sizes, "frames")

@@ -120,5 +120,5 @@ def _without_batch(packing: Packing, x: Packed) -> ir.Value:
     shape = tuple(x.sizes[root] for root in "TCYX")
     target = packing.builder.initializer(np.array(shape, np.int64), "frames.shape")
     return packing.builder.op(
-        "Reshape", [x.value, target], shape, ir.DataType.UINT8, name="frames/Reshape"
+        "Reshape", [x.value, target], shape, x.value.dtype, name="frames/Reshape"
     )

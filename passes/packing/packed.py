@@ -20,7 +20,7 @@ from hqc.passes.graph import GraphBuilder, constant, unsupported
 class Packed:
     """An integer tensor's value, laid out as `kind` says, and its logical axes.
 
-    Spikes are uint32 [T, Y, X, planes, words], potentials int32 [T, Y, X, 32 words], frames uint8
+    Spikes are uint32 [T, Y, X, planes, words], potentials int32 [T, Y, X, 32 words], frames bytes
     [T, 1, C, Y, X]. `summed` names the roots that the tensor is a sum over and its value still has.
     """
 

@@ -86,15 +86,21 @@ def conv_cases(rng):
             "weight_bits": bits, "weight_scheme": "uniform", **neurons,
         }  # fmt: skip
         yield "SpikeConv", [x, weights, *levels(rng, 96, neurons, 900)], attributes, 1
-    for n_out, neurons in zip((3, 12, 70), NEURONS, strict=False):
+    for n_out, neurons, image in zip((3, 12, 70, 33), NEURONS, frames(rng), strict=False):
         weights = codes(rng, (n_out, 2, 3, 3), 8, "uniform")
-        image = rng.poisson(0.8, (T, 2, 6, 5)).astype(np.uint8)
-        image[0, 0, 0, 0] = 255
         attributes = {
             "strides": [1, 1], "pads": [1, 1, 1, 1],
             "weight_bits": 8, "weight_scheme": "uniform", **neurons,
         }  # fmt: skip
         yield "DenseConv", [image, weights, *levels(rng, n_out, neurons, 1500)], attributes, 1
+
+
+def frames(rng):
+    """Frames of events and of signed numbers, by turns, with the ends of their types."""
+    for low, high, dtype in itertools.cycle(((0, 255, np.uint8), (-128, 127, np.int8))):
+        image = rng.poisson(0.8, (T, 2, 6, 5)) if low == 0 else rng.normal(0, 40, (T, 2, 6, 5))
+        image[0, 0, 0, :2] = low, high
+        yield np.clip(image, low, high).astype(dtype)
 
 
 def rescaling(rng, channels, reach):
@@ -123,9 +129,10 @@ def potential_cases(rng):
             values, shift = rescaling(rng, 64, 2**bits * 60)
             inputs = [x, weights, *values]
             yield "SpikeConvPotentials", inputs, {**attributes, **planes, **shift}, 1
-    for n_out, bits in ((7, 8), (70, 16)):
+    for (n_out, bits), image in zip(
+        ((7, 8), (9, 8), (70, 16), (20, 12)), frames(rng), strict=False
+    ):
         weights = codes(rng, (n_out, 2, 3, 3), bits, "uniform")
-        image = rng.poisson(0.8, (T, 2, 6, 5)).astype(np.uint8)
         values, attributes = rescaling(rng, n_out, 2**bits * 10)
         attributes |= coded | {"weight_bits": bits}
         yield "FrameConvPotentials", [image, weights, *values], attributes, 1
@@ -194,9 +201,15 @@ def other_cases(rng):
         yield "IntegerLinear", [counts * 10**5, *inputs[1:]], {**stored, "wide": 1}, 1
     halves = np.arange(-4, 56, dtype=np.float32).reshape(T, 20) / 2
     noise = rng.normal(3, 4, (T, 20)).astype(np.float32)
-    for frames, scale, qmax in ((halves, 1.0, 255), (noise, 0.37, 15)):
-        shaped = frames.reshape(T, 1, 1, 4, 5)
-        yield "QuantizeFrames", [shaped, np.float32([scale])], {"qmax": qmax}, 1
+    signed = {"to": ir.DataType.INT8.value}
+    for values, scale, attributes in (
+        (halves, 1.0, {"qmax": 255}),
+        (noise, 0.37, {"qmax": 15}),
+        (halves - 15, 0.125, {"qmax": 127, "qmin": -128} | signed),
+        (noise, 0.37, {"qmax": 7, "qmin": -7} | signed),
+    ):
+        shaped = values.reshape(T, 1, 1, 4, 5)
+        yield "QuantizeFrames", [shaped, np.float32([scale])], attributes, 1
 
 
 CASES = [

@@ -119,6 +119,21 @@ def test_ncaltech101_moves_events_to_the_origin(tmp_path):
     assert frames[0, 0, 0, 0, 122] == 1
 
 
+def test_images_are_normalized_and_one_frame_is_repeated(tmp_path):
+    rng = np.random.default_rng(0)
+    pixels = rng.integers(0, 256, (3, 8, 8), dtype=np.uint8)
+    Image.fromarray(pixels.transpose(1, 2, 0)).save(tmp_path / "image.png")
+    sizes = {"kind": "image", "time_steps": 4, "height": 8, "width": 8}
+    mean, std = np.array([0.5, 0.4, 0.3]), np.array([0.2, 0.3, 0.25])
+    normalization = {"mean": mean.tolist(), "std": std.tolist()}
+    (found,) = read_recordings(tmp_path, (4, 1, 3, 8, 8), sizes | normalization)
+    normalized = (pixels / 255 - mean[:, None, None]) / std[:, None, None]
+    np.testing.assert_allclose(found.frames, np.broadcast_to(normalized, (4, 1, 3, 8, 8)), 1e-6)
+    np.save(tmp_path / "image.npy", normalized[None])
+    repeated, _ = read_recordings(tmp_path, (4, 1, 3, 8, 8), sizes | normalization)
+    np.testing.assert_array_equal(repeated.frames, found.frames)
+
+
 @pytest.mark.parametrize("name", ["cifar10", "imagenet", "cifar10dvs", "dvsgesture", "ncaltech101"])
 def test_an_empty_folder_is_refused(name, tmp_path):
     with pytest.raises(UserError, match="holds no"):

@@ -81,6 +81,8 @@ def cases(rng):
     yield "QuantizeFrames", [9 * floats(rng, 40), np.float32([0.5])], {"qmax": 15}
     ties = np.arange(-4, 40, dtype=np.float32) / 2
     yield "QuantizeFrames", [ties, np.float32([1])], {"qmax": 255}
+    signed = {"qmax": 3, "qmin": -4, "to": ir.DataType.INT8.value}
+    yield "QuantizeFrames", [ties - 10, np.float32([1])], signed
     counts = rng.integers(0, 900, (1, 9), dtype=np.int32)
     scale = rng.uniform(0.01, 0.1, 4).astype(np.float32)
     coded = {"weight_bits": 4, "weight_scheme": "uniform"}
@@ -98,8 +100,9 @@ def cases(rng):
         weights = [codes(rng, 5, channels, 3, 3), *levels(rng, 5)]
         yield "SpikeConv", [packed, *weights], {"channels": channels, **CONV, **LIF}
     yield from potential_cases(rng)
-    image = rng.integers(0, 256, (3, 2, 6, 5), dtype=np.uint8)
-    yield "DenseConv", [image, codes(rng, 5, 2, 3, 3), *levels(rng, 5)], {**CONV, **LIF}
+    frames = rng.integers(0, 256, (3, 2, 6, 5), dtype=np.uint8)
+    for image in (frames, frames.view(np.int8)):
+        yield "DenseConv", [image, codes(rng, 5, 2, 3, 3), *levels(rng, 5)], {**CONV, **LIF}
     q, k, v = (words(rng, 3, 4, 2, 1, 2, channels=40) for _ in range(3))
     attention = {"channels": 40, "heads": 5, **LIF}
     yield "PackedAttention", [q, k, v, *levels(rng, 1)], attention
@@ -151,7 +154,9 @@ def potential_cases(rng):
         yield "AndSpikes", [spikes, packed[:, :1, :1, 1:].copy()], {}
     values, attributes = rescaling(rng, 5)
     frames = rng.integers(0, 256, (3, 2, 6, 5), dtype=np.uint8)
-    yield "FrameConvPotentials", [frames, codes(rng, 5, 2, 3, 3), *values], {**CONV, **attributes}
+    for image in (frames, frames.view(np.int8)):
+        inputs = [image, codes(rng, 5, 2, 3, 3), *values]
+        yield "FrameConvPotentials", inputs, {**CONV, **attributes}
 
 
 CASES = list(cases(np.random.default_rng(7)))

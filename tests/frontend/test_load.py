@@ -14,6 +14,7 @@ from hqc.frontend.load import load_model, model_name
 from hqc.reference import run_reference
 from hqc.targets import load_target
 from tests.conftest import MODEL
+from tests.small_models import model_from
 
 
 @pytest.fixture
@@ -156,3 +157,38 @@ def test_older_opsets_that_mean_the_same_are_taken(proto, tmp_path):
 def test_model_names_are_c_identifiers(graph, file, name):
     model = ir.Model(ir.Graph([], [], nodes=[], name=graph), ir_version=10)
     assert model_name(model, file) == name
+
+
+REPEATED = """
+repeated (float[1, 3, 4, 4] image) => (float[5, 1, 3, 4, 4] y)
+<int64[1] first = {{0}}, int64[5] times = {{5, 1, 1, 1, 1}}, float scale = {{0.5}}>
+{{
+    {before}
+    shown = Unsqueeze (x, first)
+    frames = Tile (shown, times)
+    y = ai.hqc.LIF <tau = 2.0, v_threshold = 1.0, v_reset = 0.0, soft_reset = 0, decay_input = 1>
+        (frames)
+}}
+"""
+
+
+def repeated(before, tmp_path):
+    model = model_from(REPEATED.format(before=before))
+    return load_model(saved(ir.serde.serialize_model(model), tmp_path))
+
+
+def test_a_network_that_repeats_its_image_is_shown_frames(tmp_path):
+    quantizer = "x = ai.hqc.QuantUniform <bits = 8, signed = 1, narrow = 0, axis = 0>(image, scale)"
+    model = repeated(quantizer, tmp_path)
+    assert [node.op_type for node in model.graph] == ["QuantUniform", "LIF"]
+    assert model.graph.inputs[0].shape == [5, 1, 3, 4, 4]
+    image = np.random.default_rng(0).normal(0, 3, (1, 3, 4, 4)).astype(np.float32)
+    whole = model_from(REPEATED.format(before=quantizer))
+    expected = run_reference(whole, {"image": image})[0]
+    frames = np.repeat(image[None], 5, axis=0)
+    np.testing.assert_array_equal(run_reference(model, {"image": frames})[0], expected)
+
+
+def test_what_comes_after_other_layers_stays(tmp_path):
+    model = repeated("x = Neg(image)", tmp_path)
+    assert [node.op_type for node in model.graph] == ["Neg", "Unsqueeze", "Tile", "LIF"]

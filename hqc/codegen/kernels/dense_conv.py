@@ -14,7 +14,7 @@ from hqc.codegen.kernels.neurons import WORD
 from hqc.codegen.kernels.unpack import unpack
 from hqc.codegen.kernels.weights import StoredWeights
 
-_BYTE = 255
+_LARGEST = {"uint8": 255, "int8": 128}
 
 
 @kernel("DenseConv")
@@ -34,10 +34,11 @@ def frame_sums(node: ir.Node, vector: bool) -> Layer:
     _, _, height, width = node.inputs[0].shape.numpy()
     g = Geometry.of(node, height, width, planes=1)
     stored = StoredWeights.of(node, code_rows(node))
-    accumulator = accumulator_type(stored.codes, _BYTE)
+    image = node.inputs[0].dtype.name.lower()
+    accumulator = accumulator_type(stored.codes, _LARGEST[image])
 
     sums = Sums(
-        image="uint8",
+        image=image,
         weights=stored.constants(),
         accumulator=accumulator,
         block_words=g.block_words,
@@ -48,7 +49,7 @@ def frame_sums(node: ir.Node, vector: bool) -> Layer:
         prepare=unpack(stored, g.columns, vector),
         add=_add_products(g, accumulator, vector),
     )
-    return g, sums, ("dense", stored.form, accumulator)
+    return g, sums, ("dense", image, stored.form, accumulator)
 
 
 def _add_products(g: Geometry, accumulator: str, vector: bool):
@@ -67,7 +68,7 @@ def _add_products(g: Geometry, accumulator: str, vector: bool):
                     for c in range(g.in_channels):
                         value: T.let = x[((s * g.in_channels + c) * g.height + iy) * g.width + ix]
                         k: T.let = (ky * kernel_width + kx) * g.in_channels + c
-                        if value != T.uint8(0):
+                        if value != 0:
                             add_row(acc, codes, k * g.columns + first, value)
 
     return add_products

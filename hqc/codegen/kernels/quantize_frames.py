@@ -8,43 +8,49 @@ import onnx_ir as ir
 from tvm.script import tirx as T
 
 from hqc.codegen.kernels.kernel_base import ANY, Constant, Input, KernelCall, Output, kernel
+from hqc.dialect import find_op
 
 
 @kernel("QuantizeFrames")
 def emit(node: ir.Node, vector: bool) -> KernelCall:
     """The kernel of a QuantizeFrames."""
     elements = math.prod(node.outputs[0].shape.numpy()[1:])
-    qmax = node.attributes["qmax"].value
+    attributes = find_op(node).attributes(node)
+    interval = attributes["qmin"], attributes["qmax"]
     scale = node.inputs[1].const_value.numpy()
     return KernelCall(
-        lambda: _build(elements, qmax),
+        lambda: _build(elements, *interval),
         (Input(0), Output(), Constant(scale.reshape(-1))),
-        ("quantize", elements, qmax),
+        ("quantize", elements, *interval),
     )
 
 
-def _build(elements: int, qmax: int):
+def _build(elements: int, qmin: int, qmax: int):
+    byte = "int8" if qmin < 0 else "uint8"
+
     @T.prim_func(s_tir=True)
     def quantize_frames(
         x_p: T.handle("float32"),
-        y_p: T.handle("uint8"),
+        y_p: T.handle(byte),
         scale_p: T.handle("float32"),
         t_begin: T.int32,
         steps: T.int32,
     ):
         T.func_attr({"tirx.noalias": True})
         x = T.decl_buffer((ANY,), "float32", data=x_p)
-        y = T.decl_buffer((ANY,), "uint8", data=y_p)
+        y = T.decl_buffer((ANY,), byte, data=y_p)
         scale = T.decl_buffer((ANY,), "float32", data=scale_p)
         for i in range(steps * elements):
-            # Clipped first, so that the truncation below is exact; not-a-number becomes 0.
+            # Clipped first, so that the truncation below is exact; not-a-number becomes qmin.
             ratio: T.let = x[i] / scale[0]
-            raised: T.let = T.Select(ratio > T.float32(0), ratio, T.float32(0))
+            raised: T.let = T.Select(ratio > T.float32(qmin), ratio, T.float32(qmin))
             clipped: T.let = T.Select(raised < T.float32(qmax), raised, T.float32(qmax))
-            whole: T.let = T.Cast("int32", clipped)
-            rest: T.let = clipped - T.Cast("float32", whole)
+            size: T.let = T.Select(clipped < T.float32(0), T.float32(0) - clipped, clipped)
+            whole: T.let = T.Cast("int32", size)
+            rest: T.let = size - T.Cast("float32", whole)
             odd: T.let = whole & 1
             up: T.let = T.Select(rest > T.float32(0.5), 1, T.Select(rest == T.float32(0.5), odd, 0))
-            y[i] = T.Cast("uint8", whole + up)
+            code: T.let = T.Select(clipped < T.float32(0), 0 - whole - up, whole + up)
+            y[i] = T.Cast(byte, code)
 
     return quantize_frames
