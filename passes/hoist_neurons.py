@@ -31,10 +31,11 @@ class HoistNeurons(Pass):
     def run(self, model: ir.Model) -> ir.Model:
         """Rewrite every such pair."""
         for node in list(model.graph):
-            if (node.domain, node.op_type) == (DIALECT, "LIF"):
-                view = node.inputs[0].producer()
-                if view is not None and view.op_type == "Reshape" and _mixes(view):
-                    _hoist(model.graph, node, view)
+            if (node.domain, node.op_type) != (DIALECT, "LIF") or node.outputs[0].is_graph_output():
+                continue
+            view = node.inputs[0].producer()
+            if view is not None and view.op_type == "Reshape" and _mixes(view):
+                _hoist(model.graph, node, view)
         return model
 
 
@@ -46,8 +47,8 @@ def _mixes(view: ir.Node) -> bool:
 
 def _hoist(graph: ir.Graph, neurons: ir.Node, view: ir.Node) -> None:
     x, out = view.inputs[0], neurons.outputs[0]
-    shape, regrouped = x.shape.numpy(), out.shape.numpy()
-    if len(shape) > 1 and shape[1] > 1 and regrouped[1] == 1:
+    shape, mixed = x.shape.numpy(), out.shape.numpy()
+    if shape[1] > 1 and mixed[1] == 1:
         # Beside neurons that were not viewed otherwise, whose batch is an axis of its own.
         shape = (shape[0], 1, *shape[1:])
         x = _reshaped(graph, x, shape, neurons)
@@ -59,8 +60,8 @@ def _hoist(graph: ir.Graph, neurons: ir.Node, view: ir.Node) -> None:
         # Zeros in the shape would name axes of the view that is dropped.
         target = _shape(graph, after.outputs[0].shape.numpy(), f"{after.name}.shape")
         after.replace_input_with(1, target)
-    if others or out.is_graph_output():
-        again = _reshaped(graph, out, regrouped, neurons, before=False)
+    if others:
+        again = _reshaped(graph, out, mixed, neurons, before=False)
         for use in others:
             use.node.replace_input_with(use.idx, again)
     if not view.outputs[0].uses():

@@ -24,7 +24,7 @@ class SinkClassifier(Pass):
 
     def run(self, model: ir.Model) -> ir.Model:
         """Rewrite the mean that the model's output is."""
-        for output in model.graph.outputs:
+        for output in list(model.graph.outputs):
             mean = output.producer()
             if mean is not None and mean.op_type == "ReduceMean" and len(output.shape) == 2:
                 _sink(model.graph, mean)

@@ -22,8 +22,8 @@ small (float[{before}] x) => (float[{after}] y, float[2, 24] z)
 """
 
 
-def hoisted(before, after):
-    model = model_from(GRAPH.format(before=before, after=after, rank=after.count(",") + 1))
+def hoisted(before, after, graph=GRAPH):
+    model = model_from(graph.format(before=before, after=after, rank=after.count(",") + 1))
     for node in model.graph:
         shape = [2, 24] if node.outputs[0].name == "z" else [int(n) for n in after.split(",")]
         node.outputs[0].shape = type(model.graph.inputs[0].shape)(shape)
@@ -49,6 +49,12 @@ def test_neurons_move_before_a_view_that_mixes_axes(before, after):
 def test_they_stay_behind_others(before, after):
     order = [node.op_type for node in hoisted(before, after).graph]
     assert order == ["Reshape", "LIF", "Neg", "Reshape"]
+
+
+def test_neurons_that_are_an_output_stay():
+    graph = GRAPH.replace("spikes", "y").replace("y = Neg (y)", "")
+    order = [node.op_type for node in hoisted("2, 4, 6", "2, 6, 4", graph).graph]
+    assert order == ["Reshape", "LIF", "Reshape"]
 
 
 def test_time_stays_the_first_axis():
