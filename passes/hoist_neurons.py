@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import ClassVar
 
 import numpy as np
@@ -22,7 +23,7 @@ class HoistNeurons(Pass):
     Spikformer's published code needs it: it views the sums of its keys, [T, B, N, C], as
     [T, B, C, N] before the neurons, and their spikes as heads after them.
 
-    1. A view that only splits axes, or only merges them, stays where it is.
+    1. A view that splits and merges axes stays where it is.
     2. Of two views that follow each other then, the first is dropped.
     """
 
@@ -40,9 +41,13 @@ class HoistNeurons(Pass):
 
 
 def _mixes(view: ir.Node) -> bool:
+    """Whether, between two places where axes end before and after, several become several."""
     before, after = (v.shape.numpy() for v in (view.inputs[0], view.outputs[0]))
     ends, new_ends = ({*np.cumprod(shape).tolist()} for shape in (before, after))
-    return before[0] == after[0] and not ends <= new_ends and not new_ends <= ends
+    return before[0] == after[0] and any(
+        any(a < end < b for end in ends) and any(a < end < b for end in new_ends)
+        for a, b in pairwise(sorted(ends & new_ends))
+    )
 
 
 def _hoist(graph: ir.Graph, neurons: ir.Node, view: ir.Node) -> None:

@@ -44,7 +44,13 @@ def test_neurons_move_before_a_view_that_mixes_axes(before, after):
 
 
 @pytest.mark.parametrize(
-    ("before", "after"), [("2, 24", "2, 4, 6"), ("2, 4, 6", "2, 24"), ("2, 4, 6", "2, 1, 4, 6")]
+    ("before", "after"),
+    [
+        ("2, 24", "2, 4, 6"),
+        ("2, 4, 6", "2, 24"),
+        ("2, 4, 6", "2, 1, 4, 6"),
+        ("2, 2, 3, 4", "2, 6, 2, 2"),
+    ],
 )
 def test_they_stay_behind_others(before, after):
     order = [node.op_type for node in hoisted(before, after).graph]
