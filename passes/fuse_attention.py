@@ -6,14 +6,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-import numpy as np
 import onnx_ir as ir
 from onnx_ir.passes.common import RemoveUnusedNodesPass
 
 from hqc.dialect import DIALECT
 from hqc.dialect.fixed_point_lif import NAMES
 from hqc.passes.axes import VIEWS, Axes, Factor, axes, flatten, through_view
-from hqc.passes.graph import unsupported
+from hqc.passes.graph import reshape, unsupported
 from hqc.passes.infer_ranges import RANGE
 from hqc.passes.pass_base import Pass, register
 
@@ -126,22 +125,14 @@ def _as_tokens(graph: ir.Graph, value: ir.Value, nodes: list[ir.Node]) -> ir.Val
 def _reshaped(
     graph: ir.Graph, value: ir.Value, shape: Sequence[int], nodes: list[ir.Node]
 ) -> ir.Value:
-    target = ir.Value(
-        name=f"{value.name}.shape{len(graph.initializers)}",
-        const_value=ir.tensor(np.array(shape, np.int64)),
-    )
-    graph.register_initializer(target)
-    return _added(ir.node("Reshape", [value, target]), shape, nodes)
+    nodes.append(reshape(graph, value, shape))
+    return nodes[-1].outputs[0]
 
 
 def _transposed(value: ir.Value, nodes: list[ir.Node]) -> ir.Value:
     """The last two of four axes exchanged."""
     a, b, c, d = value.shape.numpy()
-    return _added(ir.node("Transpose", [value], {"perm": [0, 1, 3, 2]}), (a, b, d, c), nodes)
-
-
-def _added(node: ir.Node, shape: Sequence[int], nodes: list[ir.Node]) -> ir.Value:
-    nodes.append(node)
-    made = node.outputs[0]
-    made.shape, made.type = ir.Shape(shape), node.inputs[0].type
+    nodes.append(ir.node("Transpose", [value], {"perm": [0, 1, 3, 2]}))
+    made = nodes[-1].outputs[0]
+    made.shape, made.type = ir.Shape((a, b, d, c)), value.type
     return made

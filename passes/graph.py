@@ -42,6 +42,17 @@ def integer(node: ir.Node, name: str, default: int) -> int:
     return default if attribute is None else attribute.value
 
 
+def reshape(graph: ir.Graph, value: ir.Value, shape: Sequence[int]) -> ir.Node:
+    """A Reshape of a value to a static shape, which is still to be put into the graph."""
+    name = f"{value.name}/Reshape{len(graph.initializers)}"
+    target = ir.Value(name=f"{name}.shape", const_value=ir.tensor(np.array(shape, np.int64)))
+    graph.register_initializer(target)
+    node = ir.node("Reshape", [value, target], name=name)
+    made = node.outputs[0]
+    made.shape, made.type = ir.Shape(shape), value.type
+    return node
+
+
 class GraphBuilder:
     """A new graph in the making, that keeps the names and the inputs of an old one."""
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import ClassVar
@@ -11,6 +10,7 @@ import numpy as np
 import onnx_ir as ir
 
 from hqc.dialect import DIALECT
+from hqc.passes.graph import reshape
 from hqc.passes.pass_base import Pass, register
 
 
@@ -56,35 +56,21 @@ def _hoist(graph: ir.Graph, neurons: ir.Node, view: ir.Node) -> None:
     if shape[1] > 1 and mixed[1] == 1:
         # Beside neurons that were not viewed otherwise, whose batch is an axis of its own.
         shape = (shape[0], 1, *shape[1:])
-        x = _reshaped(graph, x, shape, neurons)
+        split = reshape(graph, x, shape)
+        graph.insert_before(neurons, split)
+        x = split.outputs[0]
     neurons.replace_input_with(0, x)
     out.shape = ir.Shape(shape)
-    views = [use.node for use in out.uses() if use.node.op_type == "Reshape"]
-    others = [use for use in out.uses() if use.node.op_type != "Reshape"]
-    for after in views:
-        # Zeros in the shape would name axes of the view that is dropped.
-        target = _shape(graph, after.outputs[0].shape.numpy(), f"{after.name}.shape")
-        after.replace_input_with(1, target)
-    if others:
-        again = _reshaped(graph, out, mixed, neurons, before=False)
-        for use in others:
-            use.node.replace_input_with(use.idx, again)
+    for node, index in list(out.uses()):
+        if node.op_type == "Reshape":
+            again = reshape(graph, out, node.outputs[0].shape.numpy())
+            node.outputs[0].replace_all_uses_with(again.outputs[0], replace_graph_outputs=True)
+            again.outputs[0].name = node.outputs[0].name
+            graph.insert_after(node, again)
+            graph.remove(node, safe=True)
+        else:
+            again = reshape(graph, out, mixed)
+            node.replace_input_with(index, again.outputs[0])
+            graph.insert_before(node, again)
     if not view.outputs[0].uses():
         graph.remove(view, safe=True)
-
-
-def _reshaped(
-    graph: ir.Graph, x: ir.Value, shape: Sequence[int], beside: ir.Node, before: bool = True
-) -> ir.Value:
-    name = f"{beside.name}/{'Split' if before else 'Mix'}"
-    node = ir.node("Reshape", [x, _shape(graph, shape, f"{name}.shape")], name=name)
-    made = node.outputs[0]
-    made.name, made.shape, made.type = f"{name}:out", ir.Shape(shape), x.type
-    (graph.insert_before if before else graph.insert_after)(beside, node)
-    return made
-
-
-def _shape(graph: ir.Graph, shape: Sequence[int], name: str) -> ir.Value:
-    value = ir.Value(name=name, const_value=ir.tensor(np.array(shape, np.int64)))
-    graph.register_initializer(value)
-    return value

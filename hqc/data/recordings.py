@@ -76,9 +76,12 @@ def _read_frames(path: Path, shape: Sequence[int], preprocessing: dict | None) -
 
 def _normalized(pixels: np.ndarray, preprocessing: dict) -> np.ndarray:
     """Pixels as they are, or less `mean` over `std` of each color, of pixels from 0 to 1."""
-    if "mean" not in preprocessing:
+    if not {"mean", "std"} & preprocessing.keys():
         return pixels
-    mean, std = (np.array(preprocessing[key])[:, None, None] for key in ("mean", "std"))
+    mean, std = (
+        np.reshape(preprocessing.get(key, default), (-1, 1, 1))
+        for key, default in (("mean", 0), ("std", 1))
+    )
     return (pixels / 255 - mean) / std
 
 

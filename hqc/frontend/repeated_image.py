@@ -24,18 +24,19 @@ def take_frames(model: ir.Model) -> ir.Model:
         if node.op_type in _REPEATS and _repeats(value, out):
             _show_frames(model.graph, frames, before, node)
             return model
-        quantizes = (node.domain, node.op_type) == (DIALECT, "QuantUniform")
-        if not quantizes and not (node.op_type in _VIEWS and _same_axes(value, out)):
+        if not _keeps_axes(node):
             return model
         before.append(node)
         value = out
     return model
 
 
-def _same_axes(x: ir.Value, y: ir.Value) -> bool:
-    """Whether two shapes differ in axes of size 1 alone."""
-    a, b = ([n for n in v.shape.numpy() if n > 1] for v in (x, y))
-    return a == b
+def _keeps_axes(node: ir.Node) -> bool:
+    """Whether a node means the same for frames: a view of axes of size 1, or one scale for all."""
+    x, y = node.inputs[0].shape.numpy(), node.outputs[0].shape.numpy()
+    if (node.domain, node.op_type) == (DIALECT, "QuantUniform"):
+        return node.inputs[1].shape.numpy() in ((), (1,))
+    return node.op_type in _VIEWS and [n for n in x if n > 1] == [n for n in y if n > 1]
 
 
 def _repeats(x: ir.Value, y: ir.Value) -> bool:

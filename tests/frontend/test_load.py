@@ -161,7 +161,8 @@ def test_model_names_are_c_identifiers(graph, file, name):
 
 REPEATED = """
 repeated (float[1, 3, 4, 4] image) => (float[5, 1, 3, 4, 4] y)
-<int64[1] first = {{0}}, int64[5] times = {{5, 1, 1, 1, 1}}, float scale = {{0.5}}>
+<int64[1] first = {{0}}, int64[5] times = {{5, 1, 1, 1, 1}}, float scale = {{0.5}},
+ float[3] scales = {{0.5, 1, 2}}>
 {{
     {before}
     shown = Unsqueeze (x, first)
@@ -178,7 +179,7 @@ def repeated(before, tmp_path):
 
 
 def test_a_network_that_repeats_its_image_is_shown_frames(tmp_path):
-    quantizer = "x = ai.hqc.QuantUniform <bits = 8, signed = 1, narrow = 0, axis = 0>(image, scale)"
+    quantizer = f"x = ai.hqc.{QUANTIZER.format(axis=0, scale='scale')}"
     model = repeated(quantizer, tmp_path)
     assert [node.op_type for node in model.graph] == ["QuantUniform", "LIF"]
     assert model.graph.inputs[0].shape == [5, 1, 3, 4, 4]
@@ -189,6 +190,16 @@ def test_a_network_that_repeats_its_image_is_shown_frames(tmp_path):
     np.testing.assert_array_equal(run_reference(model, {"image": frames})[0], expected)
 
 
-def test_what_comes_after_other_layers_stays(tmp_path):
-    model = repeated("x = Neg(image)", tmp_path)
-    assert [node.op_type for node in model.graph] == ["Neg", "Unsqueeze", "Tile", "LIF"]
+QUANTIZER = "QuantUniform <bits = 8, signed = 1, narrow = 0, axis = {axis}> (image, {scale})"
+
+
+@pytest.mark.parametrize(
+    ("op_type", "before"),
+    [
+        ("Neg", "x = Neg (image)"),
+        ("QuantUniform", f"x = ai.hqc.{QUANTIZER.format(axis=1, scale='scales')}"),
+    ],
+)
+def test_what_comes_after_other_layers_stays(op_type, before, tmp_path):
+    model = repeated(before, tmp_path)
+    assert [node.op_type for node in model.graph] == [op_type, "Unsqueeze", "Tile", "LIF"]

@@ -9,8 +9,10 @@ from torch import nn
 
 import hqc
 from hqc.frontend.export import export
+from hqc.frontend.load import load_model
 from hqc.models.lif import LIF
 from hqc.quantize import QuantUniform, apply_recipe
+from hqc.reference import run_reference
 
 T, D = 3, 32
 
@@ -192,18 +194,18 @@ def test_the_published_layout_compiles(network, recordings, tmp_path):
     export(network, images(1), tmp_path / "published.onnx", name="published")
     found = hqc.verify(tmp_path / "published.onnx", data=recordings)
     assert found.ok
-    assert found.spikes_differ <= 6
+    assert found.spikes_differ <= 2
 
 
 def test_it_gives_the_logits_of_the_network_as_it_was(network, recordings, tmp_path):
     export(network, images(1), tmp_path / "published.onnx", name="published")
-    artifact = hqc.compile(tmp_path / "published.onnx", "host", tmp_path / "build")
+    loaded = load_model(tmp_path / "published.onnx")
     for file in sorted(recordings.iterdir()):
         image = np.load(file)
         with torch.no_grad():
             expected = network(torch.from_numpy(image))
-        logits = artifact.run(np.repeat(image[None], T, axis=0))
-        np.testing.assert_allclose(logits, expected.numpy(), atol=0.02)
+        logits = run_reference(loaded, {"frames": np.repeat(image[None], T, axis=0)})[0]
+        np.testing.assert_allclose(logits, expected.numpy(), atol=1e-5)
 
 
 def test_plain_torch_export_compiles(network, tmp_path):
@@ -220,4 +222,4 @@ def test_the_spike_driven_layout_compiles(recordings, tmp_path):
     export(model, images(1), tmp_path / "model.onnx")
     found = hqc.verify(tmp_path / "model.onnx", data=recordings)
     assert found.ok
-    assert found.spikes_differ <= 1e-3 * found.spikes
+    assert found.spikes_differ <= 2

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import onnx_ir as ir
 import pytest
 
 from hqc.passes import parse_pipeline, run_passes
@@ -26,7 +27,7 @@ def hoisted(before, after, graph=GRAPH):
     model = model_from(graph.format(before=before, after=after, rank=after.count(",") + 1))
     for node in model.graph:
         shape = [2, 24] if node.outputs[0].name == "z" else [int(n) for n in after.split(",")]
-        node.outputs[0].shape = type(model.graph.inputs[0].shape)(shape)
+        node.outputs[0].shape = ir.Shape(shape)
     shape = model.graph.inputs[0].shape.numpy()
     x = np.random.default_rng(0).normal(1, 2, shape).astype(np.float32)
     steps = parse_pipeline("hoist-neurons")

@@ -16,18 +16,16 @@ def emit(node: ir.Node, vector: bool) -> KernelCall:
     """The kernel of a QuantizeFrames."""
     elements = math.prod(node.outputs[0].shape.numpy()[1:])
     attributes = find_op(node).attributes(node)
-    interval = attributes["qmin"], attributes["qmax"]
+    form = node.outputs[0].dtype.name.lower(), attributes["qmin"], attributes["qmax"]
     scale = node.inputs[1].const_value.numpy()
     return KernelCall(
-        lambda: _build(elements, *interval),
+        lambda: _build(elements, *form),
         (Input(0), Output(), Constant(scale.reshape(-1))),
-        ("quantize", elements, *interval),
+        ("quantize", elements, *form),
     )
 
 
-def _build(elements: int, qmin: int, qmax: int):
-    byte = "int8" if qmin < 0 else "uint8"
-
+def _build(elements: int, byte: str, qmin: int, qmax: int):
     @T.prim_func(s_tir=True)
     def quantize_frames(
         x_p: T.handle("float32"),
