@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import onnx_ir as ir
 
-from hqc.artifact import MANIFEST, Artifact
+from hqc.artifact import MANIFEST, Artifact, marker_of
 from hqc.atomic_files import replacing_folder
 from hqc.codegen.library import Library
 from hqc.codegen.toolchain import Toolchain
@@ -28,7 +28,6 @@ from hqc.passes.graph import copy_model
 from hqc.passes.plan_memory import ARENA
 from hqc.targets import Target, load_target
 from hqc.targets.formatting import show
-from hqc.version import VERSION
 
 CALIBRATION_RECORDINGS = 8
 """Recordings that firing rates are measured on, spread over those there are."""
@@ -179,6 +178,7 @@ def write_library(
     """Write the library of a planned kernel model, and its manifest."""
     library = Library.of(kernels, name, target)
     library.write(kernels, target, toolchain, folder)
-    manifest = describe(kernels, library, target, source, recordings)
-    (folder / f"{name}.json").write_text(json.dumps(manifest, indent=2) + "\n")
-    (folder / MANIFEST).write_text(json.dumps({"hqc": VERSION, "model": name}) + "\n")
+    manifest = describe(kernels, library, target, folder, source, recordings)
+    content = f"{json.dumps(manifest, indent=2)}\n".encode()
+    (folder / f"{name}.json").write_bytes(content)
+    (folder / MANIFEST).write_text(json.dumps(marker_of(name, content)) + "\n")
