@@ -392,7 +392,8 @@ def lif(net: Net, x: Tensor) -> Tensor:
         name = net.view(name, shape)
     charged = _charged(net.data[name].astype(np.float64), tau, decay)
     rate = net.pick(0.3, 0.1, 0.5, 0.02, 0.6)
-    threshold = float(np.quantile(charged, 1 - rate))
+    charged = charged[np.isfinite(charged)]
+    threshold = float(np.quantile(charged, 1 - rate)) if charged.size else 1.0
     if not threshold > 1e-6:
         threshold = max(float(charged.max()) / 2, 1e-3)
     threshold = float(np.float32(f"{threshold:.3g}"))
@@ -443,6 +444,8 @@ def conv(net: Net, x: Tensor, channels: int | None = None, same: bool = False) -
         attributes["pads"] = pads
     if net.rarely("auto_pad") and not same and dilations == [1, 1]:
         attributes.pop("pads", None)
+        if any(s > k for s, k in zip(attributes.get("strides", [1, 1]), kernel, strict=True)):
+            del attributes["strides"]
         attributes["auto_pad"] = net.pick("SAME_UPPER", "SAME_LOWER", "VALID", "NOTSET")
         if attributes["auto_pad"] in ("VALID", "NOTSET") and any(
             k > s for k, s in zip(kernel, size, strict=True)
@@ -591,7 +594,7 @@ def max_pool(net: Net, x: Tensor) -> Tensor:
     dilations = [1, 1]
     if net.rarely("dilations"):
         attributes["dilations"] = dilations = net.pick([2, 2], [1, 2])
-    if net.rarely("auto_pad"):
+    if net.rarely("auto_pad") and all(s <= k for s, k in zip(strides, kernel, strict=True)):
         attributes["auto_pad"] = net.pick("SAME_UPPER", "SAME_LOWER")
     else:
         pads = _pads(net, size, [d * (k - 1) + 1 for k, d in zip(kernel, dilations, strict=True)])

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
+import os
 import re
 import tempfile
 import traceback
@@ -20,6 +22,7 @@ from hqc.dialect import DIALECT, find_op
 from hqc.dialect.quant_uniform import code_range
 from hqc.errors import UserError
 from hqc.frontend.load import load_model
+from hqc.passes import Pass
 from hqc.reference import ReferenceSession
 from hqc.targets import load_target
 from tests.fuzz.networks import Network
@@ -28,12 +31,15 @@ TOLERANCE = 1e-3
 """How far from its threshold, relative to the largest potential, a spike may differ."""
 
 
+_FOLDER = Path(tempfile.gettempdir()) / f"hqc-fuzz-{os.getpid()}"
+
+
 def check(network: Network, target: str | None = None, seed: int = 0) -> str:
     """Lower a network, and compile it for a target; "right", or "refused: " and why.
 
-    Raises `AssertionError`, naming the file that the model was saved to, where the integers are
-    not what the floats say, where kernels or compiled code differ from the integers, and where
-    anything but a `UserError` is raised.
+    Raises `AssertionError`, saying where the model was saved, where the integers are not what the
+    floats say, where kernels or compiled code differ from the integers, and where anything but a
+    `UserError` is raised.
     """
     with tempfile.TemporaryDirectory(prefix="hqc-fuzz-") as temporary:
         path = Path(temporary) / "fuzzed.onnx"
@@ -43,36 +49,40 @@ def check(network: Network, target: str | None = None, seed: int = 0) -> str:
         except UserError as error:
             return f"refused: {error.message}"
         except AssertionError as error:
-            raise AssertionError(f"{error}\n  {_keep(network)}") from None
+            error.add_note(f"the network: {_save(network, str(error))}")
+            raise
         except Exception as error:
             where = traceback.extract_tb(error.__traceback__)[-1]
-            place = f"{Path(where.filename).name}:{where.lineno}"
-            raise AssertionError(
-                f"{type(error).__name__} at {place}: {error}\n  {_keep(network)}"
-            ) from error
+            text = f"{type(error).__name__} at {Path(where.filename).name}:{where.lineno}: {error}"
+            raise AssertionError(f"{text}\nthe network: {_save(network, text)}") from error
 
 
-def reason(verdict: str) -> str:
-    """A refusal without the names and numbers of one network."""
-    text = re.sub(
-        r"^refused: |'[^']*'|\[[^]]*\]", lambda m: "" if m[0] == "refused: " else "_", verdict
-    )
-    return re.sub(r"[-+]?\d[\d.e+-]*", "N", text)
+def reason(text: str) -> str:
+    """A refusal or a failure, without the names and numbers of one network."""
+    first = text.removeprefix("refused: ").partition("\n")[0]
+    return re.sub(r"[-+]?\d[\d.e+-]*", "N", re.sub(r"'[^']*'|\[[^]]*\]", "_", first))
 
 
-def _keep(network: Network) -> Path:
-    """Save a network that failed."""
-    data = network.proto.SerializeToString()
-    folder = Path(tempfile.gettempdir()) / "hqc-fuzz"
-    folder.mkdir(exist_ok=True)
-    path = folder / f"{hashlib.sha1(data).hexdigest()[:12]}.onnx"
-    path.write_bytes(data)
+def saved(kind: str) -> Path:
+    """Where the smallest network that failed for that reason is, if one did in this process."""
+    return _FOLDER / f"{hashlib.sha1(kind.encode()).hexdigest()[:8]}.onnx"
+
+
+def _save(network: Network, text: str) -> Path:
+    _FOLDER.mkdir(exist_ok=True)
+    path, data = saved(reason(text)), network.proto.SerializeToString()
+    if not path.exists() or path.stat().st_size > len(data):
+        path.write_bytes(data)
     return path
 
 
+@functools.cache
+def _pipeline(target: str, passes: str | None) -> list[Pass]:
+    return pipeline_for(load_target(target), passes)
+
+
 def _check(path: Path, passes: str | None, target: str | None, seed: int) -> str:
-    host = load_target(target or "host")
-    stages = lower(load_model(path), pipeline_for(host, passes))
+    stages = lower(load_model(path), _pipeline(target or "host", passes))
     frames = recordings(stages.dialect, seed)
     _check_loading(path, stages.dialect, frames)
     sessions = [_watching(stages.integer, "FixedPointLIF"), ReferenceSession(stages.kernels)]
@@ -138,7 +148,7 @@ def _watching(model: ir.Model, op_type: str) -> tuple[ReferenceSession, list[str
 
 
 class _Comparison:
-    """Every layer of neurons in floats, given the spikes that the integers' layers before it gave."""
+    """Every layer of neurons in floats, given the spikes of the integers before it."""
 
     def __init__(self, stages: Stages) -> None:
         model = ir.serde.deserialize_model(ir.serde.serialize_model(stages.dialect))
