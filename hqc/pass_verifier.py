@@ -66,14 +66,15 @@ class PassVerifier:
         (frames,) = self._feeds.values()
         floats = [FloatLayers(m) for m in (before, after)]
         fired = {n.name: old[n.output] for n in floats[0].neurons}
-        (a_logits, a), (b_logits, b) = (
+        (a_outputs, a), (b_outputs, b) = (
             f.run(frames, [fired[n.name] for n in f.neurons]) for f in floats
         )
         taken = {n.name: x for n, x in zip(floats[0].neurons, a, strict=True)}
         for neurons, x in zip(floats[1].neurons, b, strict=True):
             expected = taken[neurons.name].reshape(x.shape)
             _compare(step, f"the input of layer {neurons.name!r}", expected, x)
-        _compare(step, f"output {after.graph.outputs[0].name!r}", a_logits, b_logits)
+        for value, expected, found in zip(after.graph.outputs, a_outputs, b_outputs, strict=True):
+            _compare(step, f"output {value.name!r}", expected, found)
 
     def _explain(self, step: Pass, before: ir.Model, after: ir.Model) -> None:
         (frames,) = self._feeds.values()

@@ -116,20 +116,21 @@ class FloatLayers:
     def __init__(self, dialect: ir.Model) -> None:
         model = copy_model(dialect)
         self._input = model.graph.inputs[0].name
+        self._outputs = len(model.graph.outputs)
         self._frames = _take_codes(model.graph)
         self.neurons = _cut(model.graph)
         self._rest = _float64(model, [n.input for n in self.neurons])
 
     def run(
         self, frames: np.ndarray, spikes: Sequence[np.ndarray]
-    ) -> tuple[np.ndarray, list[np.ndarray]]:
-        """The logits, and what each layer of neurons takes in, where they fired as `spikes` say."""
+    ) -> tuple[list[np.ndarray], list[np.ndarray]]:
+        """The outputs, and what each layer of neurons takes in, where they fired as spikes say."""
         feeds = {self._input: frames.astype(np.float64)}
         feeds |= {quantized.name: quantized.of(frames) for quantized in self._frames}
         for neurons, fired in zip(self.neurons, spikes, strict=True):
             feeds[neurons.output] = fired.astype(np.float64).reshape(neurons.shape)
-        logits, *inputs = self._rest.run(None, feeds)
-        return logits, inputs
+        tensors = self._rest.run(None, feeds)
+        return tensors[: self._outputs], tensors[self._outputs :]
 
 
 class Verdict:
@@ -164,7 +165,7 @@ class Verdict:
 
         `spikes` are the values of `watch`.
         """
-        expected, inputs = self._floats.run(frames, spikes)
+        (expected,), inputs = self._floats.run(frames, spikes)
         found = []
         layers = zip(self._floats.neurons, self._spikes, inputs, spikes, strict=True)
         for neurons, value, x, fired in layers:

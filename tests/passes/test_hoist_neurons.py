@@ -28,6 +28,7 @@ def hoisted(before, after, graph=GRAPH):
     for node in model.graph:
         shape = [2, 24] if node.outputs[0].name == "z" else [int(n) for n in after.split(",")]
         node.outputs[0].shape = ir.Shape(shape)
+        node.outputs[0].type = ir.TensorType(ir.DataType.FLOAT)
     shape = model.graph.inputs[0].shape.numpy()
     x = np.random.default_rng(0).normal(1, 2, shape).astype(np.float32)
     steps = parse_pipeline("hoist-neurons")

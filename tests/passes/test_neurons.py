@@ -231,7 +231,7 @@ def test_a_rounded_leak_never_passes_32_bits(keep):
         multiplier, shift = (held.attributes[n] for n in ("leak_multiplier", "leak_shift"))
         for acc in accumulators[:, 0].tolist():
             kept = (u * multiplier + ((1 << shift) >> 1)) >> shift
-            u = kept + (acc << held.attributes["frac_bits"])
+            u = kept + (acc << held.attributes["frac_bits"]) + int(held.bias[0])
             peak = max(peak, u)
         assert 2**28 < peak < 2**31
         spikes = fixed_point_lif(accumulators, *map(np.int64, levels), **held.attributes)
@@ -275,10 +275,9 @@ def test_exact_potentials_over_many_steps_are_refused(tmp_path):
 
 def charge_of(high, keep=0.5, time_steps=4, threshold=1.0):
     """Neurons on accumulators up to `high`, of one channel."""
-    zero = np.zeros(1)
-    levels = np.array([threshold])
+    zero, bias, levels = np.zeros(1), np.array([1 / 3]), np.array([threshold])
     return Charge(
-        np.array([-high]), np.array([high]), zero, levels, zero, zero, keep, 0, time_steps
+        np.array([-high]), np.array([high]), bias, levels, zero, zero, keep, 0, time_steps
     )
 
 
