@@ -74,7 +74,13 @@ def _fold(graph: ir.Graph, value: ir.Value) -> None:
 
 def _constant(graph: ir.Graph, value: ir.Value) -> ir.Value:
     """A new initializer that holds what the graph computes for a value."""
-    made = ir.Value(name=f"{value.name}.folded", const_value=ir.tensor(_evaluate(value)))
+    result = ir.tensor(_evaluate(value))
+    made = ir.Value(
+        name=f"{value.name}.folded",
+        const_value=result,
+        shape=result.shape,
+        type=ir.TensorType(result.dtype),
+    )
     graph.register_initializer(made)
     return made
 

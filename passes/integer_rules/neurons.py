@@ -270,8 +270,9 @@ def lower_lif(node: ir.Node, lowering: Lowering) -> Quantity:
         potentials = _candidate(node, lowering.potentials(node, 0), lowering)
         if chosen is None or (potentials is not None and potentials.worst < chosen.worst):
             chosen = potentials
-    if chosen is None and lowering.unit_bits > lowering.coarsest_bits:
-        raise PotentialOverflowError(node, 2)
+    stream = lowering.streams[node.inputs[0]]
+    if chosen is None and not stream.is_coarsest:
+        raise PotentialOverflowError(node, stream, 2)
     if chosen is None:
         raise unsupported(
             node,

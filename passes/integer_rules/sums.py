@@ -167,7 +167,7 @@ def _in_fixed_point(node: ir.Node, lowering: Lowering, weights: Weights, axis: i
     largest = max(int(rows.reshape(len(rows), -1).sum(1).max()), 1)
     reach = max(float(np.max(x.float_reach)), 2.0**-60) * 1.01
     unit = reach / (INT32 // largest)
-    if not 0 < unit <= FINE * lowering.threshold:
+    if not 0 < unit <= FINE * lowering.streams[node.inputs[0]].threshold:
         bits = min((_PRODUCT_BITS - largest.bit_length()) // 2, 30)
         unit = reach / 2**bits
     return rescaled(node, x, lowering, unit)
@@ -274,7 +274,7 @@ def _linear(
     x = lowering.quantity(node, 0)
     if x.kind not in ("spikes", "levels", "frames") or not x.is_plain:
         raise unsupported(node, f"it reads {x.kind}", "put LIF neurons before a linear layer")
-    if x.channel_axis != len(x.shape) - 1:
+    if not x.is_channels(-1):
         raise unsupported(
             node,
             f"its input's axes are [{spell(x.view)}], whose last is not the channels",
