@@ -10,6 +10,7 @@ import numpy as np
 import onnx_ir as ir
 
 from hqc.dialect import DIALECT
+from hqc.dialect.metadata import LAYER
 from hqc.passes.graph import constant, integer, ints, unsupported
 from hqc.passes.integer_rules.quantity import (
     BITS,
@@ -37,6 +38,7 @@ def _codes(node: ir.Node, lowering: Lowering, weights: Weights) -> ir.Value:
     )
     value.metadata_props[BITS] = str(weights.bits)
     value.metadata_props[SCHEME] = weights.scheme
+    value.metadata_props[LAYER] = node.metadata_props.get(LAYER, node.name)
     return value
 
 
