@@ -15,6 +15,7 @@ from hqc.dialect import DIALECT
 from hqc.dialect.facts import write_bound
 from hqc.dialect.integer_conv import depthwise_interval
 from hqc.dialect.intervals import INT32, RangeError, sum_interval
+from hqc.dialect.metadata import LAYER
 from hqc.passes.axes import Axes, axes, spell
 from hqc.passes.graph import integer, ints, unsupported
 from hqc.passes.integer_rules.arithmetic import refuse_auto_pad
@@ -57,6 +58,7 @@ def _codes(node: ir.Node, lowering: Lowering, weights: Weights) -> ir.Value:
     value = lowering.builder.initializer(codes, f"{node.name}.codes")
     value.metadata_props[BITS] = str(max(weights.bits, _LEAST_BITS[codes.dtype.type]))
     value.metadata_props[SCHEME] = weights.scheme
+    value.metadata_props[LAYER] = node.metadata_props.get(LAYER, node.name)
     return value
 
 
