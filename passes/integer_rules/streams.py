@@ -1,4 +1,4 @@
-"""Streams of membrane potentials: the values that are added up, pooled or viewed without a layer."""
+"""Streams of membrane potentials: values that are added up, pooled or viewed without a layer."""
 
 from __future__ import annotations
 
