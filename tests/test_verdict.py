@@ -1,4 +1,4 @@
-"""The verdict: what rounding explains passes, and every kind of wrong code that was once made fails.
+"""The verdict: what rounding explains passes; every kind of wrong code that was once made fails.
 
 Each mistake is put back into the rule that made it. Rounding alone never excuses it.
 """
