@@ -202,7 +202,7 @@ def test_artifacts_run_in_this_process_and_can_be_opened_again(host_artifact, re
     logits = opened.run(recordings[0].frames)
     assert logits.shape == (1, 10)
     np.testing.assert_array_equal(logits, host_artifact.run(recordings[0].frames))
-    with pytest.raises(hqc.UserError, match=r"frames \[3\] are not"):
+    with pytest.raises(hqc.UserError, match=r"frames \[3\] of float32 are not"):
         opened.run(np.zeros(3, np.float32))
 
 
