@@ -12,20 +12,22 @@ from pathlib import Path
 import numpy as np
 import onnx_ir as ir
 
-from hqc.artifact import MANIFEST, Artifact
+from hqc.artifact import MANIFEST, Artifact, marker_of
 from hqc.atomic_files import replacing_folder
 from hqc.codegen.library import Library
 from hqc.codegen.toolchain import Toolchain
 from hqc.data.recordings import preprocessing_of, read_recordings, sample_beside
+from hqc.data.synthetic import frames_over_range
 from hqc.errors import UserError
 from hqc.firing_rates import annotate_firing_rates
 from hqc.frontend.load import load_model, model_name
 from hqc.manifest import describe
-from hqc.passes import DEFAULT, Pass, PassDumper, PassVerifier, parse_pipeline, run_passes
+from hqc.pass_verifier import PassVerifier
+from hqc.passes import DEFAULT, Pass, PassDumper, parse_pipeline, run_passes
+from hqc.passes.graph import copy_model
 from hqc.passes.plan_memory import ARENA
 from hqc.targets import Target, load_target
 from hqc.targets.formatting import show
-from hqc.version import VERSION
 
 CALIBRATION_RECORDINGS = 8
 """Recordings that firing rates are measured on, spread over those there are."""
@@ -52,11 +54,6 @@ def pipeline_for(target: Target, passes: str | None = None) -> list[Pass]:
     return parse_pipeline(text.replace("choose-kernels", f"choose-kernels{{{options}}}"))
 
 
-def copy_model(model: ir.Model) -> ir.Model:
-    """An independent copy: passes change what they are given."""
-    return ir.serde.deserialize_model(ir.serde.serialize_model(model))
-
-
 def lower(
     model: ir.Model,
     steps: Sequence[Pass],
@@ -71,7 +68,7 @@ def lower(
     Firing rates are measured on the `calibration` frames once the model is packed. With
     `verify_each` the model is run before and after each pass, on those frames or on noise.
     """
-    name, shape = model.graph.inputs[0].name, model.graph.inputs[0].shape.numpy()
+    name = model.graph.inputs[0].name
     stages = {"dialect": copy_model(model)}
 
     def keep_integer(step: Pass, after: ir.Model) -> None:
@@ -85,18 +82,13 @@ def lower(
 
     observers: list = [keep_integer, calibrate]
     if verify_each:
-        frames = calibration[0] if calibration else random_frames(shape, 1)[0]
+        noise = next(r for r in frames_over_range(model) if r.name == "noise")
+        frames = calibration[0] if calibration else noise.frames
         observers.append(PassVerifier(model, {name: frames}))
     if dump:
         observers.append(dump)
     lowered = run_passes(model, steps, observers)
     return Stages(stages["dialect"], stages.get("integer", lowered), lowered)
-
-
-def random_frames(shape: Sequence[int], count: int, seed: int = 0) -> list[np.ndarray]:
-    """Seeded frames of small counts, mostly zero, as an event camera gives."""
-    generator = np.random.default_rng(seed)
-    return [generator.poisson(0.2, shape).astype(np.float32) for _ in range(count)]
 
 
 def compile(
@@ -186,6 +178,7 @@ def write_library(
     """Write the library of a planned kernel model, and its manifest."""
     library = Library.of(kernels, name, target)
     library.write(kernels, target, toolchain, folder)
-    manifest = describe(kernels, library, target, source, recordings)
-    (folder / f"{name}.json").write_text(json.dumps(manifest, indent=2) + "\n")
-    (folder / MANIFEST).write_text(json.dumps({"hqc": VERSION, "model": name}) + "\n")
+    manifest = describe(kernels, library, target, folder, source, recordings)
+    content = f"{json.dumps(manifest, indent=2)}\n".encode()
+    (folder / f"{name}.json").write_bytes(content)
+    (folder / MANIFEST).write_text(json.dumps(marker_of(name, content)) + "\n")

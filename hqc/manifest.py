@@ -18,12 +18,19 @@ from hqc.version import VERSION
 
 
 def describe(
-    kernels: ir.Model, library: Library, target: Target, source: Path, recordings: str | None
+    kernels: ir.Model,
+    library: Library,
+    target: Target,
+    folder: Path,
+    source: Path,
+    recordings: str | None,
 ) -> dict:
-    """The manifest of a library made from a planned kernel model, which was read from `source`.
+    """The manifest of a library that was written into `folder`.
 
-    `recordings` is where those are that firing rates were measured on, from the folder's view.
+    It is made from a planned kernel model, which was read from `source`. `recordings` is where
+    those are that firing rates were measured on, from the folder's view.
     """
+    shared = folder / f"{library.name}.so"
     frames, logits = kernels.graph.inputs[0], kernels.graph.outputs[0]
     arena = json.loads(kernels.metadata_props[ARENA])
     nodes = [n for n in kernels.graph if n.op_type != "Reshape"]
@@ -39,6 +46,9 @@ def describe(
             "sha256": hashlib.sha256(source.read_bytes()).hexdigest(),
             "recordings": recordings,
         },
+        "library": {"sha256": hashlib.sha256(shared.read_bytes()).hexdigest()}
+        if target.is_host
+        else None,
         "input": {"name": frames.name, "dtype": "float32", "shape": list(frames.shape.numpy())},
         "output": {"name": logits.name, "dtype": "float32", "shape": list(logits.shape.numpy())},
         "preprocessing": preprocessing_of(kernels.metadata_props),

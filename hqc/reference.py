@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 import onnx_ir as ir
-import onnxruntime
 
 
 class ReferenceSession:
@@ -17,6 +16,8 @@ class ReferenceSession:
     """
 
     def __init__(self, model: ir.Model, watch: Sequence[str] = ()) -> None:
+        import onnxruntime  # heavy: loaded when a model is first run
+
         proto = ir.serde.serialize_model(model)
         for name in watch:
             proto.graph.output.add().name = name

@@ -1,4 +1,8 @@
-"""Comparing a model with itself: floats, integers, kernels, and the code compiled from them."""
+"""Comparing a model with itself: floats, integers, kernels, and the code compiled from them.
+
+Integers, kernels and compiled code must be equal in every bit. Integers and floats need not: the
+verdict says, layer by layer, whether rounding explains how they differ.
+"""
 
 from __future__ import annotations
 
@@ -18,31 +22,36 @@ from hqc.codegen.toolchain import Toolchain
 from hqc.compiler import (
     CALIBRATION_RECORDINGS,
     Progress,
+    Stages,
     lower,
     pipeline_for,
-    random_frames,
     write_library,
 )
 from hqc.data.recordings import Recording, preprocessing_of, read_recordings, sample_beside
+from hqc.data.synthetic import frames_over_range
 from hqc.emulator import emulator_command, program_command
 from hqc.errors import VerificationError
 from hqc.frontend.load import load_model, model_name
 from hqc.reference import ReferenceSession
 from hqc.targets import Target, load_target
-
-_NEURONS = {"LIF", "FixedPointLIF"}
-_RANDOM_RECORDINGS = 4
+from hqc.verdict import Verdict
 
 
 @dataclass
 class Verification:
-    """What `verify` found. Everything up to `accuracy` must be 0 for the code to be right."""
+    """What `verify` found. What differs or is unexplained must be 0 or empty.
+
+    `unexplained` holds, for each of the `layers` (of neurons, and the classifier) that differs from
+    the float network by more than rounding explains, what was found first.
+    """
 
     target: str
     recordings: int
     compiled_differs: int = 0
     stream_differs: int = 0
     kernels_differ: int = 0
+    layers: int = 0
+    unexplained: dict[str, str] = field(default_factory=dict)
     accuracy: dict[str, float] = field(default_factory=dict)
     spikes: int = 0
     spikes_differ: int = 0
@@ -52,8 +61,9 @@ class Verification:
 
     @property
     def ok(self) -> bool:
-        """Whether integers, kernels and compiled code agree in every bit."""
-        return not (self.compiled_differs or self.stream_differs or self.kernels_differ)
+        """Whether integers, kernels and compiled code agree in every bit, and with the floats."""
+        differ = (self.compiled_differs, self.stream_differs, self.kernels_differ)
+        return not (any(differ) or self.unexplained)
 
     def as_dict(self) -> dict:
         """For JSON."""
@@ -73,9 +83,10 @@ def verify(
     """Compile a model and run it, under the target's emulator, against its integer reference.
 
     Recordings are those of `data`, failing that the sample beside the model, failing that seeded
-    random frames. Logits of the compiled code (whole runs and step by step), of the kernel model
-    and of the integer model in onnxruntime must be equal in every bit; spikes and logits of the
-    float model are compared and counted.
+    frames over the input's whole range. Logits of the compiled code (whole runs and step by step),
+    of the kernel model and of the integer model in onnxruntime must be equal in every bit. Every
+    spike and logit by which a layer of the integer model differs from the float network's on the
+    same inputs must be explained by rounding; those that differ end to end are counted.
     """
     chosen = load_target(target)
     emulator_command(chosen)
@@ -103,19 +114,14 @@ def verify(
         for mode in ("run", "stream"):
             progress(f"{mode} compiled code")
             compiled[mode] = _execute(chosen, folder / "runner", mode, recordings, classes)
-    return _compare(
-        stages.dialect, stages.integer, stages.kernels, compiled, recordings, chosen, progress
-    )
+    return compare(stages, recordings, compiled, chosen.name, progress)
 
 
 def _recordings(
     source: str | PathLike[str] | None, shape: Sequence[int], model: ir.Model
 ) -> list[Recording]:
     if source is None:
-        return [
-            Recording(f"random {i}", f)
-            for i, f in enumerate(random_frames(shape, _RANDOM_RECORDINGS))
-        ]
+        return frames_over_range(model)
     return read_recordings(source, shape, preprocessing_of(model.metadata_props))
 
 
@@ -147,28 +153,31 @@ def run_compiled(artifact: Artifact, recordings: Sequence[Recording]) -> np.ndar
         return _execute(artifact.target, folder / "runner", "run", recordings, classes)
 
 
-def _neurons(model: ir.Model) -> dict[str, str]:
+def _neurons(dialect: ir.Model) -> dict[str, str]:
     """Output name of every layer of neurons, by node name."""
-    return {n.name: n.outputs[0].name for n in model.graph if n.op_type in _NEURONS}
+    return {n.name: n.outputs[0].name for n in dialect.graph if n.op_type == "LIF"}
 
 
-def _compare(
-    dialect: ir.Model,
-    integer: ir.Model,
-    kernels: ir.Model,
-    compiled: Mapping[str, np.ndarray],
+def compare(
+    stages: Stages,
     recordings: Sequence[Recording],
-    target: Target,
-    progress: Progress,
+    compiled: Mapping[str, np.ndarray],
+    target: str,
+    progress: Progress = lambda text: None,
 ) -> Verification:
-    found = Verification(target.name, len(recordings))
-    in_float, in_integer = _neurons(dialect), _neurons(integer)
-    layers = [name for name in in_float if name in in_integer]
-    name = dialect.graph.inputs[0].name
+    """Run the stages of a model in onnxruntime and compare them with each other.
+
+    `compiled` holds logits [recordings, classes] of compiled code, by "run" and "stream"; it may
+    be empty.
+    """
+    verdict = Verdict(stages.dialect, stages.integer)
+    found = Verification(target, len(recordings), layers=len(verdict.layers) + 1)
+    in_float = _neurons(stages.dialect)
+    name = stages.dialect.graph.inputs[0].name
     sessions = (
-        ReferenceSession(dialect, [in_float[layer] for layer in layers]),
-        ReferenceSession(integer, [in_integer[layer] for layer in layers]),
-        ReferenceSession(kernels),
+        ReferenceSession(stages.dialect, [in_float[layer] for layer in verdict.layers]),
+        ReferenceSession(stages.integer, verdict.watch),
+        ReferenceSession(stages.kernels),
     )
     right = {"float": 0, "compiled": 0}
     labelled = [r for r in recordings if r.label is not None]
@@ -176,7 +185,7 @@ def _compare(
         progress(f"compare {index + 1}/{len(recordings)}")
         floats, integers, packed = (s.run({name: recording.frames}) for s in sessions)
         logits = integers[0].reshape(-1)
-        for layer, a, b in zip(layers, floats[1:], integers[1:], strict=True):
+        for layer, a, b in zip(verdict.layers, floats[1:], integers[1:], strict=True):
             differ = int((a.reshape(b.shape) != b).sum())
             found.spikes += a.size
             found.spikes_differ += differ
@@ -184,15 +193,21 @@ def _compare(
                 found.spikes_differ_by_layer[layer] = (
                     found.spikes_differ_by_layer.get(layer, 0) + differ
                 )
+        for wrong in verdict.explain(recording.frames, integers[0], integers[1:]):
+            found.unexplained.setdefault(wrong.layer, f"{wrong}, in {recording.name}")
         found.kernels_differ += not np.array_equal(packed[0].reshape(-1), logits)
-        found.compiled_differs += not np.array_equal(compiled["run"][index], logits)
-        found.stream_differs += not np.array_equal(compiled["stream"][index], logits)
+        for mode, differ in (("run", "compiled_differs"), ("stream", "stream_differs")):
+            if mode in compiled:
+                differs = not np.array_equal(compiled[mode][index], logits)
+                setattr(found, differ, getattr(found, differ) + differs)
         found.logits_error = max(
             found.logits_error, float(np.abs(floats[0].reshape(-1) - logits).max())
         )
         found.same_class += int(floats[0].argmax() == logits.argmax())
         right["float"] += int(floats[0].argmax()) == recording.label
-        right["compiled"] += int(compiled["run"][index].argmax()) == recording.label
+        right["compiled"] += (
+            int(compiled.get("run", {index: logits})[index].argmax()) == recording.label
+        )
     if labelled:
         found.accuracy = {key: count / len(labelled) for key, count in right.items()}
     return found

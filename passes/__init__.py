@@ -7,7 +7,7 @@ import importlib
 import pkgutil
 
 from hqc.passes.pass_base import Pass, find_pass, passes
-from hqc.passes.pipeline import DEFAULT, PassDumper, PassVerifier, parse_pipeline, run_passes
+from hqc.passes.pipeline import DEFAULT, PassDumper, parse_pipeline, run_passes
 
 for _module in pkgutil.iter_modules(__path__):
     importlib.import_module(f"{__name__}.{_module.name}")
@@ -16,7 +16,6 @@ __all__ = [
     "DEFAULT",
     "Pass",
     "PassDumper",
-    "PassVerifier",
     "find_pass",
     "parse_pipeline",
     "passes",

@@ -7,6 +7,7 @@ into heads, merging positions into tokens and permuting axes then are exact book
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -51,6 +52,11 @@ def flatten(view: Sequence[tuple[Factor, ...]]) -> tuple[Factor, ...]:
     return _merged(f for axis in view for f in axis)
 
 
+def size_of(view: Axes, root: str) -> int:
+    """How many indices of a root the view's axes run over."""
+    return math.prod(f.size for axis in view for f in axis if f.root == root)
+
+
 def reshape(view: Axes, shape: Sequence[int]) -> Axes | None:
     """The axes after a reshape, None where an axis would not be a whole number of factors."""
     pending = list(reversed(flatten(view)))
@@ -73,6 +79,20 @@ def reshape(view: Axes, shape: Sequence[int]) -> Axes | None:
                 return None
         result.append(_merged(taken))
     return tuple(result)
+
+
+def spell(view: Axes) -> str:
+    """The axes as text: "T 1 C Y*X", and "C/32 C%32" for channels split into heads of 32."""
+    whole: dict[str, int] = {}
+    for f in flatten(view):
+        whole[f.root] = max(whole.get(f.root, 0), f.size * f.stride)
+
+    def factor(f: Factor) -> str:
+        outer = f"/{f.stride}" if f.stride > 1 else ""
+        inner = f"%{f.size * f.stride}" if f.size * f.stride < whole[f.root] else ""
+        return f.root + inner + outer
+
+    return " ".join("*".join(map(factor, axis)) or "1" for axis in view)
 
 
 def through_view(node: ir.Node, view: Axes) -> Axes:

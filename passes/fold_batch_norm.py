@@ -9,7 +9,8 @@ import numpy as np
 import onnx_ir as ir
 from onnx_ir.passes.common import RemoveUnusedNodesPass
 
-from hqc.passes.graph import constant, unsupported
+from hqc.passes.graph import constant
+from hqc.passes.integer_rules.arithmetic import batch_norm
 from hqc.passes.pass_base import Pass, register
 
 _BIAS_INPUT = {"Conv": 2, "Gemm": 2}
@@ -23,7 +24,8 @@ class FoldBatchNorm(Pass):
     1. a = gamma / sqrt(variance + epsilon), b = beta - mean * a, per channel (axis 1).
     2. Where x is the output of a Conv or Gemm that nothing else reads, its constant bias c moves
        into b as c * a.
-    Weights stay as they are: scaling them would undo their quantization.
+    Weights stay as they are: scaling them would undo their quantization. For runtimes of floats;
+    make-integer does the same exactly.
     """
 
     name: ClassVar[str] = "fold-batch-norm"
@@ -39,15 +41,7 @@ class FoldBatchNorm(Pass):
 
 
 def _fold(graph: ir.Graph, node: ir.Node) -> None:
-    parameters = [constant(v) for v in node.inputs[1:5]]
-    if any(p is None for p in parameters):
-        raise unsupported(
-            node, "its parameters are computed by the graph", "export the model in eval mode"
-        )
-    gamma, beta, mean, variance = (p.astype(np.float64) for p in parameters)
-    epsilon = node.attributes["epsilon"].value if "epsilon" in node.attributes else 1e-5
-    scale = gamma / np.sqrt(variance + epsilon)
-    shift = beta - mean * scale
+    scale, shift = batch_norm(node)
 
     x = node.inputs[0]
     producer = x.producer()

@@ -1,4 +1,4 @@
-"""Zeros around an image become padding of the convolution that reads it."""
+"""Padding is written as the `pads` of the convolution or pooling that it is for."""
 
 from __future__ import annotations
 
@@ -15,7 +15,11 @@ from hqc.passes.pass_base import Pass, register
 @register
 @dataclass(frozen=True)
 class FoldPadding(Pass):
-    """Conv(Pad(x)) -> Conv(x), where Pad adds zeros to the image's axes alone."""
+    """One spelling of padding.
+
+    1. `auto_pad` of Conv and MaxPool -> the `pads` that it stands for.
+    2. Conv(Pad(x)) -> Conv(x), where Pad adds zeros to the image's axes alone.
+    """
 
     name: ClassVar[str] = "fold-padding"
     tolerance: ClassVar[float] = 1e-6
@@ -23,8 +27,10 @@ class FoldPadding(Pass):
     def run(self, model: ir.Model) -> ir.Model:
         """Rewrite every such pair."""
         for node in list(model.graph):
+            if not node.domain and node.op_type in ("Conv", "MaxPool"):
+                _write_pads(node)
             pad = node.inputs[0].producer() if node.op_type == "Conv" else None
-            if pad is None or pad.op_type != "Pad":
+            if pad is None or pad.domain or pad.op_type != "Pad":
                 continue
             amounts = _zeros_around(pad, rank=len(node.inputs[1].shape))
             if amounts is None:
@@ -36,6 +42,28 @@ class FoldPadding(Pass):
             if not pad.outputs[0].uses():
                 model.graph.remove(pad, safe=True)
         return model
+
+
+def _write_pads(node: ir.Node) -> None:
+    """Replace `auto_pad` by the pads that ONNX defines it by, from the sizes before and after."""
+    auto = node.attributes.pop("auto_pad", None)
+    if auto is None or auto.value == "NOTSET":
+        return
+    before, after = (v.shape.numpy()[2:] for v in (node.inputs[0], node.outputs[0]))
+    kernel = node.inputs[1].shape.numpy()[2:] if node.op_type == "Conv" else ()
+    kernel = ints(node, "kernel_shape", kernel)
+    strides, dilations = (ints(node, name, [1] * len(kernel)) for name in ("strides", "dilations"))
+    begins, ends = [], []
+    for size, made, k, stride, dilation in zip(
+        before, after, kernel, strides, dilations, strict=True
+    ):
+        total = max((made - 1) * stride + (k - 1) * dilation + 1 - size, 0)
+        small, large = total // 2, total - total // 2
+        if auto.value == "VALID":
+            small = large = 0
+        begins.append(large if auto.value == "SAME_LOWER" else small)
+        ends.append(small if auto.value == "SAME_LOWER" else large)
+    node.attributes["pads"] = ir.AttrInt64s("pads", begins + ends)
 
 
 def _zeros_around(pad: ir.Node, rank: int) -> list[int] | None:

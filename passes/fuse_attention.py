@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -10,10 +9,10 @@ import onnx_ir as ir
 from onnx_ir.passes.common import RemoveUnusedNodesPass
 
 from hqc.dialect import DIALECT
+from hqc.dialect.facts import BOUND, Facts
 from hqc.dialect.fixed_point_lif import NAMES
-from hqc.passes.axes import VIEWS, Axes, Factor, axes, flatten, through_view
+from hqc.passes.axes import VIEWS, Axes, Factor, axes, flatten, spell, through_view
 from hqc.passes.graph import reshape, unsupported
-from hqc.passes.infer_ranges import RANGE
 from hqc.passes.pass_base import Pass, register
 
 
@@ -96,7 +95,10 @@ def _fuse(graph: ir.Graph, neurons: ir.Node, outer: ir.Node) -> None:
     new_nodes: list[ir.Node] = []
     attention = ir.node(
         "SpikeAttention",
-        [*(_as_tokens(graph, s, new_nodes) for s in sources), *neurons.inputs[1:]],
+        [
+            *(_as_tokens(graph, s, root, new_nodes) for s in sources),
+            *(_by_channel(graph, v) for v in neurons.inputs[1:]),
+        ],
         {"heads": heads, **{name: neurons.attributes[name].value for name in NAMES}},
         domain=DIALECT,
         name=neurons.name,
@@ -104,35 +106,57 @@ def _fuse(graph: ir.Graph, neurons: ir.Node, outer: ir.Node) -> None:
     new_nodes.append(attention)
     old, new = neurons.outputs[0], attention.outputs[0]
     new.shape, new.type = attention.inputs[0].shape, old.type
+    by_row = (by_name["T"], by_name["N"], tokens, by_name["C"])
+    Facts("spikes", 0, 1, spell(by_row)).write(new)
     if len(shape) == 5:
-        new = _reshaped(graph, _transposed(new, new_nodes), shape, new_nodes)
+        new = _as_image(graph, new, sources[0], new_nodes)
     new.name = old.name
-    new.metadata_props[RANGE] = "1"
+    new.metadata_props[BOUND] = old.metadata_props[BOUND]
     old.replace_all_uses_with(new, replace_graph_outputs=True)
     graph.insert_after(neurons, new_nodes)
     graph.remove(neurons, safe=True)
 
 
-def _as_tokens(graph: ir.Graph, value: ir.Value, nodes: list[ir.Node]) -> ir.Value:
+def _by_channel(graph: ir.Graph, parameter: ir.Value) -> ir.Value:
+    """Neurons' levels, a number or one a channel, for tokens, whose channels come last."""
+    if len(parameter.shape) == 1:
+        return parameter
+    flat = parameter.const_value.numpy().reshape(-1)
+    made = ir.Value(name=f"{parameter.name}.flat", const_value=ir.tensor(flat))
+    graph.register_initializer(made)
+    return made
+
+
+def _as_tokens(graph: ir.Graph, value: ir.Value, view: Axes, nodes: list[ir.Node]) -> ir.Value:
     """The value as tokens [T, N, L, D]; the views that turn an image to them are added to nodes."""
-    shape = value.shape.numpy()
-    if len(shape) == 4:
+    if len(view) == 4:
         return value
-    flat = (*shape[:3], shape[3] * shape[4])
-    return _transposed(_reshaped(graph, value, flat, nodes), nodes)
+    shape = value.shape.numpy()
+    flat = _viewed(value, reshape(graph, value, (*shape[:3], shape[3] * shape[4])), nodes)
+    Facts.of(value).under(spell((*view[:3], flatten(view[3:])))).write(flat)
+    return _transposed(flat, nodes)
 
 
-def _reshaped(
-    graph: ir.Graph, value: ir.Value, shape: Sequence[int], nodes: list[ir.Node]
-) -> ir.Value:
-    nodes.append(reshape(graph, value, shape))
-    return nodes[-1].outputs[0]
+def _as_image(graph: ir.Graph, tokens: ir.Value, like: ir.Value, nodes: list[ir.Node]) -> ir.Value:
+    """Tokens [T, N, L, D] with the shape and the axes of an image [T, N, D, H, W]."""
+    turned = _transposed(tokens, nodes)
+    image = _viewed(turned, reshape(graph, turned, like.shape.numpy()), nodes)
+    Facts.of(tokens).under(Facts.of(like).axes).write(image)
+    return image
 
 
 def _transposed(value: ir.Value, nodes: list[ir.Node]) -> ir.Value:
     """The last two of four axes exchanged."""
+    turned = _viewed(value, ir.node("Transpose", [value], {"perm": [0, 1, 3, 2]}), nodes)
     a, b, c, d = value.shape.numpy()
-    nodes.append(ir.node("Transpose", [value], {"perm": [0, 1, 3, 2]}))
-    made = nodes[-1].outputs[0]
-    made.shape, made.type = ir.Shape((a, b, d, c)), value.type
-    return made
+    turned.shape = ir.Shape((a, b, d, c))
+    facts = Facts.of(value)
+    *outer, rows, columns = facts.axes.split(" ")
+    facts.under(" ".join([*outer, columns, rows])).write(turned)
+    return turned
+
+
+def _viewed(source: ir.Value, view: ir.Node, nodes: list[ir.Node]) -> ir.Value:
+    nodes.append(view)
+    view.outputs[0].type = source.type
+    return view.outputs[0]

@@ -53,6 +53,11 @@ def reshape(graph: ir.Graph, value: ir.Value, shape: Sequence[int]) -> ir.Node:
     return node
 
 
+def copy_model(model: ir.Model) -> ir.Model:
+    """An independent copy: passes change what they are given."""
+    return ir.serde.deserialize_model(ir.serde.serialize_model(model))
+
+
 class GraphBuilder:
     """A new graph in the making, that keeps the names and the inputs of an old one."""
 

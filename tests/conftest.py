@@ -1,11 +1,14 @@
-"""The demo's model, its recordings, and its artifact for this machine."""
+"""The demo's model, its recordings, its artifacts; and what every test folder uses."""
 
 from __future__ import annotations
 
+import fcntl
+import io
 import os
 import shutil
 import subprocess
 import sys
+from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 
 import numpy as np
@@ -14,12 +17,15 @@ import onnx.parser
 import pytest
 
 import hqc
+from hqc.cli import main
 from hqc.data.recordings import preprocessing_of, read_recordings
 from hqc.frontend.load import load_model
 
 ROOT = Path(__file__).parents[1]
 NMNIST = ROOT / "examples" / "nmnist"
 MODEL = NMNIST / "model.onnx"
+HQC = [sys.executable, "-c", "from hqc.cli import main; main()"]
+"""The command line in a process of its own."""
 needs_compiler = pytest.mark.skipif(
     not any(map(shutil.which, ("c++", "g++", "clang++"))), reason="no C++ compiler"
 )
@@ -46,9 +52,36 @@ def tiny_model(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def host_artifact(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("host") / "build"
-    return hqc.compile(MODEL, "host", folder, runner=True)
+def once(tmp_path_factory):
+    """Call a function with an empty folder, once for all processes of the test run."""
+    base = tmp_path_factory.getbasetemp()
+    shared = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "shared"
+    shared.mkdir(exist_ok=True)
+
+    def made(name, make):
+        folder, done = shared / name, shared / f"{name}.done"
+        with (shared / f"{name}.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not done.exists():
+                shutil.rmtree(folder, ignore_errors=True)
+                folder.mkdir()
+                make(folder)
+                done.touch()
+        return folder
+
+    return made
+
+
+@pytest.fixture(scope="session")
+def host_artifact(once):
+    made = once("host", lambda folder: hqc.compile(MODEL, "host", folder / "build", runner=True))
+    return hqc.Artifact.open(made / "build")
+
+
+@pytest.fixture(scope="session")
+def arm_artifact(once):
+    made = once("arm", lambda folder: hqc.compile(MODEL, "arm-a72", folder / "build"))
+    return hqc.Artifact.open(made / "build")
 
 
 @pytest.fixture
@@ -67,20 +100,38 @@ def rng():
 
 
 @pytest.fixture
-def run_hqc(tmp_path):
-    """Run the command line in an empty folder: exit code, stdout, stderr."""
+def run_hqc(tmp_path, monkeypatch):
+    """Run the command line in an empty folder, in this process: exit code, stdout, stderr.
+
+    A process of its own would load TVM each time, which takes longer than what most commands do.
+    """
+
+    def run(*arguments):
+        out, err = io.StringIO(), io.StringIO()
+        monkeypatch.chdir(tmp_path)
+        monkeypatch.setenv("COLUMNS", "100")
+        monkeypatch.setattr(sys, "argv", ["hqc", *map(str, arguments)])
+        code = 0
+        with redirect_stdout(out), redirect_stderr(err):
+            try:
+                main()
+            except SystemExit as ended:
+                code = ended.code
+        assert os.environ.get("HQC_TRACEBACK") or "Traceback" not in err.getvalue()
+        return subprocess.CompletedProcess(sys.argv, code, out.getvalue(), err.getvalue())
+
+    return run
+
+
+@pytest.fixture
+def run_hqc_alone(tmp_path):
+    """Run the command line in an empty folder, in a process of its own."""
 
     def run(*arguments, **kwargs):
-        command = [sys.executable, "-c", "from hqc.cli import main; main()", *map(str, arguments)]
         done = subprocess.run(
-            command,
-            cwd=tmp_path,
-            capture_output=True,
-            text=True,
-            check=False,
-            env={**os.environ, "COLUMNS": "100"},
-            **kwargs,
-        )
+            [*HQC, *map(str, arguments)],
+            cwd=tmp_path, capture_output=True, text=True, check=False, **kwargs,
+        )  # fmt: skip
         assert "Traceback" not in done.stderr
         return done
 

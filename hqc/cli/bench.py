@@ -49,8 +49,8 @@ def bench(
     import hqc
     from hqc.bench import bench as run_bench
     from hqc.bench.peer import Runner, find_peer
-    from hqc.compiler import random_frames
     from hqc.data.recordings import preprocessing_of, read_recordings, sample_beside
+    from hqc.data.synthetic import sparse_frames
     from hqc.frontend.load import load_model
 
     builders = {name: find_peer(name) for name in filter(None, peers.split(","))}
@@ -58,7 +58,7 @@ def bench(
     shape = loaded.graph.inputs[0].shape.numpy()
     source = data or sample_beside(model)
     if source is None:
-        frames = random_frames(shape, _RECORDINGS)
+        frames = sparse_frames(shape, _RECORDINGS)
     else:
         preprocessing = preprocessing_of(loaded.metadata_props)
         frames = [r.frames for r in read_recordings(source, shape, preprocessing, _RECORDINGS)]

@@ -34,8 +34,9 @@ from hqc.cli.application import (
 def verify(out: Output, model: Path, **options: Any) -> None:
     """Compile MODEL, run it (under an emulator for other machines), compare every bit.
 
-    Exit code 1 if compiled code, kernels or integers differ. Differences between integers and
-    floats are counted and reported.
+    Exit code 1 if compiled code, kernels or integers differ, or if a layer's integers differ from
+    the float network's on the same inputs by more than rounding explains. Differences that have
+    added up from layer to layer are counted and reported.
 
     \b
     Examples:
@@ -51,6 +52,9 @@ def verify(out: Output, model: Path, **options: Any) -> None:
         f"  compiled code equals integer model   {n - found.compiled_differs}/{n}",
         f"  step by step equals integer model    {n - found.stream_differs}/{n}",
         f"  kernel model equals integer model    {n - found.kernels_differ}/{n}",
+        f"  rounding explains every layer        "
+        f"{found.layers - len(found.unexplained)}/{found.layers}",
+        *(f"    {what}" for what in found.unexplained.values()),
         f"  integer against float: {found.spikes_differ} of {found.spikes:,} spikes differ, "
         f"logits by at most {found.logits_error:.2g}, same class {found.same_class}/{n}",
     ]

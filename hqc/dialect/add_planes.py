@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
+import onnx_ir as ir
 
+from hqc.dialect.invariants import expect, expect_within, facts_of
 from hqc.dialect.op import KERNEL, Op, register
-from hqc.dialect.planes import pack_planes, unpack_planes
+from hqc.dialect.planes import pack_planes, unpack_planes, verify_packed
 
 
 def add_planes(a: np.ndarray, b: np.ndarray, *, channels: int, planes: int) -> np.ndarray:
@@ -15,6 +17,17 @@ def add_planes(a: np.ndarray, b: np.ndarray, *, channels: int, planes: int) -> n
     """
     sums = unpack_planes(a, channels=channels) + unpack_planes(b, channels=channels)
     return pack_planes(sums, planes=planes)
+
+
+def _verify(node: ir.Node) -> None:
+    a, b = (facts_of(v, "spikes", "levels") for v in node.inputs)
+    channels, planes = (node.attributes[n].value for n in ("channels", "planes"))
+    shapes = [verify_packed(v, channels) for v in (*node.inputs, node.outputs[0])]
+    expect("the planes of its output", shapes[2].pop(3), planes)
+    for shape in shapes[:2]:
+        del shape[3]
+        expect("the shape of an input", shape, shapes[2])
+    expect_within(node.outputs[0], np.array(a.lowest + b.lowest), np.array(a.highest + b.highest))
 
 
 ADD_PLANES = register(
@@ -29,6 +42,7 @@ ADD_PLANES = register(
         }
         """,
         reference=add_planes,
+        verify=_verify,
         domain=KERNEL,
     )
 )

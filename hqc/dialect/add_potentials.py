@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
+import onnx_ir as ir
 
+from hqc.dialect.invariants import InvariantError, expect_shape, expect_within, facts_of
 from hqc.dialect.op import KERNEL, Op, register
 
 
@@ -12,6 +14,25 @@ def add_potentials(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     return a + b
 
 
+def verify_sum_of_potentials(node: ir.Node) -> None:
+    """Two potentials of one unit and one shape."""
+    a, b = (facts_of(v, "potentials") for v in node.inputs)
+    if a.unit != b.unit:
+        raise InvariantError(f"it adds potentials of units {a.unit} and {b.unit}")
+    for value in (node.inputs[1], node.outputs[0]):
+        expect_shape(value, node.inputs[0].shape.numpy())
+    expect_within(
+        node.outputs[0],
+        np.add(a.low, b.low) if np.size(a.low) == np.size(b.low) else a.lowest + b.lowest,
+        np.add(a.high, b.high) if np.size(a.high) == np.size(b.high) else a.highest + b.highest,
+    )
+
+
 ADD_POTENTIALS = register(
-    Op("AddPotentials (a, b) => (y) { y = Add(a, b) }", reference=add_potentials, domain=KERNEL)
+    Op(
+        "AddPotentials (a, b) => (y) { y = Add(a, b) }",
+        reference=add_potentials,
+        verify=verify_sum_of_potentials,
+        domain=KERNEL,
+    )
 )

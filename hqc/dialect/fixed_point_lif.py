@@ -2,8 +2,19 @@
 
 from __future__ import annotations
 
-import numpy as np
+from collections.abc import Sequence
 
+import numpy as np
+import onnx_ir as ir
+
+from hqc.dialect.intervals import neuron_interval
+from hqc.dialect.invariants import (
+    InvariantError,
+    constant_of,
+    expect_channels,
+    expect_shape,
+    facts_of,
+)
 from hqc.dialect.op import Op, register
 
 SIGNATURE = (
@@ -18,6 +29,7 @@ FORWARD = (
 """The same attributes, passed on to a `FixedPointLIF` in such an op's body."""
 
 NAMES = ("frac_bits", "exact", "leak_multiplier", "leak_shift", "soft_reset")
+DEFAULTS = {"exact": 0, "leak_multiplier": 1, "leak_shift": 0, "soft_reset": 0}
 
 
 def fixed_point_lif(
@@ -52,6 +64,37 @@ def fixed_point_lif(
         after = u - threshold * np.int64(growth) if soft_reset else reset * np.int64(growth)
         u = np.where(fires, after, u)
     return spikes
+
+
+def channels_of(value: ir.Value) -> int:
+    """How many channels a tensor's range is given for, 1 if for all."""
+    facts = facts_of(value)
+    return max(np.size(facts.low), np.size(facts.high))
+
+
+def verify_neurons(
+    node: ir.Node, levels: Sequence[ir.Value], low: np.ndarray, high: np.ndarray
+) -> None:
+    """Integer neurons of an op that ends in them: `levels` are bias, threshold and reset.
+
+    low, high: what their accumulators can reach. Potentials must fit 32 bits at all time steps.
+    """
+    facts_of(node.outputs[0], "spikes")
+    bias, threshold, reset = (constant_of(v).reshape(-1) for v in levels)
+    given = {n: node.attributes[n].value for n in NAMES if n in node.attributes}
+    time_steps = node.outputs[0].shape.numpy()[0]
+    neuron_interval(low, high, bias, threshold, reset, time_steps, DEFAULTS | given)
+
+
+def _verify(node: ir.Node) -> None:
+    x = facts_of(node.inputs[0], "sums", "potentials", "levels")
+    if node.inputs[0].dtype == ir.DataType.INT64:
+        raise InvariantError("neurons read sums of 64 bits")
+    channels = max(channels_of(node.inputs[0]), *(constant_of(v).size for v in node.inputs[1:]))
+    for level in node.inputs[1:]:
+        expect_channels(level, channels)
+    expect_shape(node.outputs[0], node.inputs[0].shape.numpy())
+    verify_neurons(node, node.inputs[1:], np.array(x.low), np.array(x.high))
 
 
 FIXED_POINT_LIF = register(
@@ -105,5 +148,6 @@ FIXED_POINT_LIF = register(
         }}
         """,
         reference=fixed_point_lif,
+        verify=_verify,
     )
 )

@@ -7,15 +7,19 @@ fixed point.
 from __future__ import annotations
 
 import numpy as np
+import onnx_ir as ir
 
+from hqc.dialect.intervals import sum_interval
+from hqc.dialect.invariants import constant_of, expect, expect_shape, expect_within, facts_of
 from hqc.dialect.op import Op, register
 
 
 def windows(
-    x: np.ndarray, kernel: tuple[int, ...], strides: list[int], pads: list[int]
+    x: np.ndarray, kernel: tuple[int, ...], strides: list[int], pads: list[int], padding: float = 0
 ) -> np.ndarray:
-    """x [B, C, H, W] -> int64 [B, C, H', W', kh, kw], padded with zeros as ONNX's pads say."""
-    padded = np.pad(x.astype(np.int64), ((0, 0), (0, 0), (pads[0], pads[2]), (pads[1], pads[3])))
+    """x [B, C, H, W] -> [B, C, H', W', kh, kw], padded as ONNX's pads say."""
+    around = ((0, 0), (0, 0), (pads[0], pads[2]), (pads[1], pads[3]))
+    padded = np.pad(x, around, constant_values=padding)
     views = np.lib.stride_tricks.sliding_window_view(padded, kernel, axis=(2, 3))
     return views[:, :, :: strides[0], :: strides[1]]
 
@@ -24,7 +28,7 @@ def integer_conv(
     x: np.ndarray, weights: np.ndarray, *, strides: list[int], pads: list[int]
 ) -> np.ndarray:
     """x integers [B, C, H, W], weights integers [O, C, kh, kw] -> int64 [B, O, H', W']."""
-    seen = windows(x, weights.shape[2:], strides, pads)
+    seen = windows(x.astype(np.int64), weights.shape[2:], strides, pads)
     return np.einsum("bchwij,ocij->bohw", seen, weights.astype(np.int64), optimize=True)
 
 
@@ -32,7 +36,7 @@ def integer_depthwise_conv(
     x: np.ndarray, weights: np.ndarray, *, strides: list[int], pads: list[int]
 ) -> np.ndarray:
     """x integers [B, C, H, W], weights integers [C, 1, kh, kw] -> int64 [B, C, H', W']."""
-    seen = windows(x, weights.shape[2:], strides, pads)
+    seen = windows(x.astype(np.int64), weights.shape[2:], strides, pads)
     return np.einsum("bchwij,cij->bchw", seen, weights[:, 0].astype(np.int64), optimize=True)
 
 
@@ -91,7 +95,55 @@ def _text(name: str, product: str) -> str:
         """
 
 
-INTEGER_CONV = register(Op(_text("IntegerConv", "MatMul"), reference=integer_conv))
+def verify_conv(node: ir.Node, channels: int, size: tuple[int, int]) -> tuple[int, int]:
+    """A convolution's codes and window against an input of that many channels and that size.
+
+    Returns the size of its output.
+    """
+    weights = node.inputs[1].shape.numpy()
+    expect("the codes' rank", len(weights), 4)
+    expect("the codes' input channels", weights[1], channels)
+    top, left, bottom, right = node.attributes["pads"].value
+    strides = node.attributes["strides"].value
+    padded = size[0] + top + bottom, size[1] + left + right
+    height, width = ((n - k) // s + 1 for n, k, s in zip(padded, weights[2:], strides, strict=True))
+    return height, width
+
+
+def depthwise_interval(
+    rows: np.ndarray, low: np.ndarray, high: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """What sums of codes [C, 1, ...] times inputs of the same channel can reach."""
+    ends = [np.broadcast_to(np.asarray(b), len(rows)) for b in (low, high)]
+    pairs = [
+        sum_interval(row[None], least[None], most[None])
+        for row, least, most in zip(rows, *ends, strict=True)
+    ]
+    return tuple(np.concatenate(part) for part in zip(*pairs, strict=True))
+
+
+def verify_integer_conv(node: ir.Node) -> None:
+    """A convolution of codes on integers [B, C, H, W]."""
+    x = facts_of(node.inputs[0], "frames", "spikes", "levels", "potentials")
+    facts_of(node.outputs[0], "sums")
+    depthwise = node.op_type == "IntegerDepthwiseConv"
+    batch, channels, *size = node.inputs[0].shape.numpy()
+    made = verify_conv(node, 1 if depthwise else channels, size)
+    codes = constant_of(node.inputs[1])
+    if depthwise:
+        expect("the codes' output channels", len(codes), channels)
+    expect_shape(node.outputs[0], (batch, len(codes), *made))
+    interval = depthwise_interval if depthwise else sum_interval
+    expect_within(node.outputs[0], *interval(codes, np.array(x.low), np.array(x.high)))
+
+
+INTEGER_CONV = register(
+    Op(_text("IntegerConv", "MatMul"), reference=integer_conv, verify=verify_integer_conv)
+)
 INTEGER_DEPTHWISE_CONV = register(
-    Op(_text("IntegerDepthwiseConv", "Mul"), reference=integer_depthwise_conv)
+    Op(
+        _text("IntegerDepthwiseConv", "Mul"),
+        reference=integer_depthwise_conv,
+        verify=verify_integer_conv,
+    )
 )

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
+import onnx_ir as ir
 
+from hqc.dialect.invariants import expect_shape, expect_within, facts_of
 from hqc.dialect.op import KERNEL, Op, register
+from hqc.dialect.or_pool import verify_window
 
 _LEAST = np.iinfo(np.int32).min
 
@@ -25,6 +28,15 @@ def pool_potentials(x: np.ndarray, **window: list[int]) -> np.ndarray:
     return np.ascontiguousarray(pooled.transpose(0, 2, 3, 1))
 
 
+def _verify(node: ir.Node) -> None:
+    x = facts_of(node.inputs[0], "potentials")
+    shape = list(node.inputs[0].shape.numpy())
+    image = slice(2, 4) if node.op_type == "IntegerMaxPool" else slice(1, 3)
+    shape[image] = verify_window(node, shape[image])
+    expect_shape(node.outputs[0], shape)
+    expect_within(node.outputs[0], np.array(x.low), np.array(x.high))
+
+
 INTEGER_MAX_POOL = register(
     Op(
         """
@@ -37,6 +49,7 @@ INTEGER_MAX_POOL = register(
         }
         """,
         reference=integer_max_pool,
+        verify=_verify,
     )
 )
 
@@ -52,6 +65,7 @@ POOL_POTENTIALS = register(
         }
         """,
         reference=pool_potentials,
+        verify=_verify,
         domain=KERNEL,
     )
 )

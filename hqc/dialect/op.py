@@ -30,12 +30,15 @@ class Op:
     """An op: `text` is its ONNX function (signature with attribute defaults, and body).
 
     `reference(*inputs, **attributes)` is the op's meaning in numpy. `check(attributes)` returns
-    what is wrong with a node's attributes, or None.
+    what is wrong with a node's attributes, or None. `verify(node)` raises `InvariantError` where a
+    node of an integer graph, with its operands and their facts, is not what the op takes for
+    granted.
     """
 
     text: str
     reference: Callable[..., np.ndarray]
     check: Callable[[dict], str | None] = lambda attributes: None
+    verify: Callable[[ir.Node], None] = lambda node: None
     domain: str = DIALECT
 
     @cached_property

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-import numpy as np
+from collections.abc import Sequence
 
+import numpy as np
+import onnx_ir as ir
+
+from hqc.dialect.invariants import InvariantError, expect_shape, expect_within, facts_of
 from hqc.dialect.op import Op, register
 
 
@@ -19,6 +23,25 @@ def or_pool(
     return windows[:, :, :: strides[0], :: strides[1]].max(axis=(4, 5))
 
 
+def verify_window(node: ir.Node, size: Sequence[int]) -> tuple[int, int]:
+    """A pooling window that is never padding alone. Returns the size of its output."""
+    kernel, strides, pads = (node.attributes[n].value for n in ("kernel_shape", "strides", "pads"))
+    if any(p >= k for p, k in zip(pads, [*kernel, *kernel], strict=True)):
+        raise InvariantError(f"a window of {list(kernel)} is padded by {list(pads)}")
+    height, width = (
+        (n + pads[i] + pads[i + 2] - kernel[i]) // strides[i] + 1 for i, n in enumerate(size)
+    )
+    return height, width
+
+
+def _verify(node: ir.Node) -> None:
+    x = facts_of(node.inputs[0], "spikes")
+    facts_of(node.outputs[0], "spikes")
+    *outer, height, width = node.inputs[0].shape.numpy()
+    expect_shape(node.outputs[0], (*outer, *verify_window(node, (height, width))))
+    expect_within(node.outputs[0], np.array(x.low), np.array(x.high))
+
+
 OR_POOL = register(
     Op(
         """
@@ -29,5 +52,6 @@ OR_POOL = register(
         }
         """,
         reference=or_pool,
+        verify=_verify,
     )
 )

@@ -7,7 +7,9 @@ channel c. Spikes need one plane.
 from __future__ import annotations
 
 import numpy as np
+import onnx_ir as ir
 
+from hqc.dialect.invariants import expect
 from hqc.dialect.op import KERNEL, Op, register
 
 
@@ -29,6 +31,15 @@ def unpack_planes(x: np.ndarray, *, channels: int) -> np.ndarray:
     octets = np.ascontiguousarray(x, dtype="<u4").view(np.uint8)
     bits = np.unpackbits(octets, axis=-1, bitorder="little")[..., :channels]
     return (bits << np.arange(x.shape[-2], dtype=np.uint8)[:, None]).sum(-2, dtype=np.uint8)
+
+
+def verify_packed(value: ir.Value, channels: int) -> list[int]:
+    """A packed tensor [T, H, W, planes, words] of that many channels. Returns its shape."""
+    shape = list(value.shape.numpy())
+    expect(f"the rank of {value.name!r}", len(shape), 5)
+    expect(f"the words of {value.name!r}", shape[4], words(channels))
+    expect(f"the type of {value.name!r}", value.dtype, ir.DataType.UINT32)
+    return shape
 
 
 PACK_PLANES = register(

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import numpy as np
+import onnx_ir as ir
 
-from hqc.dialect.fixed_point_lif import FORWARD, SIGNATURE, fixed_point_lif
+from hqc.dialect.fixed_point_lif import FORWARD, SIGNATURE, fixed_point_lif, verify_neurons
+from hqc.dialect.invariants import expect, expect_channels, facts_of
 from hqc.dialect.op import KERNEL, Op, register
-from hqc.dialect.planes import pack_planes
-from hqc.dialect.potentials import take_channels
+from hqc.dialect.planes import pack_planes, verify_packed
+from hqc.dialect.potentials import take_channels, verify_potentials
 
 
 def potential_neurons(
@@ -24,6 +26,17 @@ def potential_neurons(
     return pack_planes(fixed_point_lif(accumulator, bias, threshold, reset, **lif), planes=1)
 
 
+def _verify(node: ir.Node) -> None:
+    x = facts_of(node.inputs[0], "potentials")
+    channels = node.attributes["channels"].value
+    shape = verify_packed(node.outputs[0], channels)
+    verify_potentials(node.inputs[0], channels)
+    expect("time steps and positions", shape[:3], list(node.inputs[0].shape.numpy()[:3]))
+    for level in node.inputs[1:]:
+        expect_channels(level, channels)
+    verify_neurons(node, node.inputs[1:], np.array(x.low), np.array(x.high))
+
+
 POTENTIAL_NEURONS = register(
     Op(
         f"""
@@ -35,6 +48,7 @@ POTENTIAL_NEURONS = register(
         }}
         """,
         reference=potential_neurons,
+        verify=_verify,
         domain=KERNEL,
     )
 )

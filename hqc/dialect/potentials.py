@@ -6,7 +6,9 @@ Potentials are int32 [T, H, W, 32 * words(C)], channels last; spare channels are
 from __future__ import annotations
 
 import numpy as np
+import onnx_ir as ir
 
+from hqc.dialect.invariants import expect
 from hqc.dialect.op import KERNEL, Op, register
 
 
@@ -18,6 +20,14 @@ def pad_channels(x: np.ndarray) -> np.ndarray:
 def take_channels(x: np.ndarray, *, channels: int) -> np.ndarray:
     """The first `channels` of the last axis."""
     return x[..., :channels]
+
+
+def verify_potentials(value: ir.Value, channels: int) -> None:
+    """Potentials int32 [T, H, W, 32 words(C)] of that many channels."""
+    shape = list(value.shape.numpy())
+    expect(f"the rank of {value.name!r}", len(shape), 4)
+    expect(f"the columns of {value.name!r}", shape[3], -(-channels // 32) * 32)
+    expect(f"the type of {value.name!r}", value.dtype, ir.DataType.INT32)
 
 
 PAD_CHANNELS = register(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import onnx_ir as ir
 
+from hqc.dialect.invariants import expect_within, facts_of
 from hqc.dialect.op import Op, register
 
 
@@ -27,6 +28,12 @@ def _problem(attributes: dict) -> str | None:
     return None if low <= qmin < qmax <= high else f"{qmin} to {qmax} are not bytes of its type"
 
 
+def _verify(node: ir.Node) -> None:
+    facts_of(node.outputs[0], "frames")
+    qmin = node.attributes["qmin"].value if "qmin" in node.attributes else 0
+    expect_within(node.outputs[0], np.array(qmin), np.array(node.attributes["qmax"].value))
+
+
 QUANTIZE_FRAMES = register(
     Op(
         f"""
@@ -43,6 +50,7 @@ QUANTIZE_FRAMES = register(
         }}
         """,
         reference=quantize_frames,
+        verify=_verify,
         check=_problem,
     )
 )

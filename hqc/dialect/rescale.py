@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
-import numpy as np
+from collections.abc import Sequence
 
+import numpy as np
+import onnx_ir as ir
+
+from hqc.dialect.intervals import rescale_interval
+from hqc.dialect.invariants import constant_of, expect_shape, expect_within, facts_of
 from hqc.dialect.op import Op, register
 
 LARGEST = 2**31 - 1
@@ -19,6 +24,25 @@ def rescale(
     """
     scaled = (x.astype(np.int64) * multiplier + bias) >> shift
     return np.clip(scaled, -limit, limit).astype(np.int32)
+
+
+def verify_rescaling(
+    node: ir.Node, factors: Sequence[ir.Value], low: np.ndarray, high: np.ndarray
+) -> None:
+    """The end of an op that makes potentials: `factors` are multiplier and bias.
+
+    low, high: what its sums can reach. Products must fit 64 bits, results 32.
+    """
+    facts_of(node.outputs[0], "potentials")
+    multiplier, bias = (constant_of(v).reshape(-1) for v in factors)
+    ends = rescale_interval(low, high, multiplier, bias, node.attributes["shift"].value)
+    expect_within(node.outputs[0], *ends)
+
+
+def _verify(node: ir.Node) -> None:
+    x = facts_of(node.inputs[0], "spikes", "levels", "sums", "potentials")
+    expect_shape(node.outputs[0], node.inputs[0].shape.numpy())
+    verify_rescaling(node, node.inputs[1:], np.array(x.low), np.array(x.high))
 
 
 RESCALE = register(
@@ -46,6 +70,7 @@ RESCALE = register(
         }}
         """,
         reference=rescale,
+        verify=_verify,
         check=lambda a: None if 0 <= a["shift"] <= 62 else f"shift is {a['shift']}, not 0 to 62",
     )
 )

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
+import onnx_ir as ir
 
+from hqc.dialect.invariants import expect_channels, expect_shape, facts_of
 from hqc.dialect.op import KERNEL, Op, register
-from hqc.dialect.potentials import pad_channels, take_channels
-from hqc.dialect.rescale import LARGEST, rescale
+from hqc.dialect.potentials import pad_channels, take_channels, verify_potentials
+from hqc.dialect.rescale import LARGEST, rescale, verify_rescaling
 
 
 def rescale_potentials(
@@ -23,6 +25,16 @@ def rescale_potentials(
     return pad_channels(rescale(taken, multiplier, bias, shift=shift, limit=limit))
 
 
+def _verify(node: ir.Node) -> None:
+    x = facts_of(node.inputs[0], "potentials")
+    channels = node.attributes["channels"].value
+    verify_potentials(node.inputs[0], channels)
+    expect_shape(node.outputs[0], node.inputs[0].shape.numpy())
+    for factor in node.inputs[1:]:
+        expect_channels(factor, channels)
+    verify_rescaling(node, node.inputs[1:], np.array(x.low), np.array(x.high))
+
+
 RESCALE_POTENTIALS = register(
     Op(
         f"""
@@ -35,6 +47,7 @@ RESCALE_POTENTIALS = register(
         }}
         """,
         reference=rescale_potentials,
+        verify=_verify,
         domain=KERNEL,
     )
 )

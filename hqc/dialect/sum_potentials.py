@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
+import onnx_ir as ir
 
+from hqc.dialect.invariants import expect_shape, expect_within, facts_of
 from hqc.dialect.op import KERNEL, Op, register
+from hqc.dialect.planes import verify_packed
+from hqc.dialect.potentials import verify_potentials
 from hqc.dialect.spikes_as_potentials import spikes_as_potentials
 
 
@@ -18,6 +22,19 @@ def count_spikes(x: np.ndarray, *, channels: int) -> np.ndarray:
     return sum_potentials(spikes_as_potentials(x, channels=channels))
 
 
+def _verify(node: ir.Node) -> None:
+    x = facts_of(node.inputs[0], "potentials", "spikes", "levels")
+    time_steps, height, width = node.inputs[0].shape.numpy()[:3]
+    columns = node.outputs[0].shape.numpy()[3]
+    if node.op_type == "CountSpikes":
+        channels = node.attributes["channels"].value
+        verify_packed(node.inputs[0], channels)
+        verify_potentials(node.outputs[0], channels)
+    expect_shape(node.outputs[0], (time_steps, 1, 1, columns))
+    count = height * width
+    expect_within(node.outputs[0], np.multiply(x.low, count), np.multiply(x.high, count))
+
+
 SUM_POTENTIALS = register(
     Op(
         """
@@ -28,6 +45,7 @@ SUM_POTENTIALS = register(
         }
         """,
         reference=sum_potentials,
+        verify=_verify,
         domain=KERNEL,
     )
 )
@@ -42,6 +60,7 @@ COUNT_SPIKES = register(
         }
         """,
         reference=count_spikes,
+        verify=_verify,
         domain=KERNEL,
     )
 )

@@ -7,8 +7,8 @@ from os import PathLike
 
 import onnx_ir as ir
 
-from hqc.compiler import random_frames
 from hqc.data.recordings import preprocessing_of, read_recordings, sample_beside
+from hqc.data.synthetic import sparse_frames
 from hqc.energy.count_model import count_model
 from hqc.energy.estimate import Estimate, estimate
 from hqc.errors import UserError
@@ -51,7 +51,7 @@ def estimate_model(
     shape = model.graph.inputs[0].shape.numpy()
     source = data or sample_beside(path)
     if rate is not None:
-        frames = random_frames(shape, 1)
+        frames = sparse_frames(shape, 1)
     elif source is None:
         raise UserError(
             f"there are no recordings to measure the firing rates of {path} on",

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import ast
 import copy
+import io
 import json
 import logging
 import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, redirect_stderr
 from os import PathLike
 
 import onnx
@@ -16,6 +19,8 @@ import torch
 from hqc.atomic_files import replacing
 from hqc.data.recordings import PREPROCESSING
 from hqc.dialect import DIALECT, OPSET, attach_functions, find_op
+from hqc.errors import UnsupportedModelError, UserError
+from hqc.frontend.agreement import Agreement, numbered, record
 from hqc.frontend.neurons import with_own_neurons
 
 _SCOPES = "pkg.torch.onnx.name_scopes"
@@ -23,7 +28,7 @@ _SCOPES = "pkg.torch.onnx.name_scopes"
 
 def export(
     module: torch.nn.Module,
-    example: torch.Tensor,
+    example: torch.Tensor | Sequence[torch.Tensor],
     path: str | PathLike[str],
     *,
     name: str = "model",
@@ -32,35 +37,27 @@ def export(
     """Write a torch module as a dialect model that stock onnxruntime runs, and return it.
 
     `example` is an input of the shape that the model is compiled for: frames [T, 1, ...], or an
-    image [1, ...] for a network that repeats it over time. Neurons, ours or SpikingJelly's, and
-    quantizers become nodes of `ai.hqc`, named after their layer. `preprocessing` is kept in the
-    model's metadata: how events or images become frames, `kind` ("events" or "image"),
-    `time_steps`, `height` and `width`, and for images `mean` and `std` of each color where they are
-    normalized.
+    image [1, ...] for a network that repeats it over time; or several of them. Neurons, ours or
+    SpikingJelly's, and quantizers become nodes of `ai.hqc`, named after their layer.
+    `preprocessing` is kept in the model's metadata: how events or images become frames, `kind`
+    ("events" or "image"), `time_steps`, `height` and `width`, and for images `mean` and `std` of
+    each color where they are normalized.
+
+    The model is compared with the module's own forward, in evaluation, all its neurons at rest, on
+    every example and on random frames. Raises `UnsupportedModelError`, naming the first layer that
+    differs, and writes nothing then; the module stays as it was.
     """
-    if any(c.__name__ == "BaseNode" for m in module.modules() for c in type(m).__mro__):
-        module = with_own_neurons(copy.deepcopy(module))
-    logging.getLogger("torch.onnx").setLevel(logging.ERROR)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        program = torch.onnx.export(
-            module.eval(),
-            (example,),
-            dynamo=True,
-            opset_version=OPSET,
-            input_names=["frames"],
-            output_names=["logits"],
-            verbose=False,
-        )
-    model = program.model
-    model.graph.name = name
-    model.opset_imports[DIALECT] = 1
-    _name_after_layers(model.graph)
-    _round_weights(model.graph)
-    model.metadata_props.clear()
-    if preprocessing is not None:
-        model.metadata_props[PREPROCESSING] = json.dumps(preprocessing)
-    attach_functions(model)
+    examples = [example] if isinstance(example, torch.Tensor) else list(example)
+    _check_types(module, examples)
+    with _in_evaluation(module):
+        own = with_own_neurons(_copy(module))
+        # Random frames come first: a module with a state does not then do as when it is traced.
+        run = record(module, _random_like(examples[0]))
+        model = _to_dialect(own, examples[0], name, preprocessing)
+        agreement = Agreement(model)
+        agreement.check(run)
+        for x in examples:
+            agreement.check(record(module, x))
     proto = ir.serde.serialize_model(model)
     onnx.checker.check_model(proto, full_check=True)
     with replacing(path) as temporary:
@@ -68,18 +65,108 @@ def export(
     return model
 
 
-def _name_after_layers(graph: ir.Graph) -> None:
-    """Name every node after its layer, in place of the exporter's own names and notes."""
-    taken: dict[str, int] = {}
+def _to_dialect(
+    module: torch.nn.Module, example: torch.Tensor, name: str, preprocessing: dict | None
+) -> ir.Model:
+    model = _trace(module, example)
+    model.graph.name = name
+    model.opset_imports[DIALECT] = 1
+    names = {m: n for n, m in module.named_modules()}
+    _name_after_layers(
+        model.graph, {n: names[m] for n, m in module.named_modules(remove_duplicate=False)}
+    )
+    _round_weights(model.graph)
+    model.metadata_props.clear()
+    if preprocessing is not None:
+        model.metadata_props[PREPROCESSING] = json.dumps(preprocessing)
+    attach_functions(model)
+    return model
+
+
+def _check_types(module: torch.nn.Module, examples: Sequence[torch.Tensor]) -> None:
+    if not examples:
+        raise UserError("there is no example to export the module for")
+    for x in examples:
+        if x.shape != examples[0].shape or x.dtype != torch.float32:
+            raise UserError(
+                f"an example is {x.dtype} of shape {list(x.shape)}",
+                hint=f"frames are torch.float32, all of one shape {list(examples[0].shape)}",
+            )
+    for name, tensor in (*module.named_parameters(), *module.named_buffers()):
+        if tensor.is_floating_point() and tensor.dtype != torch.float32:
+            raise UserError(f"{name!r} of the module is {tensor.dtype}", hint="module.float()")
+
+
+@contextmanager
+def _in_evaluation(module: torch.nn.Module) -> Iterator[None]:
+    """The module in evaluation; afterwards in its mode, and with the states and buffers it had."""
+    before = {m: {**vars(m), "_buffers": dict(m._buffers)} for m in module.modules()}
+    module.eval()
+    try:
+        yield
+    finally:
+        for part, values in before.items():
+            vars(part).clear()
+            vars(part).update(values)
+
+
+def _copy(module: torch.nn.Module) -> torch.nn.Module:
+    """A copy, with the values of tensors kept from training, which are part of a graph."""
+    parts = [vars(part) for part in module.modules()]
+    kept = (v for part in parts for v in (*part.values(), *part.get("_memories", {}).values()))
+    values = {
+        id(v): v.detach().clone() for v in kept if isinstance(v, torch.Tensor) and not v.is_leaf
+    }
+    return copy.deepcopy(module, values)
+
+
+def _random_like(example: torch.Tensor) -> torch.Tensor:
+    """Frames of small counts, so that the comparison does not rest on an example of zeros."""
+    generator = torch.Generator().manual_seed(0)
+    return torch.poisson(torch.full(example.shape, 0.5), generator).to(example.device)
+
+
+def _trace(module: torch.nn.Module, example: torch.Tensor) -> ir.Model:
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)
+    # Where it fails, torch prints graphs besides raising an error.
+    with warnings.catch_warnings(), redirect_stderr(io.StringIO()):
+        warnings.simplefilter("ignore")
+        try:
+            program = torch.onnx.export(
+                module,
+                (example,),
+                dynamo=True,
+                opset_version=OPSET,
+                input_names=["frames"],
+                output_names=["logits"],
+                verbose=False,
+            )
+        except torch.onnx.OnnxExporterError as error:
+            cause = error.__cause__ or error
+            reason = str(cause).strip().partition("\n")[0]
+            raise UnsupportedModelError(
+                f"torch cannot trace the module: {type(cause).__name__}: {reason}",
+                hint="forward must not branch on data, nor use more of neurons than their spikes: "
+                "no v, and no reset(), since potentials start at rest in every call",
+            ) from error
+    return program.model
+
+
+def _name_after_layers(graph: ir.Graph, names: Mapping[str, str]) -> None:
+    """Name every node after its layer, in place of the exporter's own names and notes.
+
+    `names` gives a layer that is registered more than once one name for all of its own.
+    """
+    taken: set[str] = set()
     for node in graph:
         scopes = [s for s in ast.literal_eval(node.metadata_props.get(_SCOPES, "[]")) if s]
-        layer = scopes[-2] if len(scopes) > 1 else node.op_type
+        layer = names.get(scopes[-2], scopes[-2]) if len(scopes) > 1 else node.op_type
         if node.op_type in ("Conv", "Gemm") and node.inputs[1].name.endswith(".weight"):
             # The exporter folds BatchNorm into float weights, and gives the layer its name.
             layer = node.inputs[1].name.removesuffix(".weight")
         name = layer if node.op_type in ("Conv", "Gemm", "LIF") else f"{layer}/{node.op_type}"
-        taken[name] = taken.get(name, 0) + 1
-        node.name = name if taken[name] == 1 else f"{name}_{taken[name]}"
+        node.name = numbered(name, taken)
+        taken.add(node.name)
         node.metadata_props.clear()
         for value in node.outputs:
             value.metadata_props.clear()

@@ -3,52 +3,181 @@
 from __future__ import annotations
 
 import math
+import sys
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
 from hqc.errors import UnsupportedModelError
 from hqc.models.lif import LIF
 
-_KINDS = {
-    "LIFNode": "lif",
-    "IFNode": "if",
-    "ParametricLIFNode": "parametric",
-    "MultiStepLIFNode": "lif",
-    "MultiStepIFNode": "if",
-    "MultiStepParametricLIFNode": "parametric",
+_NODES = {
+    "spikingjelly.activation_based.neuron": ("LIFNode", "IFNode", "ParametricLIFNode"),
+    # The older package's nodes of plain names take one time step a call.
+    "spikingjelly.clock_driven.neuron": (
+        "MultiStepLIFNode",
+        "MultiStepIFNode",
+        "MultiStepParametricLIFNode",
+    ),
 }
+_STATEFUL = {
+    "spikingjelly.activation_based.base": ("MemoryModule",),
+    "spikingjelly.clock_driven.base": ("MemoryModule",),
+}
+_STATELESS_IN_EVALUATION = {"spikingjelly.activation_based.layer": ("Dropout", "Dropout2d")}
+
+_SAME_NEURON = {"__init__", "extra_repr", "__repr__", "__doc__", "__module__", "__qualname__"}
+"""What a class of the user's may define anew and still be the neuron that it derives from."""
 
 
 def with_own_neurons(model: nn.Module) -> nn.Module:
     """Replace SpikingJelly's LIF, IF and parametric LIF nodes by `LIF`, in place; return the model.
 
-    Potentials start at 0 in every call, so nothing needs to be reset; a learned tau stays as it is;
-    training goes on with our surrogate gradient. Raises `UnsupportedModelError`, naming the layer,
-    for other neurons and for nodes in single-step mode.
+    Potentials start at rest in every call, so nothing needs to be reset; a learned tau or threshold
+    stays as it is; training goes on with our surrogate gradient. Raises `UnsupportedModelError`,
+    naming the layer, for other neurons, for nodes in single-step mode, and for nodes that were
+    changed in a way that `LIF` would not follow; then no node has been replaced.
     """
-    for name, module in list(model.named_modules()):
-        if not any(c.__name__ == "BaseNode" for c in type(module).__mro__):
-            continue
-        parent_name, _, child = name.rpartition(".")
-        setattr(model.get_submodule(parent_name), child, _own(name, module))
-    return model
+    own = {m: _own(n, m) for n, m in model.named_modules() if isinstance(m, LIF) or is_stateful(m)}
+    for name, module in list(model.named_modules(remove_duplicate=False)):
+        if name and own.get(module):
+            parent_name, _, child = name.rpartition(".")
+            setattr(model.get_submodule(parent_name), child, own[module])
+    return own.get(model) or model
 
 
-def _own(name: str, node: nn.Module) -> LIF:
-    kind = _KINDS.get(type(node).__name__)
-    if kind is None:
-        raise UnsupportedModelError(
-            f"layer {name!r}: there is no {type(node).__name__} among the neurons that compile",
-            hint="use LIFNode, ParametricLIFNode or IFNode",
+def is_stateful(module: nn.Module) -> bool:
+    """Whether a module is one of SpikingJelly's that keep a state from one call to the next."""
+    return isinstance(module, _classes(_STATEFUL)) and not isinstance(
+        module, _classes(_STATELESS_IN_EVALUATION)
+    )
+
+
+def _classes(names: dict[str, tuple[str, ...]]) -> tuple[type, ...]:
+    """The library's own classes, by identity; none where nobody has imported the library."""
+    modules = {name: sys.modules[name] for name in names if name in sys.modules}
+    found = (getattr(modules[m], name, None) for m in modules for name in names[m])
+    return tuple(c for c in found if c is not None)
+
+
+def _own(name: str, node: nn.Module) -> LIF | None:
+    """The `LIF` that does what a node does; None for a `LIF` that is exported as it is."""
+    if isinstance(node, LIF):
+        settings = (node.tau, node.v_threshold, node.v_reset)
+        if not any(isinstance(setting, Tensor) for setting in settings):
+            return None
+        tau, threshold, reset = (
+            _number(name, key, setting)
+            for key, setting in zip(("tau", "v_threshold", "v_reset"), settings, strict=True)
         )
+        return LIF(tau, threshold, reset, node.decay_input)
+    _check_kind(name, node)
     if getattr(node, "step_mode", "m") != "m":
         raise UnsupportedModelError(
             f"layer {name!r} is in single-step mode",
             hint="functional.set_step_mode(model, 'm'), and give frames [T, N, ...]",
         )
-    v_threshold, v_reset = (getattr(node, name) for name in ("v_threshold", "v_reset"))
-    if kind == "if":
-        return LIF(math.inf, v_threshold, v_reset, decay_input=False)
-    learned = getattr(node, "w", None)
-    tau = getattr(node, "tau", None) if learned is None else 1 / learned.detach().sigmoid()
-    return LIF(float(tau), v_threshold, v_reset, getattr(node, "decay_input", True))
+    threshold = _number(name, "v_threshold", node.v_threshold)
+    reset = _number(name, "v_reset", node.v_reset)
+    # Theirs rests, starts and is reset at v_reset. Potentials counted from there leak to 0, start
+    # at 0 and are reset to 0, as ours.
+    rest = reset or 0.0
+    if not threshold > rest:
+        raise UnsupportedModelError(
+            f"layer {name!r}: v_threshold is {threshold:g}, not above the {rest:g} of its reset",
+            hint="neurons that fire without any input are not compiled",
+        )
+    _check_start(name, node, rest)
+    _check_surrogate(name, node.surrogate_function)
+    settings = (threshold - rest, None if reset is None else 0.0)
+    if hasattr(node, "w"):
+        tau = 1 / torch.sigmoid(torch.tensor(_number(name, "w", node.w))).item()
+    elif hasattr(node, "tau"):
+        tau = _number(name, "tau", node.tau)
+    else:
+        return LIF(math.inf, *settings, decay_input=False)
+    if not tau >= 1:
+        raise UnsupportedModelError(f"layer {name!r}: tau is {tau:g}, must be at least 1")
+    return LIF(tau, *settings, getattr(node, "decay_input", True))
+
+
+def _check_kind(name: str, node: nn.Module) -> None:
+    """Refuse a node that does something else than its library's class does."""
+    kind = next((c for c in type(node).__mro__ if c in _classes(_NODES)), None)
+    first = next(c for c in type(node).__mro__ if c.__module__.startswith("spikingjelly."))
+    if kind is None or first is not kind:
+        raise UnsupportedModelError(
+            f"layer {name!r}: there is no {type(node).__module__}.{type(node).__qualname__} "
+            "among the neurons that compile",
+            hint="use LIFNode, ParametricLIFNode or IFNode in multi-step mode, "
+            "and take other layers with a state out",
+        )
+    changed = {
+        key
+        for c in type(node).__mro__
+        if c not in kind.__mro__
+        for key, value in vars(c).items()
+        if hasattr(kind, key) or isinstance(value, property)
+    } | {key for key, value in vars(node).items() if callable(value) and hasattr(kind, key)}
+    if changed := sorted(changed - _SAME_NEURON):
+        raise UnsupportedModelError(
+            f"layer {name!r} is no plain {kind.__name__}: its {', '.join(changed)} is its own",
+            hint=f"hqc compiles what the library's {kind.__name__} does",
+        )
+    if node._forward_hooks or node._forward_pre_hooks:
+        raise UnsupportedModelError(
+            f"layer {name!r} has hooks, which are no part of the neuron that would be compiled",
+            hint="remove monitors before; write what changes spikes into the network's forward",
+        )
+    if getattr(node, "_neuron_precision", None) is not None:
+        raise UnsupportedModelError(
+            f"layer {name!r} computes in reduced precision", hint="neurons compute in float32"
+        )
+
+
+def _number(name: str, key: str, value: float | Tensor | None) -> float | None:
+    """A setting as one finite number, or none; a tau may be infinite."""
+    if value is None:
+        return None
+    if isinstance(value, Tensor) and value.numel() != 1:
+        raise UnsupportedModelError(
+            f"layer {name!r}: {key} has {value.numel()} values, shape {list(value.shape)}",
+            hint=f"neurons of one layer share one {key}",
+        )
+    number = float(value)
+    if math.isnan(number) or (math.isinf(number) and key != "tau"):
+        raise UnsupportedModelError(f"layer {name!r}: {key} is {number}")
+    return number
+
+
+def _check_start(name: str, node: nn.Module, rest: float) -> None:
+    start = getattr(node, "_memories_rv", {}).get("v", rest)
+    if isinstance(start, Tensor) or start != rest:
+        raise UnsupportedModelError(
+            f"layer {name!r}: its potentials are set to {start} at the start, not to {rest:g}",
+            hint="potentials start where they are reset to, or at 0 with soft reset",
+        )
+
+
+def _check_surrogate(name: str, surrogate: object) -> None:
+    """Refuse one that is not, forward, a step at 0: 1 for -0 and 0 and above, 0 below."""
+    if not getattr(surrogate, "spiking", True):
+        raise UnsupportedModelError(
+            f"layer {name!r}: its surrogate_function gives no spikes (spiking is False)",
+            hint="node.surrogate_function.set_spiking_mode(True)",
+        )
+    sizes = torch.tensor(
+        [0, 1e-45, 1e-38, *torch.logspace(-20, 20, 161), *torch.linspace(0, 4, 99)]
+    )
+    x = torch.cat([-sizes, sizes])
+    try:
+        with torch.no_grad():
+            is_step = torch.equal(surrogate(x), (x >= 0).to(x))
+    except Exception:
+        is_step = False
+    if not is_step:
+        raise UnsupportedModelError(
+            f"layer {name!r}: its surrogate_function {type(surrogate).__name__} is, forward, "
+            "no step at 0",
+            hint="neurons fire where the potential reaches v_threshold; move that instead",
+        )

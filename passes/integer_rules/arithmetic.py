@@ -11,38 +11,51 @@ import numpy as np
 import onnx_ir as ir
 
 from hqc.dialect import DIALECT
+from hqc.passes.axes import axes, spell
 from hqc.passes.graph import constant, integer, ints, unsupported
 from hqc.passes.integer_rules.quantity import (
     Lowering,
     PotentialOverflowError,
     Quantity,
+    described,
     rescaled,
     rule,
 )
 
 _BYTE = 255
 _SUM = 2**29
-"""What a sum over positions may reach, so that neurons can read it."""
+"""What a sum over positions may reach, so that neurons can read it with a bit or two to spare."""
 
 
-def _with_constant(node: ir.Node, lowering: Lowering) -> tuple[Quantity, np.ndarray, int] | None:
-    """The quantity, the constant as a number or a vector along an axis, and that axis."""
+def _with_constant(node: ir.Node, lowering: Lowering) -> tuple[Quantity, np.ndarray] | None:
+    """The quantity, and the constant as a number or one a channel."""
     for index, other in ((0, 1), (1, 0)):
         array = constant(node.inputs[other])
         if array is None:
             continue
         x = lowering.quantity(node, index)
+        if array.ndim > len(x.shape):
+            raise unsupported(node, f"its constant has {array.ndim} axes, its input {len(x.shape)}")
         wide = np.asarray(array, np.float64).reshape(
             (1,) * (len(x.shape) - array.ndim) + array.shape
         )
-        long = [axis for axis, size in enumerate(wide.shape) if size > 1]
-        if len(long) > 1 or len(wide.shape) > len(x.shape):
-            raise unsupported(node, "its constant varies along more than the channel axis")
-        if long and x.scale.ndim and long[0] != x.axis:
-            raise unsupported(node, "its constant varies along another axis than the channels")
-        axis = long[0] if long else x.axis
-        return x, (wide.reshape(-1) if long else np.float64(wide.item())), axis
+        return x, _along_channels(node, x, wide)
     return None
+
+
+def _along_channels(node: ir.Node, x: Quantity, wide: np.ndarray) -> np.ndarray:
+    """A constant of the input's rank as a number, or one a channel."""
+    long = [axis for axis, size in enumerate(wide.shape) if size > 1]
+    if not long:
+        return np.float64(wide.item())
+    if len(long) > 1 or long[0] != x.channel_axis:
+        raise unsupported(
+            node,
+            f"its constant, of shape {list(wide.shape)}, varies along axes other than the channels "
+            f"of its input, whose axes are [{spell(x.view)}]",
+            "let it be one number, or one a channel",
+        )
+    return wide.reshape(-1)
 
 
 @rule("Mul", "Div")
@@ -53,20 +66,76 @@ def lower_multiplication(node: ir.Node, lowering: Lowering) -> Quantity:
         return _both_fire(node, lowering)
     if found is None or (node.op_type == "Div" and constant(node.inputs[1]) is None):
         raise unsupported(node, "only a constant factor or divisor is lowered")
-    x, factor, axis = found
-    factor = 1 / factor if node.op_type == "Div" else factor
-    return replace(x, scale=x.scale * factor, offset=x.offset * factor, axis=axis)
+    x, factor = found
+    if node.op_type == "Div":
+        if not np.all(factor):
+            raise unsupported(node, "it divides by 0")
+        factor = 1 / factor
+    return _scaled(x, factor)
+
+
+def _scaled(x: Quantity, factor: np.ndarray) -> Quantity:
+    error = x.error * np.abs(factor)
+    return replace(x, scale=x.scale * factor, offset=x.offset * factor, error=error)
+
+
+@rule("BatchNormalization", attributes=("epsilon", "momentum", "training_mode"))
+def lower_batch_norm(node: ir.Node, lowering: Lowering) -> Quantity:
+    """Its multiplication and addition by channel move into scale and offset."""
+    x = lowering.quantity(node, 0)
+    factor, term = (a.astype(np.float64) for a in batch_norm(node))
+    channel = x.shape[1]
+    if channel > 1 and x.channel_axis != 1:
+        raise unsupported(
+            node,
+            f"its input's axes are [{spell(x.view)}], and axis 1, which it normalizes, is not the "
+            "channels",
+            "permute the axes before it, so that they are [..., C, ...] with C at place 1",
+        )
+    scaled = _scaled(x, factor)
+    return replace(scaled, offset=scaled.offset + term)
+
+
+def batch_norm(node: ir.Node) -> tuple[np.ndarray, np.ndarray]:
+    """BatchNormalization(x) = x * a + b: a and b, float64, one a channel.
+
+    a = gamma / sqrt(variance + epsilon), b = beta - mean * a. Raises `UnsupportedModelError` for
+    parameters that are computed, for training mode, and where variance + epsilon is not positive.
+    """
+    parameters = [constant(v) for v in node.inputs[1:5]]
+    if any(p is None for p in parameters) or integer(node, "training_mode", 0):
+        raise unsupported(
+            node, "its parameters are computed by the graph", "export the model in eval mode"
+        )
+    gamma, beta, mean, variance = (p.astype(np.float64) for p in parameters)
+    epsilon = node.attributes["epsilon"].value if "epsilon" in node.attributes else 1e-5
+    spread = variance + np.float64(np.float32(epsilon))
+    if not np.all(spread > 0):
+        bad = np.flatnonzero(~(spread > 0))
+        raise unsupported(
+            node,
+            f"the variance of channel {bad[0]} is {variance[bad[0]]:g}, with epsilon "
+            f"{spread[bad[0]]:g} ({bad.size} of {spread.size} channels are not above 0)",
+            "a variance is never negative: was the checkpoint damaged, or epsilon set to 0?",
+        )
+    scale = gamma / np.sqrt(spread)
+    return scale, beta - mean * scale
 
 
 def _both_fire(node: ir.Node, lowering: Lowering) -> Quantity:
     a, b = (lowering.quantity(node, i) for i in (0, 1))
-    if not (a.is_small and b.is_small and a.reach == b.reach == 1):
-        raise unsupported(node, "a product of activations that are not both spikes")
-    shape = node.outputs[0].shape.numpy()
-    value = lowering.builder.op(
-        "BitwiseAnd", [a.value, b.value], shape, ir.DataType.UINT8, name=node.name
-    )
-    return lowering.activation(node, value, float(a.scale * b.scale))
+    if not {a.kind, b.kind} == {"spikes"} or not (a.is_bytes and b.is_bytes):
+        raise unsupported(
+            node,
+            f"a product of {a.kind} and {b.kind}; only spikes are multiplied",
+            "put neurons before the product of two activations",
+        )
+    shape = tuple(node.outputs[0].shape.numpy())
+    like = next((x for x in (a, b) if x.shape == shape), None)
+    if like is None:
+        raise unsupported(node, "both its inputs are repeated along some axis")
+    product = replace(like, scale=a.scale * b.scale)
+    return lowering.emit(node, "BitwiseAnd", [a.value, b.value], product, ir.DataType.UINT8)
 
 
 @rule("Add", "Sub")
@@ -74,85 +143,135 @@ def lower_addition(node: ir.Node, lowering: Lowering) -> Quantity:
     """A constant moves into the offset; spikes are added as integers, potentials in one unit."""
     found = _with_constant(node, lowering)
     if found is not None:
-        x, term, axis = found
+        x, term = found
         if node.op_type == "Sub" and constant(node.inputs[1]) is None:
             raise unsupported(node, "a constant less an activation is not lowered")
-        term = -term if node.op_type == "Sub" else term
-        return replace(x, offset=x.offset + term, axis=axis)
+        return replace(x, offset=x.offset + (-term if node.op_type == "Sub" else term))
     if node.op_type == "Sub":
         raise unsupported(node, "a difference of two activations is not lowered")
     a, b = (lowering.quantity(node, i) for i in (0, 1))
     if a.shape != b.shape:
         raise unsupported(node, f"its inputs differ in shape: {list(a.shape)}, {list(b.shape)}")
-    if a.is_small and b.is_small and a.scale == b.scale and a.high + b.high <= _BYTE:
-        value = lowering.builder.op(
-            "Add", [a.value, b.value], a.shape, ir.DataType.UINT8, name=node.name
+    if a.view != b.view:
+        raise unsupported(
+            node, f"its inputs differ in their axes: [{spell(a.view)}] and [{spell(b.view)}]"
         )
-        return lowering.activation(node, value, float(a.scale))
+    if {a.kind, b.kind} <= {"spikes", "levels"} and _as_bytes(a, b):
+        high = a.high + b.high
+        total = replace(a, kind="levels", high=high)
+        return lowering.emit(node, "Add", [a.value, b.value], total, ir.DataType.UINT8)
     a, b = (lowering.potentials(node, i) for i in (0, 1))
-    value = lowering.builder.op(
-        "Add", [a.value, b.value], a.shape, ir.DataType.INT32, name=node.name
-    )
-    total = Quantity(value, a.scale, a.offset, a.low + b.low, a.high + b.high)
+    low, high = a.low + b.low, a.high + b.high
+    total = replace(a, low=low, high=high, error=a.error + b.error)
     if total.reach >= 2**30:
-        raise PotentialOverflowError(node)
-    return total
+        raise PotentialOverflowError(node, total.reach / 2**30)
+    return lowering.emit(node, "Add", [a.value, b.value], total, ir.DataType.INT32)
 
 
-@rule("MaxPool")
+def _as_bytes(a: Quantity, b: Quantity) -> bool:
+    """Whether the two can be added as bytes."""
+    return a.is_bytes and b.is_bytes and a.scale == b.scale and a.high + b.high <= _BYTE
+
+
+def refuse_auto_pad(node: ir.Node) -> None:
+    """Raise `UnsupportedModelError` where padding is not written out."""
+    auto = node.attributes.get("auto_pad")
+    if auto is not None and auto.value != "NOTSET":
+        raise unsupported(
+            node, f"auto_pad is {auto.value}, not explicit pads", "run fold-padding before"
+        )
+
+
+@rule(
+    "MaxPool",
+    attributes=(
+        *("kernel_shape", "strides", "pads", "auto_pad"),
+        *("ceil_mode", "dilations", "storage_order"),
+    ),
+)
 def lower_max_pool(node: ir.Node, lowering: Lowering) -> Quantity:
-    """The same pooling of integers."""
+    """An OR of spikes, the largest of potentials."""
+    refuse_auto_pad(node)
     if integer(node, "ceil_mode", 0) or set(ints(node, "dilations", [1])) != {1}:
         raise unsupported(node, "ceil_mode and dilations are not lowered")
     kernel = ints(node, "kernel_shape", ())
+    pads = ints(node, "pads", [0] * 2 * len(kernel))
+    if len(kernel) != 2 or any(p >= k for p, k in zip(pads, kernel * 2, strict=True)):
+        raise unsupported(
+            node,
+            f"its window is {list(kernel)}, padded by {list(pads)}",
+            "pool images, in windows that are wider than their padding",
+        )
     x = lowering.quantity(node, 0)
-    spikes = x.is_small and x.value.dtype == ir.DataType.UINT8
+    if not x.is_image:
+        raise unsupported(
+            node, f"its input's axes are [{spell(x.view)}]", "pool images, [T, C, H, W]"
+        )
+    spikes = x.kind == "spikes" and x.is_bytes
     x = x if spikes else lowering.potentials(node, 0)
-    value = lowering.builder.op(
-        "MaxPool" if spikes else "IntegerMaxPool",
+    return lowering.emit(
+        node,
+        "OrPool" if spikes else "IntegerMaxPool",
         [x.value],
-        node.outputs[0].shape.numpy(),
+        replace(x, view=axes(*zip("TCYX", node.outputs[0].shape.numpy(), strict=True))),
         ir.DataType.UINT8 if spikes else ir.DataType.INT32,
-        name=node.name,
-        domain="" if spikes else DIALECT,
+        domain=DIALECT,
         kernel_shape=kernel,
         strides=ints(node, "strides", [1] * len(kernel)),
-        pads=ints(node, "pads", [0] * 2 * len(kernel)),
+        pads=pads,
     )
-    return lowering.activation(node, value, float(x.scale)) if spikes else replace(x, value=value)
 
 
-@rule("ReduceMean", "ReduceSum")
+@rule("ReduceMean", "ReduceSum", attributes=("keepdims", "noop_with_empty_axes"))
 def lower_reduction(node: ir.Node, lowering: Lowering) -> Quantity:
     """An integer sum; the mean's division moves into the scale."""
     x = lowering.quantity(node, 0)
-    axes = constant(node.inputs[1]) if len(node.inputs) > 1 else None
-    if axes is None:
-        raise unsupported(node, "only sums over constant axes are lowered")
-    axes = [int(a) % len(x.shape) for a in axes]
-    count = int(np.prod([x.shape[a] for a in axes]))
-    if not x.is_plain:
+    reduced = lowering.constant(node, 1)
+    if reduced is None or not reduced.size:
+        raise unsupported(node, "only sums over given axes are lowered")
+    reduced = sorted({int(a) % len(x.shape) for a in reduced})
+    keepdims = integer(node, "keepdims", 1)
+    roots = {f.root for a in reduced for f in x.view[a]}
+    if "C" in roots:
+        raise unsupported(
+            node,
+            f"it reduces axes {reduced} of [{spell(x.view)}], channels among them",
+            "reduce time and position alone",
+        )
+    count = int(np.prod([x.shape[a] for a in reduced]))
+    if x.kind == "frames" or not x.is_plain:
         x = lowering.potentials(node, 0)
     if x.reach * count >= _SUM:
-        spare = int(np.ceil(np.log2(x.reach * count / _SUM)))
-        x = rescaled(node, x, lowering, float(x.scale) * 2**spare)
-    wide = x.value
-    if wide.dtype != ir.DataType.INT32:
-        wide = lowering.builder.op(
+        x = rescaled(node, x, lowering, float(x.scale) * 2.0 ** _bits_over(x.reach * count))
+    value = x.value
+    if value.dtype != ir.DataType.INT32:
+        value = lowering.builder.op(
             "Cast",
-            [wide],
+            [value],
             x.shape,
             ir.DataType.INT32,
             name=f"{node.name}/Cast",
             to=ir.DataType.INT32.value,
         )
-    value = lowering.builder.op(
-        "ReduceSum",
-        [wide, lowering.builder.initializer(np.array(axes, np.int64), f"{node.name}.axes")],
-        node.outputs[0].shape.numpy(),
-        ir.DataType.INT32,
-        name=node.name,
-        keepdims=integer(node, "keepdims", 1),
+        described(replace(x, value=value))
+    view = tuple(
+        () if i in reduced else axis
+        for i, axis in enumerate(x.view)
+        if keepdims or i not in reduced
     )
-    scale = x.scale / count if node.op_type == "ReduceMean" else x.scale
-    return Quantity(value, scale, np.float64(0), x.low * count, x.high * count)
+    total = replace(
+        x,
+        kind="levels" if x.kind == "spikes" else x.kind,
+        view=view,
+        low=x.low * count,
+        high=x.high * count,
+        error=x.error * count,
+    )
+    inputs = [value, lowering.builder.initializer(np.array(reduced, np.int64), f"{node.name}.axes")]
+    total = lowering.emit(node, "ReduceSum", inputs, total, ir.DataType.INT32, keepdims=keepdims)
+    return _scaled(total, np.float64(1 / count)) if node.op_type == "ReduceMean" else total
+
+
+def _bits_over(reach: int) -> int:
+    """By how many bits a sum is too large."""
+    return int(np.ceil(np.log2(reach / _SUM)))

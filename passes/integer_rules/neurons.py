@@ -2,18 +2,53 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 
 import numpy as np
 import onnx_ir as ir
 
 from hqc.dialect import DIALECT, find_op
+from hqc.dialect.facts import write_bound
+from hqc.dialect.intervals import INT32, RangeError, neuron_interval
+from hqc.passes.axes import axes, spell
 from hqc.passes.graph import unsupported
-from hqc.passes.integer_rules.quantity import Lowering, PotentialOverflowError, Quantity, rule
+from hqc.passes.integer_rules.quantity import (
+    FINE,
+    Lowering,
+    PotentialOverflowError,
+    Quantity,
+    along_channels,
+    rule,
+)
 
-_INT32 = 2**31 - 1
 _FINEST = 20
-_LEAK_BITS = 15
+"""Fractional bits that a potential has at most: beyond, a float32's own rounding is larger."""
+
+_LEAK_BITS = 30
+"""Bits of a leak's multiplier: with the 31 of a potential their product still fits 64."""
+
+_COARSE = 2.0**-10
+"""What of a threshold neurons may be wrong by before they read potentials of one unit instead."""
+
+
+@dataclass(frozen=True)
+class Charge:
+    """What neurons of the float network do, in units of their accumulators, by channel.
+
+    u = keep * u + accumulator + bias; fire where u >= threshold; then reset. `error` bounds how far
+    the accumulators are from the float network's.
+    """
+
+    low: np.ndarray
+    high: np.ndarray
+    bias: np.ndarray
+    threshold: np.ndarray
+    reset: np.ndarray
+    error: np.ndarray
+    keep: float
+    soft_reset: int
+    time_steps: int
 
 
 @dataclass(frozen=True)
@@ -23,14 +58,20 @@ class Format:
     frac_bits: int
     exact: bool
 
-    @property
-    def error(self) -> float:
-        """Bound on the potential's error, in accumulator units, for tau = 2.
 
-        Half a unit from the threshold, and half a unit a step from the bias, halved each step; the
-        guarded form rounds once more a step.
-        """
-        return (1.5 if self.exact else 2.5) * 2.0**-self.frac_bits
+@dataclass(frozen=True)
+class Held:
+    """Neurons in a format: the operands and attributes of `FixedPointLIF`, and what they cost.
+
+    `error` bounds, in units of accumulators, how far a potential less its threshold is from the
+    float network's that had the same inputs and fired at the same steps.
+    """
+
+    bias: np.ndarray
+    threshold: np.ndarray
+    reset: np.ndarray
+    attributes: dict[str, int]
+    error: np.ndarray
 
 
 def leak(keep: float) -> tuple[int, int]:
@@ -41,20 +82,169 @@ def leak(keep: float) -> tuple[int, int]:
     return round(keep * 2**shift), shift
 
 
-def choose_format(bound: float, time_steps: int, halves: bool, mode: str) -> Format | None:
-    """The format of least error whose values stay in 32 bits; None if there is none.
+def hold(charge: Charge, form: Format) -> Held:
+    """The neurons in a format. Raises `RangeError` where 32 bits may not hold them."""
+    unit = 2.0**form.frac_bits
+    most = INT32 >> (charge.time_steps - 1) if form.exact else INT32
+    if max(np.abs(a).max() for a in (charge.bias, charge.reset)) * unit > INT32:
+        raise RangeError("its bias does not fit 32 bits", 2)
+    bias, reset = np.round(charge.bias * unit), np.round(charge.reset * unit)
+    threshold = np.round(charge.threshold * unit)
+    beyond, threshold = threshold > most, np.minimum(threshold, most)
+    multiplier, shift = (1, 0) if form.exact else leak(charge.keep)
+    attributes = {
+        "frac_bits": form.frac_bits,
+        "exact": int(form.exact),
+        "leak_multiplier": multiplier,
+        "leak_shift": shift,
+        "soft_reset": charge.soft_reset,
+    }
+    least, greatest, fires = neuron_interval(
+        charge.low, charge.high, bias, threshold, reset, charge.time_steps, attributes
+    )
+    if np.any(fires & beyond):
+        raise RangeError("its threshold does not fit 32 bits", 2)
+    held = Held(bias, threshold, reset, attributes, np.zeros(()))
+    reach = np.maximum(np.abs(least), np.abs(greatest)) / unit
+    return replace(held, error=_error(charge, held, unit, reach))
 
-    `bound` is the largest magnitude of anything the neurons handle, in accumulator units. Only a
-    membrane potential that `halves` each step (tau = 2) has an exact form: it grows by 2^(T-1).
+
+def _error(charge: Charge, held: Held, unit: float, reach: np.ndarray) -> np.ndarray:
+    """The bound of `Held`, where no potential's magnitude exceeds `reach` accumulators."""
+    exact, multiplier, shift = (
+        held.attributes[n] for n in ("exact", "leak_multiplier", "leak_shift")
+    )
+    keep = charge.keep if exact else multiplier / 2**shift
+    at_threshold = np.abs(charge.threshold - held.threshold / unit)
+    at_threshold = np.where(at_threshold > 1 / unit, 0, at_threshold)  # it is out of reach
+    a_step = charge.error + np.abs(charge.bias - held.bias / unit)
+    if shift:
+        a_step = a_step + 0.5 / unit + abs(keep - charge.keep) * reach
+    if charge.soft_reset:
+        a_step = a_step + at_threshold
+    after_reset = 0 if charge.soft_reset else np.abs(charge.reset - held.reset / unit)
+    error = worst = np.maximum(np.zeros_like(charge.bias), after_reset)
+    for _ in range(charge.time_steps):
+        error = max(keep, charge.keep) * error + a_step
+        worst = np.maximum(worst, error)
+    return worst + at_threshold
+
+
+def formats(charge: Charge, mode: str) -> Iterator[Format]:
+    """Formats to try, of each kind the finest first.
+
+    Only a potential that halves each step (tau = 2) has an exact form: it grows by 2^(T-1).
     """
-    room = np.log2(_INT32 / max(bound, 1.0))
-    candidates = []
+    handled = (charge.low, charge.high, charge.bias, charge.reset)
+    bound = max(float(np.abs(a).max()) for a in handled)
+    room = int(np.log2(INT32 / max(bound, 1.0)))
+    halves = charge.keep == 0.5
     if mode in ("auto", "guarded") or not halves:
-        candidates.append(Format(min(int(np.floor(room - 1e-9)), _FINEST), exact=False))
+        yield from (Format(f, exact=False) for f in range(min(room, _FINEST), -1, -1))
     if mode in ("auto", "exact") and halves:
-        growth = time_steps - 1
-        candidates.append(Format(min(int(np.floor(room - growth - 1e-9)), _FINEST), exact=True))
-    return min((c for c in candidates if c.frac_bits >= 0), key=lambda c: c.error, default=None)
+        finest = min(room - charge.time_steps + 1, _FINEST)
+        yield from (Format(f, exact=True) for f in range(finest, -1, -1))
+
+
+def choose_format(charge: Charge, mode: str) -> Held | None:
+    """The neurons in the format of least error that 32 bits hold; None if there is none."""
+    best = None
+    done = set[bool]()
+    for form in formats(charge, mode):
+        if form.exact in done:
+            continue
+        try:
+            held = hold(charge, form)
+        except RangeError:
+            continue
+        done.add(form.exact)
+        if best is None or _worst(charge, held) < _worst(charge, best):
+            best = held
+    return best
+
+
+def _worst(charge: Charge, held: Held) -> float:
+    """The largest error of any channel, as a part of its threshold."""
+    return float((held.error / charge.threshold).max())
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """Neurons that could be emitted: what they read, and how they are held.
+
+    `signs` is what the codes of each channel are multiplied by: -1 where its scale is negative, 0
+    where it is held as a constant.
+    """
+
+    x: Quantity
+    charge: Charge
+    held: Held
+    signs: np.ndarray
+    unit: np.ndarray
+
+    @property
+    def worst(self) -> float:
+        """The largest error of any channel, as a part of its threshold."""
+        return _worst(self.charge, self.held)
+
+
+def _candidate(node: ir.Node, x: Quantity, lowering: Lowering) -> Candidate | None:
+    """Neurons on x, in the best format; None where 32 bits hold none.
+
+    A channel whose sums move its potential by less than is fine, as after a BatchNorm of a tiny
+    gamma, is held as a constant: in units of its sums, its threshold would take all the bits.
+    """
+    attributes = find_op(node).attributes(node)
+    tau, decay = attributes["tau"], attributes["decay_input"]
+    keep, gain = 1 - 1 / tau, (1 / tau if decay else 1.0)
+    v_threshold = attributes["v_threshold"]
+    time_steps = lowering.time_steps
+    memory = gain * (time_steps if keep == 1 else (1 - keep**time_steps) / (1 - keep))
+
+    scale, offset, low, high, error = x.by_channel(x.scale, x.offset, x.low, x.high, x.error)
+    signs = np.sign(scale).astype(np.int8)
+    moved = np.maximum(np.abs(low), np.abs(high)) * np.abs(scale)
+    if x.weights is not None:
+        constant = moved * memory < FINE * v_threshold
+        error, signs = np.where(constant, error + moved, error), np.where(constant, 0, signs)
+    elif np.any(signs <= 0):
+        raise unsupported(node, "a channel's scale is not positive, and no weights carry its sign")
+    if not _signs_fit(x, signs, lowering):
+        return None
+    low, high = np.minimum(low * signs, high * signs), np.maximum(low * signs, high * signs)
+    scale = np.where(signs == 0, 1.0, np.abs(scale))
+    unit = gain * scale
+    reset = 0.0 if attributes["soft_reset"] else attributes["v_reset"]
+    charge = Charge(
+        low,
+        high,
+        offset / scale,
+        v_threshold / unit,
+        reset / unit,
+        error / scale,
+        keep,
+        attributes["soft_reset"],
+        time_steps,
+    )
+    held = choose_format(charge, lowering.mode)
+    return None if held is None else Candidate(x, charge, held, signs, unit)
+
+
+def _signs_fit(x: Quantity, signs: np.ndarray, lowering: Lowering) -> bool:
+    """Whether the codes can take the signs of the channels' scales.
+
+    They cannot where other neurons gave them other signs, or where the least code, whose negative
+    is no code, is in a channel of negative scale.
+    """
+    if x.weights is None:
+        return True
+    codes = x.weights.const_value.numpy()
+    signs = np.broadcast_to(signs, codes.shape[x.weights_axis])
+    applied = lowering.signs.get(x.weights)
+    if applied is not None:
+        return np.array_equal(applied, signs)
+    least = np.moveaxis(codes == np.iinfo(codes.dtype).min, x.weights_axis, 0)
+    return not least[signs < 0].any()
 
 
 @rule("LIF", domain=DIALECT)
@@ -64,113 +254,64 @@ def lower_lif(node: ir.Node, lowering: Lowering) -> Quantity:
     With v' = keep * v + gain * (scale * acc + offset), dividing by gain * scale gives
     u' = keep * u + acc + offset / scale, which fires where u' >= v_threshold / (gain * scale).
     """
-    attributes = find_op(node).attributes(node)
     x = lowering.quantity(node, 0)
-    shared = len(node.inputs[0].uses()) > 1 and not x.is_small
-    if shared or not x.can_be_thresholded or not _signs_fit(x, lowering):
-        x = lowering.potentials(node, 0)
-    if x.shape[0] != lowering.time_steps:
+    if x.view[0] != axes(("T", lowering.time_steps))[0] or x.shape[0] != lowering.time_steps:
         raise unsupported(
-            node, f"its first axis is {x.shape[0]}, not the {lowering.time_steps} time steps"
+            node,
+            f"its input's axes are [{spell(x.view)}], whose first is not the "
+            f"{lowering.time_steps} time steps",
+            "give neurons [T, ...]",
         )
-    channels = max(x.scale.size, x.offset.size)
-    scale, offset, low, high = (
-        np.broadcast_to(a, channels).copy() for a in (x.scale, x.offset, x.low, x.high)
-    )
-    _make_positive(node, x, lowering, scale, low, high)
-
-    tau, decay = attributes["tau"], attributes["decay_input"]
-    keep, gain = 1 - 1 / tau, (1 / tau if decay else 1.0)
-    threshold = attributes["v_threshold"] / (gain * scale)
-    reset = (0.0 if attributes["soft_reset"] else attributes["v_reset"]) / (gain * scale)
-    bias = offset / scale
-
-    # The potential's bounds: inputs that all push one way, never discharged, on top of a reset.
-    time_steps = lowering.time_steps
-    memory = time_steps if keep == 1 else (1 - keep**time_steps) / (1 - keep)
-    lowest = np.minimum(low + bias, 0) * memory + np.minimum(reset, 0)
-    highest = np.maximum(high + bias, 0) * memory + np.maximum(reset, 0)
-    threshold = np.minimum(threshold, highest + 1)  # out of reach is out of reach
-    handled = (low, high, bias, low + bias, high + bias, lowest, highest + 1)
-    bound = max(np.abs(a).max() for a in handled)
-    chosen = choose_format(float(bound) + 1, time_steps, keep == 0.5, lowering.mode)
-    if chosen is None and lowering.unit_bits and lowering.are_potentials(x):
-        raise PotentialOverflowError(node)
+    shared = len(node.inputs[0].uses()) > 1 and x.kind == "sums"
+    chosen = None
+    if not shared and x.can_be_thresholded and not x.is_bytes:
+        chosen = _candidate(node, x, lowering)
+    if chosen is None or (chosen.worst > _COARSE and x.kind == "sums" and x.weights is not None):
+        potentials = _candidate(node, lowering.potentials(node, 0), lowering)
+        if chosen is None or (potentials is not None and potentials.worst < chosen.worst):
+            chosen = potentials
+    if chosen is None and lowering.unit_bits > lowering.coarsest_bits:
+        raise PotentialOverflowError(node, 2)
     if chosen is None:
         raise unsupported(
             node,
-            f"its membrane potential reaches {bound:.3g}, which leaves no room in 32 bits"
+            f"its membrane potential takes in up to {float(np.max(x.float_reach)):.3g} a step, "
+            "which leaves no room in 32 bits"
             + (" over all time steps" if lowering.mode == "exact" else ""),
             "use guarded mode, or train this layer with fewer bits",
         )
-    multiplier, shift = (1, 0) if chosen.exact else leak(keep)
-    unit = 2.0**chosen.frac_bits
-    trailing = [1] * (len(x.shape) - 1 - x.axis) if channels > 1 else []
-    parameters = [
-        lowering.builder.initializer(
-            np.broadcast_to(array, channels).astype(np.int32).reshape([-1, *trailing]),
-            f"{node.name}.{kind}",
-        )
-        for kind, array in (
-            ("bias", np.round(bias * unit)),
-            ("threshold", np.round(threshold * unit)),
-            ("reset", np.round(reset * unit)),
-        )
-    ]
-    value = lowering.builder.op(
-        "FixedPointLIF",
-        [x.value, *parameters],
-        x.shape,
-        ir.DataType.UINT8,
-        name=node.name,
-        domain=DIALECT,
-        frac_bits=chosen.frac_bits,
-        exact=int(chosen.exact),
-        leak_multiplier=multiplier,
-        leak_shift=shift,
-        soft_reset=attributes["soft_reset"],
-    )
-    return lowering.activation(node, value)
+    return _emit(node, chosen, lowering)
 
 
-def _signs_fit(x: Quantity, lowering: Lowering) -> bool:
-    """Whether the codes can take the signs of the channels' scales.
-
-    They cannot where other neurons gave them other signs, or where the least code, whose negative
-    is no code, is in a channel of negative scale.
-    """
-    if x.weights is None:
-        return True
-    codes = x.weights.const_value.numpy()
-    sign = np.broadcast_to(np.sign(x.scale), codes.shape[x.weights_axis])
-    applied = lowering.signs.get(x.weights)
-    if applied is not None:
-        return np.array_equal(applied, sign)
-    least = np.moveaxis(codes == np.iinfo(codes.dtype).min, x.weights_axis, 0)
-    return not least[sign < 0].any()
-
-
-def _make_positive(
-    node: ir.Node,
-    x: Quantity,
-    lowering: Lowering,
-    scale: np.ndarray,
-    low: np.ndarray,
-    high: np.ndarray,
-) -> None:
-    """Negate the codes of channels of negative scale; silence those of scale 0. In place."""
-    sign = np.sign(scale).astype(np.int8)
-    if x.weights is None:
-        if np.any(sign <= 0):
-            raise unsupported(
-                node, "a channel's scale is not positive, and no weights carry its sign"
-            )
-        return
-    if x.weights not in lowering.signs:
+def _emit(node: ir.Node, chosen: Candidate, lowering: Lowering) -> Quantity:
+    x, held = chosen.x, chosen.held
+    if x.weights is not None and x.weights not in lowering.signs:
         codes = x.weights.const_value.numpy()
         shape = [1] * codes.ndim
         shape[x.weights_axis] = -1
-        x.weights.const_value = ir.tensor(codes * sign.reshape(shape))
-        lowering.signs[x.weights] = sign
-    low[:], high[:] = np.minimum(low * sign, high * sign), np.maximum(low * sign, high * sign)
-    scale[:] = np.where(sign == 0, 1.0, np.abs(scale))
+        signs = np.broadcast_to(chosen.signs, codes.shape[x.weights_axis]).astype(np.int8)
+        x.weights.const_value = ir.tensor(codes * signs.reshape(shape))
+        lowering.signs[x.weights] = signs
+    parameters = [
+        lowering.builder.initializer(
+            along_channels(node, x, array).astype(np.int32), f"{node.name}.{kind}"
+        )
+        for kind, array in (
+            ("bias", held.bias),
+            ("threshold", held.threshold),
+            ("reset", held.reset),
+        )
+    ]
+    one, zero = np.float64(1), np.float64(0)
+    spikes = lowering.emit(
+        node,
+        "FixedPointLIF",
+        [x.value, *parameters],
+        Quantity(x.value, "spikes", x.view, one, zero, np.int64(0), np.int64(1), zero),
+        ir.DataType.UINT8,
+        domain=DIALECT,
+        **held.attributes,
+    )
+    axis = x.channel_axis if x.channels > 1 else None
+    write_bound(spikes.value, held.error * chosen.unit, axis)
+    return spikes

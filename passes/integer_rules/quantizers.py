@@ -7,9 +7,10 @@ import onnx_ir as ir
 
 from hqc.dialect import DIALECT, find_op
 from hqc.dialect.quant_pow2 import magnitudes, pow2_codes
-from hqc.dialect.quant_uniform import code_range, uniform_codes
+from hqc.dialect.quant_uniform import along, code_range, uniform_codes
+from hqc.passes.axes import axes
 from hqc.passes.graph import constant, unsupported
-from hqc.passes.integer_rules.quantity import Lowering, Quantity, Weights, rule
+from hqc.passes.integer_rules.quantity import Lowering, Quantity, Weights, described, rule
 
 _WIDEST = 8
 
@@ -36,23 +37,39 @@ def lower_uniform(node: ir.Node, lowering: Lowering) -> Quantity | Weights:
         return _lower_input(node, lowering, attributes)
     weights, scale = _constants(node)
     codes = uniform_codes(weights, scale, **attributes)
-    axis = attributes["axis"] % weights.ndim
-    return Weights(codes, scale.astype(np.float64), axis, bits, "uniform")
+    return _weights(node, codes, scale.astype(np.float64), bits, "uniform")
+
+
+def _weights(
+    node: ir.Node, codes: np.ndarray, scale: np.ndarray, bits: int, scheme: str
+) -> Weights:
+    """The codes as weights; the float network has the quantizer's float32 in their place."""
+    arrays = [constant(v) for v in node.inputs]
+    attributes = find_op(node).attributes(node)
+    axis = attributes["axis"] % codes.ndim
+    quantized = find_op(node).reference(*arrays, **attributes).astype(np.float64)
+    rounding = np.abs(quantized - codes * along(axis, scale, codes.ndim))
+    return Weights(codes, scale, axis, bits, scheme, rounding)
 
 
 def _lower_input(node: ir.Node, lowering: Lowering, attributes: dict) -> Quantity:
     scale = constant(node.inputs[1])
     if attributes["bits"] > _WIDEST:
         raise unsupported(node, "frames of more than 8 bits are not lowered", "use 8 or fewer")
-    if scale is None or scale.size != 1:
-        raise unsupported(node, "the input's quantizer must have one constant scale")
+    if scale is None or scale.size != 1 or not scale.item() > 0:
+        raise unsupported(node, "the input's quantizer must have one constant, positive scale")
     frames = lowering.builder.inputs[node.inputs[0].graph.inputs.index(node.inputs[0])]
+    shape = frames.shape.numpy()
+    if len(shape) != 5 or shape[1] != 1:
+        raise unsupported(
+            node, f"frames of shape {list(shape)}", "give frames [T, 1, C, H, W], one recording"
+        )
     qmin, qmax = code_range(attributes["bits"], attributes["signed"], attributes["narrow"])
     byte = ir.DataType.INT8 if attributes["signed"] else ir.DataType.UINT8
     value = lowering.builder.op(
         "QuantizeFrames",
         [frames, lowering.builder.initializer(scale.reshape(1), f"{node.name}.scale")],
-        frames.shape.numpy(),
+        shape,
         byte,
         name=node.name,
         domain=DIALECT,
@@ -60,8 +77,13 @@ def _lower_input(node: ir.Node, lowering: Lowering, attributes: dict) -> Quantit
         qmax=qmax,
         to=byte.value,
     )
+    time, _, *image = zip("TNCYX", shape, strict=True)
+    view = axes(time, None, *image)
+    zero, unit = np.float64(0), np.float64(scale.item())
+    codes = np.arange(qmin, qmax + 1)
+    rounding = np.abs(codes * unit - codes.astype(np.float32) * np.float32(unit)).max()
     low, high = np.int64(qmin), np.int64(qmax)
-    return Quantity(value, np.float64(scale.item()), np.float64(0), low, high)
+    return described(Quantity(value, "frames", view, unit, zero, low, high, rounding))
 
 
 @rule("QuantPow2", domain=DIALECT)
@@ -71,5 +93,4 @@ def lower_pow2(node: ir.Node, lowering: Lowering) -> Weights:
     weights, scale = _constants(node)
     codes = pow2_codes(weights, scale, **attributes)
     unit = 2.0 ** (1 - magnitudes(attributes["bits"]))
-    axis = attributes["axis"] % weights.ndim
-    return Weights(codes, scale.astype(np.float64) * unit, axis, attributes["bits"], "pow2")
+    return _weights(node, codes, scale.astype(np.float64) * unit, attributes["bits"], "pow2")

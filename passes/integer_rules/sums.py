@@ -6,36 +6,56 @@ separable convolution or a RepConv) reads them in fixed point.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import onnx_ir as ir
 
 from hqc.dialect import DIALECT
-from hqc.passes.graph import constant, integer, ints, unsupported
+from hqc.dialect.facts import write_bound
+from hqc.dialect.integer_conv import depthwise_interval
+from hqc.dialect.intervals import INT32, RangeError, sum_interval
+from hqc.passes.axes import Axes, axes, spell
+from hqc.passes.graph import integer, ints, unsupported
+from hqc.passes.integer_rules.arithmetic import refuse_auto_pad
 from hqc.passes.integer_rules.quantity import (
     BITS,
+    FINE,
     SCHEME,
-    WIDE,
     Lowering,
     Quantity,
     Weights,
+    described,
     rescaled,
     rule,
 )
 
 _FLOAT_SUM = 2**24
-"""What the sums of a layer left in float32 may reach in units of its codes."""
+"""What the sums of a layer left in float32 may reach in its codes' units: a float32's precision."""
 
-_FINEST_INPUT, _COARSEST_INPUT = 2**20, 2**15
-"""What potentials that a convolution reads may reach."""
+_PRODUCT_BITS = 61
+"""What a sum of potentials, times its rescaling's multiplier, may take of 64 bits."""
+
+_HEAD_BITS = 30
+"""What a classifier's sums, with the fractional bits of its bias, may take of 32."""
+
+
+_LEAST_BITS = {np.int8: 0, np.int16: 9, np.int32: 17}
+"""Bits that say how wide codes of a type are stored, where their quantizer had fewer."""
+
+
+def _stored(codes: np.ndarray) -> np.dtype:
+    """The narrowest type that holds the codes."""
+    kinds = (np.int8, np.int16, np.int32)
+    low, high = codes.min(initial=0), codes.max(initial=0)
+    return next(k for k in kinds if np.iinfo(k).min <= low and high <= np.iinfo(k).max)
 
 
 def _codes(node: ir.Node, lowering: Lowering, weights: Weights) -> ir.Value:
     """The initializer of the codes, in the narrowest type that holds them."""
-    dtype = next(d for b, d in ((8, np.int8), (16, np.int16), (32, np.int32)) if weights.bits <= b)
-    value = lowering.builder.initializer(
-        np.ascontiguousarray(weights.codes.astype(dtype)), f"{node.name}.codes"
-    )
-    value.metadata_props[BITS] = str(weights.bits)
+    codes = np.ascontiguousarray(weights.codes.astype(_stored(weights.codes)))
+    value = lowering.builder.initializer(codes, f"{node.name}.codes")
+    value.metadata_props[BITS] = str(max(weights.bits, _LEAST_BITS[codes.dtype.type]))
     value.metadata_props[SCHEME] = weights.scheme
     return value
 
@@ -62,91 +82,141 @@ def _weights(
     scale = np.where(reach > 0, reach, 1) / _FLOAT_SUM
     shape = [1] * array.ndim
     shape[axis] = -1
-    return Weights(np.round(array / scale.reshape(shape)), scale, axis, 32, "uniform")
+    codes = np.round(array / scale.reshape(shape))
+    rounding = np.abs(array - codes * scale.reshape(shape))
+    return Weights(codes, scale, axis, 32, "uniform", rounding)
 
 
 def _sum(
+    node: ir.Node,
     x: Quantity,
     weights: Weights,
     bias: np.ndarray | None,
-    value: ir.Value,
-    initializer: ir.Value | None,
-    *,
-    axis: int,
+    view: Axes,
     weights_axis: int,
+    *,
+    depthwise: bool = False,
 ) -> Quantity:
     """The quantity of sums over all axes of the codes but `weights_axis`, one channel each.
 
-    Its interval is what the codes can reach with inputs in the interval of x, or with padding.
+    Its value is still the input's. Its interval is what the codes can reach with inputs in the
+    interval of x, or with padding.
     """
-    rows = np.moveaxis(weights.codes, weights_axis, 0).astype(np.int64)
-    rows = rows.reshape(len(rows), -1)
-    low, high = min(int(x.low), 0), max(int(x.high), 0)
-    positive, negative = np.maximum(rows, 0).sum(1), np.minimum(rows, 0).sum(1)
-    offset = np.float64(0) if bias is None else bias.astype(np.float64)
-    return Quantity(
-        value,
-        np.broadcast_to(x.scale * weights.scale, rows.shape[:1]).astype(np.float64),
-        np.broadcast_to(offset, rows.shape[:1]).astype(np.float64),
-        negative * high + positive * low,
-        positive * high + negative * low,
-        axis,
-        initializer,
-        weights_axis,
+
+    def by_input(array: np.ndarray) -> np.ndarray:
+        """[outputs, inputs, taps]"""
+        rows = np.moveaxis(array, weights_axis, 0)
+        return rows.reshape(*rows.shape[:2], -1)
+
+    rows = by_input(weights.codes).astype(np.int64)
+    outputs, inputs = rows.shape[:2]
+
+    def summed(factors: np.ndarray, numbers: np.ndarray) -> np.ndarray:
+        """Magnitudes of weights times what each input channel has, added up by output."""
+        taps = factors.sum(2)
+        wide = np.broadcast_to(numbers, outputs if depthwise else inputs)
+        return taps[:, 0] * wide if depthwise else taps @ wide
+
+    interval = depthwise_interval if depthwise else sum_interval
+    try:
+        low, high = interval(rows, x.low, x.high)
+    except RangeError as error:
+        raise unsupported(node, error.what, "quantize its weights to fewer bits") from None
+    scale = np.broadcast_to(x.scale * weights.scale, outputs).astype(np.float64)
+    error = summed(np.abs(rows), x.error) * np.broadcast_to(weights.scale, outputs)
+    error = error + summed(by_input(weights.rounding), x.float_reach)
+    offset = np.float64(0) if bias is None else bias.astype(np.float64).reshape(-1)
+    if offset.size not in (1, outputs):
+        raise unsupported(node, f"its bias has {offset.size} numbers for {outputs} outputs")
+    offset = np.broadcast_to(offset, outputs).astype(np.float64)
+    return Quantity(x.value, "sums", view, scale, offset, low, high, error, None, weights_axis)
+
+
+def _emitted(
+    node: ir.Node,
+    lowering: Lowering,
+    op_types: tuple[str, str],
+    x: Quantity,
+    weights: Weights,
+    sums: Quantity,
+    **attributes: object,
+) -> Quantity:
+    """The sums by an op of standard ONNX, where bytes and 32 bits do, else by ours of 64 bits."""
+    initializer = _codes(node, lowering, weights)
+    narrow = x.is_bytes and initializer.dtype == ir.DataType.INT8 and sums.reach <= INT32
+    narrow = narrow and bool(op_types[0])
+    return lowering.emit(
+        node,
+        op_types[0] if narrow else op_types[1],
+        [x.value, initializer],
+        replace(sums, weights=initializer if narrow else None),
+        ir.DataType.INT32 if narrow else ir.DataType.INT64,
+        domain="" if narrow else DIALECT,
+        **attributes,
     )
 
 
 def _in_fixed_point(node: ir.Node, lowering: Lowering, weights: Weights, axis: int) -> Quantity:
     """The node's input as potentials, as fine as the sums over them allow.
 
-    Sums stay in 32 bits where that leaves the input 15 or more.
+    Sums stay in 32 bits where that leaves potentials fine enough. In 64, what is left of them is
+    shared between the potentials and the multiplier that the sums are rescaled by.
     """
     x = lowering.quantity(node, 0)
     rows = np.moveaxis(np.abs(weights.codes), axis, 0)
     largest = max(int(rows.reshape(len(rows), -1).sum(1).max()), 1)
-    limit = (2**31 - 1) // largest
-    limit = min(limit, _FINEST_INPUT) if limit >= _COARSEST_INPUT else _FINEST_INPUT
-    reach = np.maximum(np.abs(x.low), np.abs(x.high)) * np.abs(x.scale) + np.abs(x.offset)
-    return rescaled(node, x, lowering, max(float(np.max(reach)), 2.0**-60) * 1.01 / limit)
+    reach = max(float(np.max(x.float_reach)), 2.0**-60) * 1.01
+    unit = reach / (INT32 // largest)
+    if not 0 < unit <= FINE * lowering.threshold:
+        bits = min((_PRODUCT_BITS - largest.bit_length()) // 2, 30)
+        unit = reach / 2**bits
+    return rescaled(node, x, lowering, unit)
 
 
-@rule("Conv")
+@rule("Conv", attributes=("kernel_shape", "strides", "pads", "auto_pad", "dilations", "group"))
 def lower_conv(node: ir.Node, lowering: Lowering) -> Quantity:
     """Conv -> ConvInteger, IntegerConv or IntegerDepthwiseConv; bias and scales move on."""
+    refuse_auto_pad(node)
     x = lowering.quantity(node, 0)
-    weights = _weights(node, lowering, 0, x.reach if x.is_small else 1)
+    weights = _weights(node, lowering, 0, x.reach if x.is_bytes else 1)
     if weights is None or weights.codes.ndim != 4 or set(ints(node, "dilations", [1])) != {1}:
         raise unsupported(node, "only two-dimensional convolutions without dilation are lowered")
-    if "auto_pad" in node.attributes and node.attributes["auto_pad"].value != "NOTSET":
-        raise unsupported(node, "auto_pad is not lowered", "export with explicit pads")
+    if not x.is_image:
+        raise unsupported(
+            node,
+            f"its input's axes are [{spell(x.view)}]",
+            "give it images, [T, C, H, W] of one recording",
+        )
     group = integer(node, "group", 1)
     channels, inputs = weights.codes.shape[:2]
-    depthwise = group > 1 and group == channels and inputs == 1
+    depthwise = group > 1 and group == channels == x.shape[1] and inputs == 1
     if group > 1 and not depthwise:
         raise unsupported(node, f"{group} groups of {inputs} channels; only depthwise are lowered")
-    if not x.is_small:
+    if depthwise and x.kind == "frames":
+        raise unsupported(
+            node,
+            "a depthwise convolution of frames",
+            "frames are read by convolutions of all channels only",
+        )
+    if not x.is_bytes:
         x = _in_fixed_point(node, lowering, weights, 0)
-    bytes_ = x.is_small and weights.bits <= 8 and not depthwise
-    bias = constant(node.inputs[2]) if len(node.inputs) > 2 else None
-    initializer = _codes(node, lowering, weights)
-    op_type = "IntegerDepthwiseConv" if depthwise else "ConvInteger" if bytes_ else "IntegerConv"
-    value = lowering.builder.op(
-        op_type,
-        [x.value, initializer],
-        node.outputs[0].shape.numpy(),
-        ir.DataType.INT32 if bytes_ else ir.DataType.INT64,
-        name=node.name,
-        domain="" if bytes_ else DIALECT,
+    bias = lowering.constant(node, 2)
+    view = axes(*zip("TCYX", node.outputs[0].shape.numpy(), strict=True))
+    sums = _sum(node, x, weights, bias, view, 0, depthwise=depthwise)
+    names = ("", "IntegerDepthwiseConv") if depthwise else ("ConvInteger", "IntegerConv")
+    return _emitted(
+        node,
+        lowering,
+        names,
+        x,
+        weights,
+        sums,
         strides=ints(node, "strides", [1, 1]),
         pads=ints(node, "pads", [0, 0, 0, 0]),
     )
-    sums = _sum(x, weights, bias, value, initializer if bytes_ else None, axis=1, weights_axis=0)
-    if sums.reach >= 2**31:
-        value.metadata_props[WIDE] = "1"
-    return sums
 
 
-@rule("Gemm")
+@rule("Gemm", attributes=("transA", "transB", "alpha", "beta"))
 def lower_gemm(node: ir.Node, lowering: Lowering) -> Quantity | None:
     """Gemm -> MatMulInteger, or IntegerLinear where it is the classifier."""
     if integer(node, "transA", 0):
@@ -154,7 +224,7 @@ def lower_gemm(node: ir.Node, lowering: Lowering) -> Quantity | None:
     for factor in ("alpha", "beta"):
         if factor in node.attributes and node.attributes[factor].value != 1.0:
             raise unsupported(node, f"{factor} is not 1")
-    bias = constant(node.inputs[2]) if len(node.inputs) > 2 else None
+    bias = lowering.constant(node, 2)
     return _linear(node, lowering, bias, [1, 0] if integer(node, "transB", 0) else None)
 
 
@@ -164,91 +234,102 @@ def lower_matmul(node: ir.Node, lowering: Lowering) -> Quantity | None:
     if lowering.weights(node, 1) is not None:
         return _linear(node, lowering, None, None)
     a, b = (lowering.quantity(node, i) for i in (0, 1))
-    if not (a.is_plain and b.is_plain and a.low >= 0 and b.low >= 0):
+    kinds = {a.kind, b.kind} <= {"spikes", "levels", "sums"}
+    if not (kinds and a.is_plain and b.is_plain and a.low.min() >= 0 and b.low.min() >= 0):
         raise unsupported(
-            node, "it multiplies potentials", "put LIF neurons before a product of activations"
+            node,
+            f"it multiplies {a.kind} and {b.kind}",
+            "put LIF neurons before a product of activations",
         )
-    wide = [
-        lowering.builder.op(
-            "Cast",
-            [q.value],
-            q.shape,
-            ir.DataType.INT32,
-            name=f"{node.name}/{side}",
-            to=ir.DataType.INT32.value,
-        )
-        if q.value.dtype != ir.DataType.INT32
-        else q.value
-        for q, side in ((a, "left"), (b, "right"))
-    ]
-    shape = node.outputs[0].shape.numpy()
-    value = lowering.builder.op("MatMul", wide, shape, ir.DataType.INT32, name=node.name)
-    high = a.high * b.high * a.shape[-1]
-    if high >= 2**31:
-        raise unsupported(node, f"its sums reach {int(high)}, more than 32 bits hold")
-    return Quantity(value, a.scale * b.scale, np.float64(0), np.int64(0), np.int64(high))
+    shape = tuple(node.outputs[0].shape.numpy())
+    if a.shape[:-2] != b.shape[:-2] or a.view[:-2] != b.view[:-2]:
+        raise unsupported(node, f"its factors' axes are [{spell(a.view)}] and [{spell(b.view)}]")
+    high = int(a.high.max()) * int(b.high.max()) * a.shape[-1]
+    if high > INT32:
+        raise unsupported(node, f"its sums reach {high}, more than 32 bits hold")
+    wide = []
+    for q, side in ((a, "left"), (b, "right")):
+        value = q.value
+        if value.dtype != ir.DataType.INT32:
+            value = lowering.builder.op(
+                "Cast",
+                [value],
+                q.shape,
+                ir.DataType.INT32,
+                name=f"{node.name}/{side}",
+                to=ir.DataType.INT32.value,
+            )
+            described(replace(q, value=value))
+        wide.append(value)
+    zero, none = np.float64(0), np.int64(0)
+    view = (*a.view[:-1], b.view[-1])
+    product = Quantity(a.value, "sums", view, a.scale * b.scale, zero, none, np.int64(high), zero)
+    assert len(view) == len(shape)
+    return lowering.emit(node, "MatMul", wide, product, ir.DataType.INT32)
 
 
 def _linear(
     node: ir.Node, lowering: Lowering, bias: np.ndarray | None, perm: list[int] | None
 ) -> Quantity | None:
     x = lowering.quantity(node, 0)
-    if not x.is_plain or x.low < 0:
+    if x.kind not in ("spikes", "levels", "frames") or not x.is_plain:
+        raise unsupported(node, f"it reads {x.kind}", "put LIF neurons before a linear layer")
+    if x.channel_axis != len(x.shape) - 1:
         raise unsupported(
-            node, "it reads membrane potentials", "put LIF neurons before a linear layer"
+            node,
+            f"its input's axes are [{spell(x.view)}], whose last is not the channels",
+            "permute the axes so that the channels are last",
         )
     weights = _weights(node, lowering, 1, x.reach, perm)
     if weights is None or weights.codes.ndim != 2:
         raise unsupported(node, "only activations times weights are lowered")
-    if x.value.dtype == ir.DataType.INT32:
-        _classifier(node, lowering, x, weights, bias)
-        return None
     shape = node.outputs[0].shape.numpy()
-    initializer = _codes(node, lowering, weights)
-    bytes_ = weights.bits <= 8
-    value = lowering.builder.op(
-        "MatMulInteger" if bytes_ else "IntegerMatMul",
-        [x.value, initializer],
-        shape,
-        ir.DataType.INT32 if bytes_ else ir.DataType.INT64,
-        name=node.name,
-        domain="" if bytes_ else DIALECT,
-    )
-    return _sum(
-        x,
-        weights,
-        bias,
-        value,
-        initializer if bytes_ else None,
-        axis=len(shape) - 1,
-        weights_axis=1,
-    )
+    sums = _sum(node, x, weights, bias, (*x.view[:-1], *axes(("C", shape[-1]))), 1)
+    if x.value.dtype == ir.DataType.INT32:
+        _classifier(node, lowering, x, weights, sums)
+        return None
+    return _emitted(node, lowering, ("MatMulInteger", "IntegerMatMul"), x, weights, sums)
 
 
 def _classifier(
-    node: ir.Node, lowering: Lowering, x: Quantity, weights: Weights, bias: np.ndarray | None
+    node: ir.Node, lowering: Lowering, x: Quantity, weights: Weights, sums: Quantity
 ) -> None:
-    classes = weights.codes.shape[1]
-    scale = np.broadcast_to(x.scale * weights.scale, classes)
-    reach = np.abs(weights.codes).sum(0).max() * int(x.high)
-    offset = np.zeros(classes) if bias is None else np.round(bias / scale)
-    if np.abs(offset).max() >= 2**31:
-        raise unsupported(node, "its bias does not fit 32 bits")
-    wide = {"wide": 1} if reach + np.abs(offset).max() >= 2**31 else {}
+    """IntegerLinear: a mean's classes. The bias keeps as many fractional bits as there is room for.
+
+    The head of a network may have weights far coarser than its bias.
+    """
+    bias = sums.offset / sums.scale
+    reach = np.abs(weights.codes).sum(0).max() * float(x.high.max()) + np.abs(bias).max()
+    shift = _HEAD_BITS - int(np.ceil(np.log2(max(reach, 1))))
+    wide = shift < 0
+    if wide:
+        shift += 31
+    if shift < 0:
+        raise unsupported(node, f"its bias reaches {np.abs(bias).max():.3g} of its sums' units")
+    unit = sums.scale * 2.0**-shift
+    whole = np.round(bias * 2.0**shift)
     initializer = _codes(node, lowering, weights)
-    lowering.logits[node.outputs[0]] = lowering.builder.op(
+    value = lowering.builder.op(
         "IntegerLinear",
         [
             x.value,
             initializer,
-            lowering.builder.initializer(offset.astype(np.int32), f"{node.name}.bias"),
-            lowering.builder.initializer(scale.astype(np.float32), f"{node.name}.scale"),
+            lowering.builder.initializer(
+                whole.astype(np.int64 if wide else np.int32), f"{node.name}.bias"
+            ),
+            lowering.builder.initializer(unit.astype(np.float32), f"{node.name}.scale"),
         ],
         node.outputs[0].shape.numpy(),
         ir.DataType.FLOAT,
         name=node.name,
         domain=DIALECT,
-        weight_bits=weights.bits,
+        weight_bits=int(initializer.metadata_props[BITS]),
         weight_scheme=weights.scheme,
-        **wide,
+        **({"shift": shift} if shift else {}),
+        **({"wide": 1} if wide else {}),
     )
+    # Rounded are the bias; the sum and the scale to a float32, and their product.
+    rounded = 3 * 2.0**-24 * reach * sums.scale + np.abs(whole - bias * 2.0**shift) * unit
+    described(replace(sums, value=value, kind="logits"))
+    write_bound(value, sums.error + rounded, axis=len(value.shape) - 1)
+    lowering.logits[node.outputs[0]] = value

@@ -2,30 +2,39 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import onnx_ir as ir
 
+from hqc.passes.axes import Axes, reshape, spell
 from hqc.passes.graph import ints, unsupported
-from hqc.passes.infer_ranges import RANGE
-from hqc.passes.integer_rules.quantity import Lowering, Quantity, Weights, rule
+from hqc.passes.integer_rules.quantity import Lowering, Quantity, Weights, channel_axis, rule
 
 
-def _moved(node: ir.Node, x: Quantity, value: ir.Value, axis: int | None) -> Quantity:
-    if RANGE in x.value.metadata_props:
-        value.metadata_props[RANGE] = x.value.metadata_props[RANGE]
-    if axis is None and x.scale.ndim:
-        raise unsupported(node, "it splits or merges channels before the neurons that read them")
-    return Quantity(value, x.scale, x.offset, x.low, x.high, axis or 0, x.weights, x.weights_axis)
+def _moved(node: ir.Node, x: Quantity, view: Axes) -> Quantity:
+    """x under other axes. What differs by channel needs an axis that is the channels."""
+    x = replace(x, view=view)
+    if x.channels == 1 or channel_axis(view) is not None:
+        return x
+    if x.scale.ndim or x.offset.ndim:
+        raise unsupported(
+            node,
+            f"it splits or merges channels, to the axes [{spell(view)}], before the neurons that "
+            "read them",
+            "put the neurons before this view",
+        )
+    return replace(x, low=x.low.min(), high=x.high.max(), error=np.max(x.error))
 
 
-@rule("Identity", "Dropout")
+@rule("Identity", "Dropout", attributes=("seed",))
 def lower_identity(node: ir.Node, lowering: Lowering) -> Quantity | Weights:
     """Nothing is left of it."""
     found = lowering.env.get(node.inputs[0])
     return found if isinstance(found, Weights) else lowering.quantity(node, 0)
 
 
-@rule("Transpose")
+@rule("Transpose", attributes=("perm",))
 def lower_transpose(node: ir.Node, lowering: Lowering) -> Quantity | Weights:
     """The same permutation; of weights, it is done now."""
     perm = ints(node, "perm", range(len(node.outputs[0].shape))[::-1])
@@ -33,28 +42,22 @@ def lower_transpose(node: ir.Node, lowering: Lowering) -> Quantity | Weights:
     if isinstance(found, Weights):
         return found.transposed(perm)
     x = lowering.quantity(node, 0)
-    value = lowering.builder.op(
-        "Transpose",
-        [x.value],
-        node.outputs[0].shape.numpy(),
-        x.value.dtype,
-        name=node.name,
-        perm=perm,
-    )
-    return _moved(node, x, value, perm.index(x.axis))
+    moved = _moved(node, x, tuple(x.view[axis] for axis in perm))
+    return lowering.emit(node, "Transpose", [x.value], moved, x.value.dtype, perm=perm)
 
 
-@rule("Reshape", "Flatten", "Squeeze", "Unsqueeze")
+@rule("Reshape", "Flatten", "Squeeze", "Unsqueeze", attributes=("allowzero", "axis"))
 def lower_reshape(node: ir.Node, lowering: Lowering) -> Quantity:
-    """A Reshape to the static shape; the channel axis is followed through it."""
+    """A Reshape to the static shape; the axes are followed through it."""
     x = lowering.quantity(node, 0)
     shape = node.outputs[0].shape.numpy()
+    view = reshape(x.view, shape)
+    if view is None:
+        raise unsupported(
+            node,
+            f"its input's axes, [{spell(x.view)}] of {list(x.shape)}, cannot be followed to "
+            f"{list(shape)}: an axis would be a part of one mixed with a part of another",
+            "keep time, channels and positions apart, or permute the axes before the view",
+        )
     target = lowering.builder.initializer(np.array(shape, np.int64), f"{node.name}.shape")
-    value = lowering.builder.op("Reshape", [x.value, target], shape, x.value.dtype, name=node.name)
-    outer = np.prod(x.shape[: x.axis], dtype=int)
-    axes = [
-        i
-        for i, size in enumerate(shape)
-        if np.prod(shape[:i], dtype=int) == outer and size == x.shape[x.axis]
-    ]
-    return _moved(node, x, value, axes[0] if axes else None)
+    return lowering.emit(node, "Reshape", [x.value, target], _moved(node, x, view), x.value.dtype)

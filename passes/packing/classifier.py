@@ -7,6 +7,7 @@ from dataclasses import replace
 import onnx_ir as ir
 
 from hqc.dialect import DIALECT, KERNEL
+from hqc.dialect.facts import Facts
 from hqc.passes.axes import axes, flatten
 from hqc.passes.graph import constant, unsupported
 from hqc.passes.packing.packed import Packed, Packing, packs
@@ -44,8 +45,9 @@ def pack_classifier(node: ir.Node, packing: Packing) -> None:
         domain=KERNEL,
         channels=channels,
     )
-    kept = ("weight_bits", "weight_scheme", "wide")
-    packing.logits[node.outputs[0]] = packing.builder.op(
+    Facts.of(node.inputs[0]).under("1 C").write(counts)
+    kept = ("weight_bits", "weight_scheme", "shift", "wide")
+    logits = packing.builder.op(
         "IntegerLinear",
         [counts, *(packing.constant(v) for v in node.inputs[1:])],
         node.outputs[0].shape.numpy(),
@@ -54,3 +56,5 @@ def pack_classifier(node: ir.Node, packing: Packing) -> None:
         domain=DIALECT,
         **{name: node.attributes[name].value for name in kept if name in node.attributes},
     )
+    Facts.of(node.outputs[0]).write(logits)
+    packing.logits[node.outputs[0]] = logits

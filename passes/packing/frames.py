@@ -5,6 +5,7 @@ from __future__ import annotations
 import onnx_ir as ir
 
 from hqc.dialect import DIALECT, find_op
+from hqc.dialect.facts import Facts
 from hqc.passes.axes import axes
 from hqc.passes.graph import unsupported
 from hqc.passes.packing.packed import Packed, Packing, packs
@@ -28,5 +29,6 @@ def pack_frames(node: ir.Node, packing: Packing) -> Packed:
         domain=DIALECT,
         **find_op(node).attributes(node),
     )
+    Facts.of(node.outputs[0]).write(value)
     view = axes(("T", sizes["T"]), None, *((root, sizes[root]) for root in "CYX"))
     return Packed(value, view, sizes, "frames")

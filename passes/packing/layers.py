@@ -11,10 +11,12 @@ import numpy as np
 import onnx_ir as ir
 
 from hqc.dialect import DIALECT
+from hqc.dialect.facts import Facts
 from hqc.dialect.fixed_point_lif import NAMES
+from hqc.dialect.intervals import INT32
 from hqc.passes.axes import axes
 from hqc.passes.graph import constant, ints, unsupported
-from hqc.passes.integer_rules.quantity import BITS, SCHEME, WIDE
+from hqc.passes.integer_rules.quantity import BITS, SCHEME
 from hqc.passes.packing.packed import Packed, Packing, Sums, image, packs
 
 
@@ -25,8 +27,13 @@ def defer_convolution(node: ir.Node, packing: Packing) -> Sums:
     x = packing.image(node)
     _, channels, height, width = node.outputs[0].shape.numpy()
     sizes = {**x.sizes, "C": channels, "Y": height, "X": width}
-    fits = node.outputs[0].metadata_props.get(WIDE) is None
-    return Sums(node, x, image(sizes), sizes, fits)
+    return Sums(node, x, image(sizes), sizes, _fits(node))
+
+
+def _fits(node: ir.Node) -> bool:
+    """Whether 32 bits hold the sums of a layer."""
+    sums = Facts.of(node.outputs[0])
+    return max(-sums.lowest, sums.highest) <= INT32
 
 
 @packs("MatMulInteger")
@@ -37,7 +44,7 @@ def defer_linear(node: ir.Node, packing: Packing) -> Sums:
     if x.view[-1] != axes(("C", x.sizes["C"]))[0]:
         raise unsupported(node, "its input's last axis is not the channels")
     sizes = {**x.sizes, "C": node.outputs[0].shape.numpy()[-1]}
-    return Sums(node, x, (*x.view[:-1], *axes(("C", sizes["C"]))), sizes)
+    return Sums(node, x, (*x.view[:-1], *axes(("C", sizes["C"]))), sizes, _fits(node))
 
 
 @packs("FixedPointLIF", domain=DIALECT)
@@ -70,7 +77,7 @@ def pack_rescale(node: ir.Node, packing: Packing) -> Packed:
     if isinstance(source, Packed):
         source = packing.as_potentials(node, packing.input(node))
     parameters = packing.by_channel(node.inputs[1:], source.sizes["C"])
-    attributes = {name: node.attributes[name].value for name in ("shift", "limit")}
+    attributes = {name: node.attributes[name].value for name in ("shift",)}
     if isinstance(source, Sums):
         op_type, inputs, stored = _to_potentials(packing, source)
         attributes |= stored
@@ -87,9 +94,9 @@ def _to_potentials(packing: Packing, sums: Sums) -> tuple[str, list[ir.Value], d
     inputs, stored = _layer(packing, sums)
     if sums.x.kind == "potentials":
         op_type = "DepthwiseConv" if depthwise else "PotentialConv"
-        return op_type, inputs, {**stored, "wide": int(not sums.fits)}
-    op_type = "FrameConvPotentials" if sums.x.kind == "frames" else "SpikeConvPotentials"
-    return op_type, inputs, stored
+    else:
+        op_type = "FrameConvPotentials" if sums.x.kind == "frames" else "SpikeConvPotentials"
+    return op_type, inputs, stored if sums.fits else {**stored, "wide": 1}
 
 
 def _layer(packing: Packing, sums: Sums) -> tuple[list[ir.Value], dict]:
@@ -119,6 +126,8 @@ def _without_batch(packing: Packing, x: Packed) -> ir.Value:
     """Frames [T, C, H, W] of [T, 1, C, H, W]."""
     shape = tuple(x.sizes[root] for root in "TCYX")
     target = packing.builder.initializer(np.array(shape, np.int64), "frames.shape")
-    return packing.builder.op(
+    value = packing.builder.op(
         "Reshape", [x.value, target], shape, x.value.dtype, name="frames/Reshape"
     )
+    Facts.of(x.value).under("T C Y X").write(value)
+    return value

@@ -11,6 +11,7 @@ import onnx_ir as ir
 
 from hqc.codegen.kernels.neurons import WORD
 from hqc.dialect import KERNEL
+from hqc.dialect.facts import Facts
 from hqc.dialect.planes import words
 from hqc.passes.axes import Axes, axes
 from hqc.passes.graph import GraphBuilder, constant, unsupported
@@ -74,10 +75,11 @@ class Packing:
             raise unsupported(node, "it reads a mean over only a part of time and position")
         sizes = {**found.sizes, "Y": 1, "X": 1}
         whole = replace(found, summed=frozenset())
+        facts = Facts.of(node.inputs[index])
         if found.kind == "potentials":
-            return self.potentials(node, "SumPotentials", [found.value], whole, sizes)
+            return self.potentials(node, "SumPotentials", [found.value], whole, sizes, facts)
         return self.potentials(
-            node, "CountSpikes", [found.value], whole, sizes, channels=sizes["C"]
+            node, "CountSpikes", [found.value], whole, sizes, facts, channels=sizes["C"]
         )
 
     def tensor(self, node: ir.Node, index: int = 0) -> Packed:
@@ -122,6 +124,9 @@ class Packing:
         value = self.builder.op(
             op_type, inputs, shape, ir.DataType.UINT32, name=node.name, domain=KERNEL, **attributes
         )
+        highest = Facts.of(node.outputs[0]).highest
+        kind = "spikes" if highest == 1 else "levels"
+        Facts(kind, 0, highest, "T Y X planes words").write(value)
         return Packed(value, view, sizes)
 
     def potentials(
@@ -131,14 +136,20 @@ class Packing:
         inputs: Sequence[ir.Value],
         like: Packed | Sums,
         sizes: dict[str, int] | None = None,
+        facts: Facts | None = None,
         **attributes: object,
     ) -> Packed:
-        """A kernel's potentials, with the axes of `like`; `sizes` where it changes them."""
+        """A kernel's potentials, with the axes of `like`; `sizes` where it changes them.
+
+        `facts` are those of its numbers, where they are not what the node's output says.
+        """
         sizes = sizes or like.sizes
         shape = (sizes["T"], sizes["Y"], sizes["X"], WORD * words(sizes["C"]))
         value = self.builder.op(
             op_type, inputs, shape, ir.DataType.INT32, name=node.name, domain=KERNEL, **attributes
         )
+        made = facts or Facts.of(node.outputs[0])
+        Facts("potentials", made.low, made.high, "T Y X C", made.unit).write(value)
         return Packed(value, like.view, sizes, "potentials")
 
     def as_potentials(self, node: ir.Node, x: Packed) -> Packed:
@@ -147,7 +158,10 @@ class Packing:
             return x
         if x.kind == "frames":
             raise unsupported(node, "it reads frames, not spikes")
-        return self.potentials(node, "SpikesAsPotentials", [x.value], x, channels=x.sizes["C"])
+        facts = Facts.of(x.value)
+        return self.potentials(
+            node, "SpikesAsPotentials", [x.value], x, facts=facts, channels=x.sizes["C"]
+        )
 
 
 Step = Callable[[ir.Node, Packing], "Packed | Sums | None"]

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import onnx_ir as ir
 
+from hqc.dialect.facts import Facts
 from hqc.passes.graph import unsupported
-from hqc.passes.infer_ranges import RANGE
 from hqc.passes.packing.packed import Packed, Packing, packs
 
 
@@ -18,6 +18,8 @@ def pack_add(node: ir.Node, packing: Packing) -> Packed:
     inputs = [a.value, b.value]
     if {a.kind, b.kind} == {"potentials"}:
         return packing.potentials(node, "AddPotentials", inputs, a)
-    planes = int(node.outputs[0].metadata_props[RANGE]).bit_length()
+    if {a.kind, b.kind} != {"spikes"}:
+        raise unsupported(node, f"it adds {a.kind} and {b.kind}")
+    planes = Facts.of(node.outputs[0]).highest.bit_length()
     attributes = {"channels": a.sizes["C"], "planes": planes}
     return packing.spikes(node, "AddPlanes", inputs, a.view, a.sizes, planes, **attributes)

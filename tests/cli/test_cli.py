@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import resource
+import shutil
 import signal
 import subprocess
 import sys
@@ -15,7 +15,8 @@ import numpy as np
 import onnx
 import pytest
 
-from tests.conftest import MODEL, NMNIST
+from hqc import compiler, verification
+from tests.conftest import HQC, MODEL, NMNIST
 
 SAMPLE = NMNIST / "sample"
 
@@ -67,18 +68,12 @@ def test_verify_reports_and_exits_0(run_hqc):
     assert "accuracy: float 100.00%, compiled 100.00%" in done.stdout
 
 
-def test_verify_exits_1_when_something_differs(run_hqc):
-    program = (
-        "from hqc import verification as v; true = v._execute\n"
-        "v._execute = lambda *a: true(*a) + 1\n"
-        "from hqc.cli import main; import sys\n"
-        f"sys.argv = ['hqc', 'verify', {str(MODEL)!r}, '--data', {str(SAMPLE / '9')!r}]; main()"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, check=False
-    )
+def test_verify_exits_1_when_something_differs(tiny_model, run_hqc, monkeypatch):
+    true = verification._execute
+    monkeypatch.setattr(verification, "_execute", lambda *arguments: true(*arguments) + 1)
+    done = run_hqc("verify", tiny_model)
     assert done.returncode == 1
-    assert "compiled code equals integer model   0/" in done.stdout
+    assert "compiled code equals integer model   0/4" in done.stdout
 
 
 def test_bench_prints_ratios_of_all_peers(run_hqc):
@@ -142,8 +137,8 @@ def test_completion_offers_targets(run_hqc, monkeypatch):
         (["compile", MODEL, "--passes", "fold-batchnorm"], ["did you mean 'fold-batch-norm'?"]),
         (["compile", MODEL, "--passes", "fold-batch-norm"], ["does not end in plan-memory"]),
         (["compile", MODEL, "--dump-after", "pack"], ["no pass 'pack'"]),
-        (["compile", MODEL, "--cc", "no-such-cc"], ["cannot start 'no-such-cc'", "doctor"]),
-        (["compile", MODEL, "--cc", "false"], ["failed with exit code 1", "--cc"]),
+        (["compile", "tiny.onnx", "--cc", "no-such-cc"], ["cannot start 'no-such-cc'", "doctor"]),
+        (["compile", "tiny.onnx", "--cc", "false"], ["failed with exit code 1", "--cc"]),
         (["compile", MODEL, "--calibrate", "none"], ["there is no none"]),
         (["compile"], ["Missing argument 'MODEL'"]),
         (["compil", MODEL], ["No such command 'compil'"]),
@@ -160,7 +155,10 @@ def test_completion_offers_targets(run_hqc, monkeypatch):
     ],
     ids=lambda part: " ".join(str(p).split("/")[-1] for p in part),
 )
-def test_bad_input_is_one_message_and_exit_code_2(arguments, messages, run_hqc, tmp_path):
+def test_bad_input_is_one_message_and_exit_code_2(
+    arguments, messages, tiny_model, run_hqc, tmp_path
+):
+    shutil.copy(tiny_model, tmp_path)
     (tmp_path / "cut.onnx").write_bytes(MODEL.read_bytes()[:999])
     (tmp_path / "file").write_text("a file")
     (tmp_path / "short.bin").write_bytes(b"1234567")
@@ -177,14 +175,14 @@ def test_bad_input_is_one_message_and_exit_code_2(arguments, messages, run_hqc, 
     assert sorted(tmp_path.rglob("*")) == before
 
 
-def test_a_full_disk_is_the_users_and_leaves_nothing(run_hqc, tmp_path):
+def test_a_full_disk_is_the_users_and_leaves_nothing(run_hqc_alone, tmp_path):
     """A limit on the size of files stands in for the disk: writing fails part of the way."""
 
     def limit():
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
         resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, 50_000))
 
-    done = run_hqc("compile", MODEL, preexec_fn=limit)
+    done = run_hqc_alone("compile", MODEL, preexec_fn=limit)
     assert done.returncode == 2, done.stderr
     assert "hqc: error:" in done.stderr
     assert "hqc: hint: free some space" in done.stderr
@@ -192,9 +190,8 @@ def test_a_full_disk_is_the_users_and_leaves_nothing(run_hqc, tmp_path):
 
 
 def test_ctrl_c_leaves_nothing(tmp_path):
-    command = [sys.executable, "-c", "from hqc.cli import main; main()", "compile", str(MODEL)]
     process = subprocess.Popen(
-        command,
+        [*HQC, "compile", str(MODEL)],
         cwd=tmp_path,
         stderr=subprocess.PIPE,
         text=True,
@@ -212,24 +209,14 @@ def test_ctrl_c_leaves_nothing(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_our_own_faults_exit_1_and_say_how_to_report_them(tmp_path):
-    program = (
-        "import hqc.frontend.load as l, hqc.compiler as c\n"
-        "def broken(*a): raise ZeroDivisionError('a fault')\n"
-        "c.load_model = broken\n"
-        f"import sys; sys.argv = ['hqc', 'compile', {str(MODEL)!r}]\n"
-        "from hqc.cli import main; main()"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, check=False
-    )
+def test_our_own_faults_exit_1_and_say_how_to_report_them(run_hqc, monkeypatch):
+    def broken(*_arguments):
+        raise ZeroDivisionError("a fault")
+
+    monkeypatch.setattr(compiler, "load_model", broken)
+    done = run_hqc("compile", MODEL)
     assert done.returncode == 1
     assert "hqc: error: ZeroDivisionError: a fault" in done.stderr
     assert "please report it" in done.stderr
-    assert "Traceback" not in done.stderr
-    environment = {**os.environ, "HQC_TRACEBACK": "1"}
-    done = subprocess.run(
-        [sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, check=False,
-        env=environment,
-    )  # fmt: skip
-    assert "Traceback" in done.stderr
+    monkeypatch.setenv("HQC_TRACEBACK", "1")
+    assert "Traceback" in run_hqc("compile", MODEL).stderr

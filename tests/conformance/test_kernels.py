@@ -193,12 +193,20 @@ def other_cases(rng):
     ):  # fmt: skip
         counts = rng.integers(0, 2000, (1, 37), dtype=np.int32)
         scale = rng.uniform(1e-4, 1e-2, classes).astype(np.float32)
-        bias = rng.integers(-5000, 5000, classes, dtype=np.int32)
+        bias = rng.integers(-5000, 5000, classes)
         weights = np.ascontiguousarray(codes(rng, (classes, 37), bits, scheme).T)
-        inputs = [counts, weights, bias, scale]
+        inputs = [counts, weights, bias.astype(np.int32), scale]
         stored = {"weight_bits": bits, "weight_scheme": scheme}
         yield "IntegerLinear", inputs, stored, 1
-        yield "IntegerLinear", [counts * 10**5, *inputs[1:]], {**stored, "wide": 1}, 1
+        if bits <= 8:
+            yield "IntegerLinear", inputs, {**stored, "shift": 7}, 1
+        wide = [counts * 10**5, weights, bias * 10**8 + 1, scale]
+        yield "IntegerLinear", wide, {**stored, "wide": 1, "shift": 13}, 1
+    ties = around_ties()
+    zeros = np.zeros((1, ties.size), np.int8)
+    stored = {"weight_bits": 2, "weight_scheme": "uniform", "wide": 1}
+    exact = [np.int32([[3]]), zeros, ties, np.ones(ties.size, np.float32)]
+    yield "IntegerLinear", exact, stored, 1
     halves = np.arange(-4, 56, dtype=np.float32).reshape(T, 20) / 2
     noise = rng.normal(3, 4, (T, 20)).astype(np.float32)
     signed = {"to": ir.DataType.INT8.value}
@@ -210,6 +218,18 @@ def other_cases(rng):
     ):
         shaped = values.reshape(T, 1, 1, 4, 5)
         yield "QuantizeFrames", [shaped, np.float32([scale])], attributes, 1
+
+
+def around_ties():
+    """int64: at every magnitude numbers next to and on ties of float32, even and odd; the ends."""
+    ties = [
+        (significand << (size - 24)) + (1 << (size - 25)) + beside
+        for size in range(26, 64)
+        for significand in (2**23, 2**23 + 1, 2**24 - 1)
+        for beside in (-1, 0, 1)
+    ]
+    ends = [-(2**63), 2**63 - 1, 0, 1, 2**31 - 1, 2**31, 2**32 - 1, 2**24 + 1, 2**25 + 3]
+    return np.array([*ties, *(-t for t in ties), *ends], np.int64)
 
 
 CASES = [

@@ -87,6 +87,9 @@ def cases(rng):
     scale = rng.uniform(0.01, 0.1, 4).astype(np.float32)
     coded = {"weight_bits": 4, "weight_scheme": "uniform"}
     yield "IntegerLinear", [counts, codes(rng, 9, 4), levels(rng, 4)[0], scale], coded
+    fine = levels(rng, 4)[0].astype(np.int64) << 20
+    wide = {**coded, "wide": 1, "shift": 21}
+    yield "IntegerLinear", [counts, codes(rng, 9, 4), fine, scale], wide
     for channels in (1, 31, 32, 33, 70):
         small = rng.integers(0, 8, (2, 3, channels), dtype=np.uint8)
         yield "PackPlanes", [small], {"planes": 3}
@@ -201,6 +204,11 @@ def test_models_carry_exactly_the_functions_they_use():
         ("LIF", {"v_treshold": 1.0}, "unknown attribute 'v_treshold'"),
         ("LIF", {"v_threshold": 0.0}, "v_threshold is 0.0, must be above 0"),
         ("IntegerLIF", {"levels": 0}, "levels is 0, must be 1 to 255"),
+        (
+            "IntegerLinear",
+            {"weight_bits": 4, "weight_scheme": "uniform", "shift": 63},
+            "shift is 63, not 0 to 62",
+        ),
     ],
 )
 def test_bad_attributes_are_refused(op_type, attributes, message):

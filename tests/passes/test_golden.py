@@ -15,15 +15,16 @@ import onnx
 import onnx_ir as ir
 import pytest
 
-from hqc.compiler import copy_model
 from hqc.frontend.load import load_model
+from hqc.pass_verifier import PassVerifier
 from hqc.passes import DEFAULT, parse_pipeline, passes
-from hqc.passes.pipeline import PassVerifier, run_passes
+from hqc.passes.graph import copy_model
+from hqc.passes.pipeline import run_passes
 from hqc.reference import run_reference
 
 GOLDEN = Path(__file__).parent / "golden"
 LOWERING = parse_pipeline(DEFAULT)
-OTHERS = parse_pipeline("fold-quantizers,unroll-lif")
+OTHERS = parse_pipeline("fold-quantizers,fold-batch-norm,unroll-lif")
 
 
 @pytest.fixture(scope="module")

@@ -6,8 +6,8 @@ import numpy as np
 import onnx_ir as ir
 import pytest
 
+from hqc.pass_verifier import PassVerifier
 from hqc.passes import parse_pipeline, run_passes
-from hqc.passes.pipeline import PassVerifier
 from tests.small_models import model_from
 
 GRAPH = """
@@ -28,6 +28,7 @@ def hoisted(before, after, graph=GRAPH):
     for node in model.graph:
         shape = [2, 24] if node.outputs[0].name == "z" else [int(n) for n in after.split(",")]
         node.outputs[0].shape = ir.Shape(shape)
+        node.outputs[0].type = ir.TensorType(ir.DataType.FLOAT)
     shape = model.graph.inputs[0].shape.numpy()
     x = np.random.default_rng(0).normal(1, 2, shape).astype(np.float32)
     steps = parse_pipeline("hoist-neurons")

@@ -9,10 +9,13 @@ import numpy as np
 import onnx_ir as ir
 import pytest
 
-from hqc.compiler import copy_model, lower, pipeline_for, random_frames
+from hqc.compiler import lower, pipeline_for
+from hqc.data.synthetic import sparse_frames
 from hqc.errors import UserError, VerificationError
 from hqc.frontend.load import load_model
-from hqc.passes import DEFAULT, PassDumper, PassVerifier, parse_pipeline, run_passes
+from hqc.pass_verifier import PassVerifier
+from hqc.passes import DEFAULT, PassDumper, parse_pipeline, run_passes
+from hqc.passes.graph import copy_model
 from hqc.passes.pass_base import Pass
 from hqc.passes.plan_memory import Area, place
 from hqc.reference import run_reference
@@ -60,7 +63,7 @@ class Break(Pass):
 
 
 def test_verification_names_the_pass_that_changes_an_output(model):
-    frames = random_frames(model.graph.inputs[0].shape.numpy(), 1)[0]
+    frames = sparse_frames(model.graph.inputs[0].shape.numpy(), 1)[0]
     verifier = PassVerifier(model, {"frames": frames})
     with pytest.raises(VerificationError, match="pass 'break' changes output 'logits'"):
         run_passes(copy_model(model), [Break()], [verifier])
@@ -68,7 +71,7 @@ def test_verification_names_the_pass_that_changes_an_output(model):
 
 def test_dumps_run_in_onnxruntime(model, tmp_path):
     steps = pipeline_for(load_target("host"))
-    frames = random_frames(model.graph.inputs[0].shape.numpy(), 1)[0]
+    frames = sparse_frames(model.graph.inputs[0].shape.numpy(), 1)[0]
     stages = lower(copy_model(model), steps, dump=PassDumper("all", steps, tmp_path))
     files = sorted(tmp_path.iterdir())
     assert [f.name for f in files] == [f"{i:02}-{s.name}.onnx" for i, s in enumerate(steps, 1)]
@@ -85,7 +88,7 @@ def test_dumping_after_an_unknown_pass_is_refused(tmp_path):
 
 @pytest.mark.parametrize("mode", ["exact", "guarded"])
 def test_both_modes_lower_the_demo_and_agree_with_floats(model, mode, recordings):
-    steps = parse_pipeline(f"fold-batch-norm,infer-ranges,make-integer{{mode={mode}}}")
+    steps = parse_pipeline(f"fold-batch-norm,make-integer{{mode={mode}}}")
     lowered = run_passes(copy_model(model), steps)
     flags = [n.attributes["exact"].value for n in lowered.graph if n.op_type == "FixedPointLIF"]
     assert set(flags) == {int(mode == "exact")}
@@ -97,7 +100,7 @@ def test_both_modes_lower_the_demo_and_agree_with_floats(model, mode, recordings
 
 def test_planes_everywhere_give_the_same_logits(model, recordings):
     text = (
-        "fold-batch-norm,infer-ranges,make-integer,or-pooling,fuse-attention,pack-spikes,"
+        "fold-batch-norm,make-integer,fuse-attention,pack-spikes,"
         "choose-kernels{kernel=planes},plan-memory"
     )
     lowered = run_passes(copy_model(model), parse_pipeline(text))

@@ -7,8 +7,8 @@ import onnx
 import onnx_ir as ir
 import pytest
 
+from hqc.pass_verifier import PassVerifier
 from hqc.passes import parse_pipeline, run_passes
-from hqc.passes.pipeline import PassVerifier
 from tests.small_models import model_from
 
 WEIGHTS = ", ".join(str(i) for i in range(-3, 3))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import onnx_ir as ir
 from tvm.script import tirx as T
 
@@ -14,9 +15,11 @@ from hqc.codegen.kernels.kernel_base import (
     Scratch,
     kernel,
 )
+from hqc.codegen.kernels.rounding import to_float32
 from hqc.codegen.kernels.unpack import unpack
 from hqc.codegen.kernels.weights import StoredWeights
 from hqc.dialect import find_op
+from hqc.errors import VerificationError
 
 
 @kernel("IntegerLinear")
@@ -25,24 +28,33 @@ def emit(node: ir.Node, vector: bool) -> KernelCall:
     codes, bias, scale = (v.const_value.numpy() for v in node.inputs[1:])
     stored = StoredWeights.of(node, codes)
     inputs, classes = codes.shape
-    sums = "int64" if find_op(node).attributes(node)["wide"] else "int32"
+    attributes = find_op(node).attributes(node)
+    sums, shift = "int64" if attributes["wide"] else "int32", attributes["shift"]
+    if not np.can_cast(bias.dtype, sums):
+        raise VerificationError(f"node {node.name!r}: a bias of {bias.dtype} for sums of {sums}")
     return KernelCall(
-        lambda: _build(stored, inputs, classes, sums, vector),
+        lambda: _build(stored, inputs, classes, sums, shift, vector),
         (
             Input(0),
             Output(),
             *stored.constants(),
-            Constant(bias.reshape(-1)),
+            Constant(bias.reshape(-1).astype(sums)),
             Constant(scale.reshape(-1)),
             Scratch(inputs * stored.columns * stored.code_bits // 8),
         ),
-        ("linear", stored.form, sums, vector),
+        ("linear", stored.form, sums, shift, vector),
     )
 
 
-def _build(stored: StoredWeights, inputs: int, classes: int, sums: str, vector: bool):
+@T.macro
+def _convert(x, y, n):
+    y[n] = T.Cast("float32", x[0])
+
+
+def _build(stored: StoredWeights, inputs: int, classes: int, sums: str, shift: int, vector: bool):
     columns = stored.columns
     fill = unpack(stored, columns, vector)
+    convert = to_float32 if sums == "int64" else _convert
     field, code = str(stored.constants()[0].array.dtype), f"int{stored.code_bits}"
 
     @T.prim_func(s_tir=True)
@@ -51,7 +63,7 @@ def _build(stored: StoredWeights, inputs: int, classes: int, sums: str, vector: 
         y_p: T.handle("float32"),
         stored_p: T.handle(field),
         offsets_p: T.handle("int8"),
-        bias_p: T.handle("int32"),
+        bias_p: T.handle(sums),
         scale_p: T.handle("float32"),
         codes_p: T.handle(code),
         t_begin: T.int32,
@@ -62,15 +74,17 @@ def _build(stored: StoredWeights, inputs: int, classes: int, sums: str, vector: 
         y = T.decl_buffer((ANY,), "float32", data=y_p)
         packed = T.decl_buffer((ANY,), field, data=stored_p)
         offsets = T.decl_buffer((ANY,), "int8", data=offsets_p)
-        bias = T.decl_buffer((ANY,), "int32", data=bias_p)
+        bias = T.decl_buffer((ANY,), sums, data=bias_p)
         scale = T.decl_buffer((ANY,), "float32", data=scale_p)
         codes = T.decl_buffer((ANY,), code, data=codes_p)
         fill(packed, offsets, codes)
         for n in range(classes):
             acc = T.alloc_buffer((1,), sums)
-            acc[0] = T.Cast(sums, bias[n])
+            acc[0] = T.Cast(sums, 0)
             for k in range(inputs):
                 acc[0] = acc[0] + T.Cast(sums, x[k]) * T.Cast(sums, codes[k * columns + n])
-            y[n] = T.Cast("float32", acc[0]) * scale[n]
+            acc[0] = T.shift_left(acc[0], T.Cast(sums, shift)) + bias[n]
+            convert(acc, y, n)
+            y[n] = y[n] * scale[n]
 
     return integer_linear

@@ -1,0 +1,251 @@
+"""Whether an exported model does, layer by layer, what its torch module does.
+
+Spikes may differ at a tie of float rounding, and everything behind them then drifts apart. So each
+layer is compared on equal inputs: neurons on the inputs that they had in torch, and what lies
+between neurons on the spikes that it had in torch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Container
+from dataclasses import dataclass, field
+from itertools import count
+
+import numpy as np
+import onnx_ir as ir
+import torch
+from torch import nn
+from torch.nn.modules import module as torch_module
+
+from hqc.dialect import DIALECT
+from hqc.dialect.lif import LIF as LIF_OP
+from hqc.errors import UnsupportedModelError
+from hqc.frontend.neurons import is_stateful
+from hqc.models.lif import LIF
+from hqc.reference import ReferenceSession
+
+TOLERANCE = 1e-4
+"""Of the largest magnitude of a tensor. What lies between neurons adds some thousand products of
+float32 numbers, in one order in torch and in another in onnxruntime, with BatchNorm folded into
+weights or not: a difference of some 1e-6, more where large terms cancel. A layer that does
+something else is off by far more."""
+
+_ROUNDINGS = 8
+"""Units in the last place that a time step of neurons loses at most: it takes at most six
+operations of float32, each of which rounds by half of one, on rounded tau, threshold and reset."""
+
+_TRAINED = nn.modules.batchnorm._NormBase | nn.modules.dropout._DropoutNd
+"""Layers that do something else in training."""
+
+
+@dataclass
+class Call:
+    """One call of a layer of neurons: inputs and spikes [T, ...], and its largest constant."""
+
+    x: np.ndarray
+    spikes: np.ndarray
+    constants: float
+
+
+@dataclass
+class Run:
+    """What a module did with frames: calls of neurons, named as `numbered` does, and logits."""
+
+    frames: np.ndarray
+    calls: dict[str, Call] = field(default_factory=dict)
+    logits: np.ndarray | None = None
+
+
+def numbered(name: str, taken: Container[str]) -> str:
+    """A name that is not taken: `name`, or `name_2`, `name_3`, ..."""
+    names = (name if number == 1 else f"{name}_{number}" for number in count(1))
+    return next(n for n in names if n not in taken)
+
+
+def record(module: nn.Module, frames: torch.Tensor) -> Run:
+    """Run a module, its neurons at rest, and note what they are given and what they give.
+
+    Raises `UnsupportedModelError`, naming the layer, for neurons that carry their potentials from
+    one call to another, that are in no registered layer, that are called with keywords or not on
+    float32; for a layer that is in training all the same; and for a module that does not return one
+    tensor of float32.
+    """
+    layers = {part: name for name, part in module.named_modules()}
+    run = Run(_array(frames))
+
+    def before(part: nn.Module, inputs: tuple) -> None:
+        name = layers.get(part) or _place(module, part)
+        if part.training and isinstance(part, _TRAINED):
+            raise UnsupportedModelError(
+                f"layer {name!r}, a {type(part).__name__}, is in training after module.eval()",
+                hint="register it, in nn.ModuleList or nn.ModuleDict rather than a list or a dict",
+            )
+        if not _are_neurons(part):
+            return
+        if part not in layers:
+            raise UnsupportedModelError(
+                f"layer {name!r}, a {type(part).__name__}, is not registered in the module",
+                hint="keep layers in nn.ModuleList or nn.ModuleDict, not in a list or a dict",
+            )
+        if not inputs:
+            raise UnsupportedModelError(
+                f"layer {name!r} is called with keywords", hint="call it as layer(x)"
+            )
+        _check_float32(f"layer {name!r} is given", inputs[0])
+        if any(isinstance(v, torch.Tensor) for v in getattr(part, "_memories", {}).values()):
+            raise UnsupportedModelError(
+                f"layer {name!r} is called twice in one forward, and its potentials are carried "
+                "over from the first call to the second",
+                hint="make it two layers",
+            )
+
+    def after(part: nn.Module, inputs: tuple, spikes: torch.Tensor) -> None:
+        if _are_neurons(part):
+            constants = (getattr(part, key, None) or 0.0 for key in ("v_threshold", "v_reset"))
+            run.calls[numbered(layers[part], run.calls)] = Call(
+                _array(inputs[0]), _array(spikes), max(abs(float(c)) for c in constants)
+            )
+
+    for part in layers:
+        if is_stateful(part):
+            part._memories = dict(part._memories_rv)
+    hooks = (
+        torch_module.register_module_forward_pre_hook(before),
+        torch_module.register_module_forward_hook(after),
+    )
+    try:
+        with torch.no_grad(), torch.compiler.set_stance("force_eager"):
+            logits = module(frames)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    _check_float32("the module's forward returns", logits)
+    run.logits = _array(logits)
+    return run
+
+
+def _are_neurons(part: nn.Module) -> bool:
+    return isinstance(part, LIF) or is_stateful(part)
+
+
+def _check_float32(where: str, x: object) -> None:
+    if not isinstance(x, torch.Tensor) or x.dtype != torch.float32:
+        what = x.dtype if isinstance(x, torch.Tensor) else type(x).__name__
+        raise UnsupportedModelError(
+            f"{where} {what}, not one tensor of torch.float32",
+            hint="hqc compiles modules that compute in float32 and return the logits alone",
+        )
+
+
+def _array(x: torch.Tensor) -> np.ndarray:
+    """A copy, which later work in place leaves as it is."""
+    return np.array(x.detach().cpu())
+
+
+def _place(module: nn.Module, part: nn.Module) -> str:
+    """Where a part that is no registered layer is kept, as `layer.attribute`."""
+    for name, owner in module.named_modules():
+        for key, value in vars(owner).items():
+            held = list(value.values()) if isinstance(value, dict) else value
+            if isinstance(held, list | tuple) and any(item is part for item in held):
+                return f"{name}.{key}".removeprefix(".")
+    return type(part).__name__
+
+
+class Agreement:
+    """A model, cut at its neurons, to compare with runs of its module."""
+
+    def __init__(self, model: ir.Model) -> None:
+        cut = ir.serde.deserialize_model(ir.serde.serialize_model(model))
+        self._neurons = [
+            (node.name, node.inputs[0].name, node.outputs[0].name, LIF_OP.attributes(node))
+            for node in cut.graph
+            if (node.domain, node.op_type) == (DIALECT, "LIF")
+        ]
+        for node in list(cut.graph):
+            if (node.domain, node.op_type) == (DIALECT, "LIF"):
+                spikes = node.outputs[0]
+                given = ir.Value(name=spikes.name, shape=spikes.shape, type=spikes.type)
+                spikes.replace_all_uses_with(given, replace_graph_outputs=True)
+                cut.graph.remove(node, safe=True)
+                cut.graph.inputs.append(given)
+        given = {value.name for value in cut.graph.inputs}
+        (self._frames,) = given - {spikes for _, _, spikes, _ in self._neurons}
+        (self._logits,) = (value.name for value in cut.graph.outputs)
+        self._watched = list(
+            dict.fromkeys(x for _, x, _, _ in self._neurons if x not in {*given, self._logits})
+        )
+        self._session = ReferenceSession(cut, self._watched)
+
+    def check(self, run: Run) -> None:
+        """Raise `UnsupportedModelError` for the first layer that differs, with by how much."""
+        layers = {name for name, *_ in self._neurons}
+        if run.calls and not layers & set(run.calls):
+            raise UnsupportedModelError(
+                f"torch cannot trace the module as layers: {next(iter(run.calls))!r} is no node",
+                hint="call layers as layer(x), not their methods; do not branch on data",
+            )
+        values = {self._frames: run.frames}
+        for name, _, spikes, _ in self._neurons:
+            if name not in run.calls:
+                raise UnsupportedModelError(
+                    f"neurons of {name!r} are not called as a layer",
+                    hint="call layers as layer(x), not their methods",
+                )
+            values[spikes] = run.calls[name].spikes
+        found = self._session.run(values)
+        values |= zip((self._logits, *self._watched), found, strict=True)
+        for name, x, _, attributes in self._neurons:
+            call = run.calls[name]
+            _compare(f"inputs of layer {name!r}", values[x], call.x, call.constants)
+            _check_spikes(name, call, **attributes)
+        _compare("logits", values[self._logits], run.logits, 0.0)
+
+
+def _compare(what: str, found: np.ndarray, expected: np.ndarray, constants: float) -> None:
+    if found.shape != expected.shape:
+        raise _differs(f"{what} have shape {list(found.shape)}, not {list(expected.shape)}")
+    largest = max(np.abs(expected).max(initial=0), constants)
+    difference = np.abs(found - expected).max(initial=0)
+    if not difference <= TOLERANCE * largest:
+        raise _differs(f"{what} differ by up to {difference:.3g}, of {largest:.3g}")
+
+
+def _check_spikes(
+    name: str,
+    call: Call,
+    tau: float,
+    v_threshold: float,
+    v_reset: float,
+    soft_reset: int,
+    decay_input: int,
+) -> None:
+    """Compare spikes with the dialect's neurons in double precision, reset where torch's are.
+
+    A spike may differ where its potential is within rounding of the threshold: an error of a step
+    is carried to later ones, times 1 - 1 / tau at most, so that errors of all steps add up.
+    """
+    v = np.zeros(call.x.shape[1:])
+    potentials = np.empty(call.x.shape)
+    for t, x in enumerate(call.x.astype(float)):
+        v = v + (x - v) / tau if decay_input else v * (1 - 1 / tau) + x
+        potentials[t] = v
+        fired = call.spikes[t]
+        v = v - fired * v_threshold if soft_reset else np.where(fired, v_reset, v)
+    distance = potentials - v_threshold
+    handled = 2 * np.abs(potentials).max(0) + np.abs(call.x).max(0) + 2 * call.constants
+    bound = _ROUNDINGS * len(call.x) * np.finfo(np.float32).eps * handled
+    differ = (distance >= 0) != call.spikes
+    wrong = differ & (np.abs(distance) > bound)
+    if wrong.any():
+        raise _differs(
+            f"{wrong.sum()} of {wrong.size} spikes of layer {name!r} differ, at potentials up to "
+            f"{np.abs(distance[wrong]).max():.3g} from the threshold of {v_threshold:g}"
+        )
+
+
+def _differs(what: str) -> UnsupportedModelError:
+    return UnsupportedModelError(
+        f"the exported model does not do what the module does: {what}",
+        hint="does forward draw random numbers, keep a state, branch on data, or use hooks?",
+    )

@@ -1,0 +1,172 @@
+"""Artifacts: the code that runs is that of the manifest, and arrays are what the code takes."""
+
+from __future__ import annotations
+
+import json
+import shutil
+
+import numpy as np
+import onnx
+import pytest
+from onnx import numpy_helper
+
+import hqc
+from hqc.compiler import lower, pipeline_for
+from hqc.frontend.load import load_model
+from hqc.reference import run_reference
+from hqc.targets import load_target
+
+SHAPE = (2, 1, 1, 4, 4)
+
+
+@pytest.fixture(scope="module")
+def wide_model(tiny_model, tmp_path_factory):
+    """The small network with 40 classes in place of 2."""
+    proto = onnx.load(tiny_model)
+    for tensor in proto.graph.initializer:
+        if tensor.name.startswith("head_"):
+            array = np.repeat(numpy_helper.to_array(tensor), 20, axis=0)
+            tensor.CopyFrom(numpy_helper.from_array(array, tensor.name))
+    proto.graph.output[0].type.tensor_type.shape.dim[1].dim_value = 40
+    path = tmp_path_factory.mktemp("wide") / "wide.onnx"
+    onnx.save(proto, path)
+    return path
+
+
+@pytest.fixture
+def frames(rng):
+    return rng.poisson(1.0, SHAPE).astype(np.float32)
+
+
+@pytest.fixture(scope="module")
+def compiled(tiny_model, tmp_path_factory):
+    return hqc.compile(tiny_model, "host", tmp_path_factory.mktemp("tiny") / "build")
+
+
+@pytest.fixture
+def build(compiled, tmp_path):
+    """An artifact that a test may spoil."""
+    return hqc.Artifact.open(shutil.copytree(compiled.folder, tmp_path / "build"))
+
+
+def integers(path, frames):
+    stages = lower(load_model(path), pipeline_for(load_target("host")))
+    return run_reference(stages.integer, {"frames": frames})[0]
+
+
+def test_one_folder_compiled_twice_runs_the_second_model(build, wide_model, frames):
+    first = build.run(frames)
+    again = hqc.compile(wide_model, "host", build.folder, name=build.name)
+    logits = again.run(frames)
+    assert logits.shape == (1, 40)
+    np.testing.assert_array_equal(logits, integers(wide_model, frames))
+    # What was loaded before stays what it was; what was not is refused.
+    np.testing.assert_array_equal(build.run(frames), first)
+    with pytest.raises(hqc.UserError, match="was compiled anew after this artifact"):
+        _ = build.model_file
+
+
+def test_an_artifact_of_a_folder_that_was_compiled_anew_does_not_run(build, wide_model, frames):
+    hqc.compile(wide_model, "host", build.folder, name=build.name)
+    with pytest.raises(hqc.UserError, match="was compiled anew after this artifact") as error:
+        build.run(frames)
+    assert "hqc.Artifact.open" in error.value.hint
+    assert hqc.Artifact.open(build.folder).run(frames).shape == (1, 40)
+
+
+def test_two_artifacts_of_one_folder_have_arenas_of_their_own(build, frames):
+    a, b = (hqc.Artifact.open(build.folder) for _ in range(2))
+    np.testing.assert_array_equal(a.run(frames), b.run(frames))
+    assert a.host_model is not b.host_model
+
+
+@pytest.mark.parametrize("keep", [0, 100, 5000])
+def test_a_library_that_is_cut_short_is_not_loaded(build, frames, keep):
+    library = build.folder / f"{build.name}.so"
+    library.write_bytes(library.read_bytes()[:keep])
+    with pytest.raises(hqc.UserError, match=r"\.so is not as hqc wrote it"):
+        hqc.Artifact.open(build.folder).run(frames)
+
+
+def test_a_library_that_is_gone_is_missed(build, frames):
+    (build.folder / f"{build.name}.so").unlink()
+    with pytest.raises(hqc.UserError, match=r"cannot read .*\.so: No such file"):
+        build.run(frames)
+
+
+def test_a_manifest_that_was_changed_is_refused(build):
+    manifest = build.folder / f"{build.name}.json"
+    manifest.write_text(manifest.read_text().replace('"shape": [', '"shape": [ '))
+    with pytest.raises(hqc.UserError, match=r"\.json is not as hqc wrote it"):
+        hqc.Artifact.open(build.folder)
+
+
+@pytest.mark.parametrize(
+    "content",
+    ["", "{", "[]", "null", '{"model": 3}', '{"hqc": [], "model": {}}', "[" * 100_000, "\x00\xff"],
+)
+def test_a_marker_that_is_none_is_refused(build, content):
+    (build.folder / "hqc.json").write_text(content)
+    with pytest.raises(hqc.UserError, match=r"is not a compiled model|was compiled by hqc"):
+        hqc.Artifact.open(build.folder)
+
+
+def test_another_versions_artifact_is_refused(build):
+    marker = json.loads((build.folder / "hqc.json").read_text())
+    (build.folder / "hqc.json").write_text(json.dumps({**marker, "hqc": "99.1"}))
+    with pytest.raises(hqc.UserError, match=r"was compiled by hqc 99\.1; this is hqc"):
+        hqc.Artifact.open(build.folder)
+
+
+def test_a_copy_of_an_artifact_runs(build, frames, tmp_path):
+    expected = build.run(frames)
+    copy = shutil.copytree(build.folder, tmp_path / "elsewhere")
+    shutil.rmtree(build.folder)
+    np.testing.assert_array_equal(hqc.Artifact.open(copy).run(frames), expected)
+
+
+@pytest.mark.parametrize(
+    "shape",
+    [(4, 4, 1, 1, 2), (1, 2, 1, 4, 4), (2, 1, 4, 4), (32,), (1, 1, 1, 4, 4), (2, 1, 1, 4, 5), ()],
+)
+def test_arrays_of_another_shape_are_refused(build, shape):
+    with pytest.raises(hqc.UserError) as error:
+        build.run(np.zeros(shape, np.float32))
+    assert error.value.message == f"frames {list(shape)} are not {list(SHAPE)}"
+    assert "[T, 1, C, H, W]" in error.value.hint
+
+
+def test_views_of_other_memory_order_give_the_same_logits(build, frames):
+    expected = build.run(frames)
+    turned = np.ascontiguousarray(frames.transpose(4, 3, 2, 1, 0)).transpose(4, 3, 2, 1, 0)
+    spread = np.repeat(frames, 3, axis=-1)[..., ::3]
+    mirrored = frames[:, :, :, ::-1].copy()[:, :, :, ::-1]
+    for view in (turned, spread, mirrored, np.asfortranarray(frames)):
+        np.testing.assert_array_equal(view, frames)
+        np.testing.assert_array_equal(build.run(view), expected)
+
+
+@pytest.mark.parametrize("dtype", ["u1", "i1", "<i8", ">i4", "f8", "f2", ">f4", "bool"])
+def test_other_real_numbers_are_converted(build, frames, dtype):
+    frames = np.minimum(frames, 1)
+    np.testing.assert_array_equal(build.run(frames.astype(dtype)), build.run(frames))
+    np.testing.assert_array_equal(build.run(frames.astype(dtype).tolist()), build.run(frames))
+
+
+@pytest.mark.parametrize(
+    ("frames", "message"),
+    [
+        (np.full(SHAPE, np.nan), "not finite"),
+        (np.full(SHAPE, np.inf, np.float32), "not finite"),
+        (np.full(SHAPE, 1e300), "too large for float32"),
+        (np.zeros(SHAPE, complex), "frames of complex128 are not real numbers"),
+        (np.zeros(SHAPE, object), "frames of object are not real numbers"),
+        (np.zeros(SHAPE, "U3"), "frames of <U3 are not real numbers"),
+        (np.zeros(SHAPE, "M8[s]"), "are not real numbers"),
+        ([[1, 2], [3]], "frames are not an array"),
+        (None, "are not"),
+    ],
+)
+def test_what_are_no_finite_numbers_is_refused(build, frames, message):
+    with pytest.raises(hqc.UserError, match=message):
+        build.run(frames)
