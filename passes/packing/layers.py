@@ -53,7 +53,7 @@ def pack_neurons(node: ir.Node, packing: Packing) -> Packed:
     """SpikeConv, DenseConv of frames, or PotentialNeurons."""
     source = packing.env[node.inputs[0]]
     if isinstance(source, Packed):
-        source = packing.input(node)
+        source = packing.as_potentials(node, packing.input(node))
     sizes = source.sizes
     if source.view[0] != axes(("T", sizes["T"]))[0]:
         raise unsupported(node, "its first axis is not time")
@@ -63,11 +63,9 @@ def pack_neurons(node: ir.Node, packing: Packing) -> Packed:
         inputs, stored = _layer(packing, source)
         op_type = "DenseConv" if source.x.kind == "frames" else "SpikeConv"
         attributes |= stored
-    elif source.kind == "potentials":
+    else:
         inputs, op_type = [source.value], "PotentialNeurons"
         attributes["channels"] = sizes["C"]
-    else:
-        raise unsupported(node, "it reads neither sums nor potentials")
     return packing.spikes(node, op_type, [*inputs, *parameters], source.view, sizes, **attributes)
 
 
@@ -97,7 +95,8 @@ def _to_potentials(packing: Packing, sums: Sums) -> tuple[str, list[ir.Value], d
         op_type = "DepthwiseConv" if depthwise else "PotentialConv"
     else:
         op_type = "FrameConvPotentials" if sums.x.kind == "frames" else "SpikeConvPotentials"
-    return op_type, inputs, stored if sums.fits else {**stored, "wide": 1}
+    wide = {"wide": int(not sums.fits)} if sums.x.kind == "potentials" or not sums.fits else {}
+    return op_type, inputs, stored | wide
 
 
 def _layer(packing: Packing, sums: Sums) -> tuple[list[ir.Value], dict]:
