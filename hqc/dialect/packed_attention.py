@@ -1,4 +1,4 @@
-"""PackedAttention: spiking self-attention on packed spikes."""
+"""PackedAttention: spiking self-attention on packed spikes, or packed sums of spikes."""
 
 from __future__ import annotations
 
@@ -22,7 +22,10 @@ def packed_attention(
     heads: int,
     **lif: int,
 ) -> np.ndarray:
-    """`SpikeAttention` of q, k, v uint32 [T, H, W, 1, words]: positions are tokens."""
+    """`SpikeAttention` of q, k, v uint32 [T, H, W, planes, words]: positions are tokens.
+
+    Each has planes of its own; the output has one.
+    """
     time_steps, height, width = q.shape[:3]
     tokens = (time_steps, 1, height * width, channels)
     q, k, v = (unpack_planes(a, channels=channels).reshape(tokens) for a in (q, k, v))

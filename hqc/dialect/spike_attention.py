@@ -1,4 +1,4 @@
-"""SpikeAttention: (Q K^T) V over spikes, and the neurons that read it."""
+"""SpikeAttention: (Q K^T) V over spikes or sums of spikes, and the neurons that read it."""
 
 from __future__ import annotations
 
@@ -19,9 +19,10 @@ def spike_attention(
     heads: int,
     **lif: int,
 ) -> np.ndarray:
-    """FixedPointLIF((Q K^T) V) per head: q, k, v uint8 {0, 1} [T, N, L, D] -> the same.
+    """FixedPointLIF((Q K^T) V) per head: q, k, v uint8 [T, N, L, D] -> spikes, the same shape.
 
-    There is no softmax (Spikformer, equation 6), so Q (K^T V) is equal and often cheaper.
+    Each holds spikes, or sums of spikes up to 255; the accumulators must fit int32. There is no
+    softmax (Spikformer, equation 6), so Q (K^T V) is equal and often cheaper.
     """
     time_steps, batch, tokens, dim = q.shape
     split = (time_steps, batch, tokens, heads, dim // heads)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import itertools
+import math
+from contextlib import nullcontext
 
 import numpy as np
 import onnx_ir as ir
@@ -12,6 +14,7 @@ from hqc.codegen.kernels import find_kernel
 from hqc.codegen.kernels.kernel_base import _KERNELS as KERNELS
 from hqc.codegen.kernels.spike_conv_planes import suits_planes
 from hqc.dialect import ops
+from hqc.errors import UnsupportedModelError
 from hqc.targets import load_target
 from tests.conformance.harness import Case, outputs
 from tests.small_models import model_of
@@ -178,11 +181,17 @@ def other_cases(rng):
     for a, b, y in ((1, 1, 2), (2, 1, 2), (3, 2, 4)):
         rows = [activations(rng, T, 3, 3, p, channels=40) for p in (a, b)]
         yield "AddPlanes", rows, {"channels": 40, "planes": y}, None
-    for (channels, heads), neurons in zip(
-        ((96, 3), (40, 5), (64, 1), (36, 3)), NEURONS, strict=False
-    ):
-        q, k, v = (activations(rng, T, 3, 4, 1, channels=channels, rate=0.4) for _ in range(3))
-        parameters = levels(rng, channels, neurons, 8 * channels // heads)
+    for (channels, heads, planes), neurons in zip(
+        (
+            (96, 3, (1, 1, 1)), (40, 5, (1, 1, 1)), (64, 1, (1, 1, 1)), (36, 3, (1, 1, 1)),
+            (35, 5, (2, 1, 1)), (33, 1, (1, 3, 1)), (31, 31, (1, 1, 2)), (70, 2, (2, 3, 4)),
+        ),
+        itertools.cycle(NEURONS),
+        strict=False,
+    ):  # fmt: skip
+        q, k, v = (activations(rng, T, 3, 4, p, channels=channels, rate=0.4) for p in planes)
+        reach = channels // heads * math.prod(2**p - 1 for p in planes)
+        parameters = levels(rng, channels, neurons, 8 * reach)
         attributes = {"channels": channels, "heads": heads, **neurons}
         yield "PackedAttention", [q, k, v, *parameters], attributes, 3
     for channels, planes in ((10, 1), (96, 3)):
@@ -257,6 +266,24 @@ def test_kernels_equal_references(name, tmp_path):
 
 def test_every_kernel_is_covered():
     assert {op_type for op_type, *_ in CASES} == set(KERNELS)
+
+
+def kernel_of(op_type, inputs, attributes, constant_from):
+    """The kernel call of one node, for a target with vectors."""
+    op = next(o for o in ops() if o.name == op_type)
+    expected = op.reference(*inputs, **attributes)
+    node = model_of(op, inputs, attributes, expected, constant_from).graph[0]
+    return find_kernel(node)(node, True)
+
+
+def test_attention_that_32_bits_may_not_hold_is_refused():
+    rng = np.random.default_rng(0)
+    for planes, refused in (((8, 8, 8), True), ((8, 8, 5), False)):
+        q, k, v = (activations(rng, 1, 5, 4, p, channels=36) for p in planes)
+        inputs = [q, k, v, *levels(rng, 36, NEURONS[2], 100)]
+        attributes = {"channels": 36, "heads": 2, **NEURONS[2]}
+        with pytest.raises(UnsupportedModelError, match="'layer'") if refused else nullcontext():
+            kernel_of("PackedAttention", inputs, attributes, 3)
 
 
 def test_planes_are_refused_where_they_would_waste_storage():
