@@ -17,19 +17,17 @@ import onnx_ir as ir
 import onnxruntime
 
 import hqc
-from hqc.compiler import Stages, lower, pipeline_for
-from hqc.dialect import DIALECT, find_op
+from hqc.compiler import lower, pipeline_for
+from hqc.data.recordings import Recording
+from hqc.dialect import find_op
 from hqc.dialect.quant_uniform import code_range
 from hqc.errors import UserError
 from hqc.frontend.load import load_model
 from hqc.passes import Pass
 from hqc.reference import ReferenceSession
 from hqc.targets import load_target
+from hqc.verification import compare
 from tests.fuzz.networks import Network
-
-TOLERANCE = 1e-3
-"""How far from its threshold, relative to the largest potential, a spike may differ."""
-
 
 _FOLDER = Path(tempfile.gettempdir()) / f"hqc-fuzz-{os.getpid()}"
 
@@ -85,22 +83,36 @@ def _check(path: Path, passes: str | None, target: str | None, seed: int) -> str
     stages = lower(load_model(path), _pipeline(target or "host", passes))
     frames = recordings(stages.dialect, seed)
     _check_loading(path, stages.dialect, frames)
-    sessions = [_watching(stages.integer, "FixedPointLIF"), ReferenceSession(stages.kernels)]
-    comparison = _Comparison(stages)
-    for number, x in enumerate(frames):
-        feeds = {stages.dialect.graph.inputs[0].name: x}
-        logits, *spikes = sessions[0][0].run(feeds)
-        (packed,) = sessions[1].run(feeds)
-        assert np.array_equal(logits, packed), f"kernels: logits differ, recording {number}"
-        comparison.check(feeds, dict(zip(sessions[0][1], spikes, strict=True)), logits, number)
+    data = [Recording(f"recording {number}", x) for number, x in enumerate(frames)]
+    found = compare(stages, data, {}, "")
+    assert not found.unexplained, "integers: " + _first(stages.dialect, found.unexplained)
+    assert not found.kernels_differ, f"kernels: {found.kernels_differ} recordings differ"
     if target is not None:
-        data = path.parent / "data"
-        data.mkdir()
+        folder = path.parent / "data"
+        folder.mkdir()
         for number, x in enumerate(frames):
-            np.save(data / f"{number}.npy", x)
-        found = hqc.verify(path, target, data=data, passes=passes)
+            np.save(folder / f"{number}.npy", x)
+        found = hqc.verify(path, target, data=folder, passes=passes)
         assert found.ok, f"compiled for {target}: {found}"
     return "right"
+
+
+def _first(model: ir.Model, unexplained: Mapping[str, str]) -> str:
+    """The first layer that rounding does not explain, and what it reads."""
+    node = next(n for n in model.graph if n.name in unexplained)
+    return f"{_text(node)}: {unexplained[node.name]}"
+
+
+def _text(node: ir.Node | None, depth: int = 4) -> str:
+    """A node and those before it, views left out, back to the neurons before."""
+    if node is None:
+        return "frames"
+    if depth == 0 or (node.op_type == "LIF" and depth < 4):
+        return node.op_type
+    if node.op_type in ("Reshape", "Squeeze", "Unsqueeze", "Flatten", "Transpose"):
+        return _text(node.inputs[0].producer(), depth)
+    read = [v for v in node.inputs if v is not None and v.const_value is None]
+    return f"{node.op_type}({', '.join(_text(v.producer(), depth - 1) for v in read)})"
 
 
 def recordings(model: ir.Model, seed: int) -> list[np.ndarray]:
@@ -139,85 +151,3 @@ def _check_loading(path: Path, dialect: ir.Model, frames: Sequence[np.ndarray]) 
         (expected,) = original.run(None, {given.name: image})
         (logits,) = loaded.run({dialect.graph.inputs[0].name: np.ascontiguousarray(shown)})
         assert np.array_equal(expected, logits, equal_nan=True), "load: logits differ"
-
-
-def _watching(model: ir.Model, op_type: str) -> tuple[ReferenceSession, list[str]]:
-    """A session that returns what those nodes give besides, and their names."""
-    nodes = [n for n in model.graph if n.op_type == op_type]
-    return ReferenceSession(model, [n.outputs[0].name for n in nodes]), [n.name for n in nodes]
-
-
-class _Comparison:
-    """Every layer of neurons in floats, given the spikes of the integers before it."""
-
-    def __init__(self, stages: Stages) -> None:
-        model = ir.serde.deserialize_model(ir.serde.serialize_model(stages.dialect))
-        self._layers = [
-            n for n in stages.dialect.graph if (n.domain, n.op_type) == (DIALECT, "LIF")
-        ]
-        proto = ir.serde.serialize_model(model)
-        cut = {n.outputs[0].name for n in self._layers}
-        kept = [n for n in proto.graph.node if n.output[0] not in cut]
-        del proto.graph.node[:]
-        proto.graph.node.extend(kept)
-        for layer in self._layers:
-            value = layer.outputs[0]
-            proto.graph.input.append(
-                onnx.helper.make_tensor_value_info(
-                    value.name, onnx.TensorProto.FLOAT, value.shape.numpy()
-                )
-            )
-        model = ir.serde.deserialize_model(proto)
-        self._watched = sorted({n.inputs[0].name for n in self._layers} - cut)
-        self._session = ReferenceSession(model, self._watched)
-        (head,) = (n for n in stages.integer.graph if n.op_type == "IntegerLinear")
-        self._units = head.inputs[3].const_value.numpy()
-
-    def check(
-        self,
-        feeds: Mapping[str, np.ndarray],
-        spikes: Mapping[str, np.ndarray],
-        logits: np.ndarray,
-        number: int,
-    ) -> None:
-        """Raise `AssertionError` naming the first layer that is not what floats say."""
-        given = dict(feeds)
-        for layer in self._layers:
-            value = layer.outputs[0]
-            found = spikes.get(layer.name, np.zeros(value.shape.numpy()))
-            given[value.name] = found.reshape(value.shape.numpy()).astype(np.float32)
-        expected, *inputs = self._session.run(given)
-        values = given | dict(zip(self._watched, inputs, strict=True))
-        for layer in self._layers:
-            if layer.name in spikes:
-                x = values[layer.inputs[0].name]
-                _check_neurons(layer, x, given[layer.outputs[0].name], number)
-        assert np.isfinite(expected).all(), "floats: logits are not finite"
-        size = max(float(np.abs(expected).max()), 1e-6)
-        off = np.abs(expected - logits).max(0)
-        units = float((off / self._units).max())
-        off = float(off.max()) / size
-        assert off <= TOLERANCE or units <= 0.51, (
-            f"logits: off by {off:.3g} of the largest, {units:.3g} units, recording {number}"
-        )
-
-
-def _check_neurons(node: ir.Node, x: np.ndarray, spikes: np.ndarray, number: int) -> None:
-    attributes = find_op(node).attributes(node)
-    threshold, tau = attributes["v_threshold"], attributes["tau"]
-    assert np.isfinite(x).all(), f"floats: the input of {node.name!r} is not finite"
-    v, worst, count, largest = np.zeros(x.shape[1:]), 0.0, 0, float(threshold)
-    x = x.astype(np.float64)
-    gains = 1 / tau if attributes["decay_input"] else 1.0
-    for x_t, s in zip(x, spikes, strict=True):
-        v = v * (1 - 1 / tau) + x_t * gains
-        largest = max(largest, float(np.abs(v).max()))
-        wrong = (v >= threshold) != (s > 0)
-        count += int(wrong.sum())
-        worst = max(worst, float(np.abs(v - threshold)[wrong].max(initial=0)))
-        after = v - threshold if attributes["soft_reset"] else attributes["v_reset"]
-        v = np.where(s > 0, after, v)
-    assert worst <= TOLERANCE * largest, (
-        f"spikes: {count} of {spikes.size} of {node.name!r} differ, up to {worst:.3g} from the "
-        f"threshold {threshold:.3g}, recording {number}"
-    )

@@ -3,17 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
-from dataclasses import replace
 
-import numpy as np
-import onnx_ir as ir
-import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 
-from hqc.compiler import lower
 from tests.conftest import needs_compiler
-from tests.fuzz import oracle
 from tests.fuzz.networks import Network, networks
 from tests.fuzz.oracle import check
 
