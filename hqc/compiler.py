@@ -15,6 +15,7 @@ import onnx_ir as ir
 from hqc.artifact import MANIFEST, Artifact, marker_of
 from hqc.atomic_files import replacing_folder
 from hqc.codegen.library import Library
+from hqc.codegen.names import check_name
 from hqc.codegen.toolchain import Toolchain
 from hqc.data.recordings import preprocessing_of, read_recordings, sample_beside
 from hqc.data.synthetic import frames_over_range
@@ -116,10 +117,10 @@ def compile(
     steps = pipeline_for(chosen, passes)
     output = Path(output)
     dump = PassDumper(dump_after, steps, Path(f"{output}-passes")) if dump_after else None
+    if name is not None:
+        check_name(name)
     loaded = load_model(model, bind)
     name = name or model_name(loaded, model)
-    if not (name.isascii() and name.isidentifier()):
-        raise UserError(f"--name {name!r} is not a C identifier")
     with replacing_folder(output, MANIFEST) as folder:
         stages = lower(
             loaded,

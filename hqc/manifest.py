@@ -11,6 +11,7 @@ import onnx_ir as ir
 
 from hqc.codegen.library import Library
 from hqc.data.recordings import preprocessing_of
+from hqc.dialect.metadata import LAYER
 from hqc.firing_rates import RATE
 from hqc.passes.plan_memory import AREAS, ARENA, alias_root
 from hqc.targets import Target
@@ -93,11 +94,11 @@ def _behind(value: ir.Value | None) -> ir.Node | None:
 
 def _kernel(node: ir.Node, library: Library) -> dict:
     """A kernel: those before it, and as `layer` the dialect layer that its weights are of."""
-    weights = node.inputs[1].name if node.name in library.weight_bytes else ""
+    has_weights = node.name in library.weight_bytes
     return {
         "name": node.name,
         "op": node.op_type,
         "inputs": [n.name for n in map(_behind, node.inputs) if n is not None],
-        "layer": weights.removesuffix(".codes").removesuffix("/MatMul") or None,
+        "layer": node.inputs[1].metadata_props[LAYER] if has_weights else None,
         "weight_bytes": library.weight_bytes.get(node.name, 0),
     }

@@ -16,6 +16,7 @@ import numpy as np
 import onnx_ir as ir
 from onnx.reference import ReferenceEvaluator
 from onnx.reference.op_run import OpRun
+from onnx_ir.passes.common import RemoveUnusedNodesPass
 
 from hqc.dialect import DIALECT, find_op
 from hqc.dialect.facts import read_bound
@@ -115,6 +116,7 @@ class FloatLayers:
 
     def __init__(self, dialect: ir.Model) -> None:
         model = copy_model(dialect)
+        RemoveUnusedNodesPass()(model)
         self._input = model.graph.inputs[0].name
         self._outputs = len(model.graph.outputs)
         self._frames = _take_codes(model.graph)
@@ -129,7 +131,8 @@ class FloatLayers:
         feeds |= {quantized.name: quantized.of(frames) for quantized in self._frames}
         for neurons, fired in zip(self.neurons, spikes, strict=True):
             feeds[neurons.output] = fired.astype(np.float64).reshape(neurons.shape)
-        tensors = self._rest.run(None, feeds)
+        with np.errstate(invalid="ignore"):  # what is not a number, no bound explains
+            tensors = self._rest.run(None, feeds)
         return tensors[: self._outputs], tensors[self._outputs :]
 
 

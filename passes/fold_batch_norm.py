@@ -9,7 +9,7 @@ import numpy as np
 import onnx_ir as ir
 from onnx_ir.passes.common import RemoveUnusedNodesPass
 
-from hqc.passes.graph import constant
+from hqc.passes.graph import add_initializer, constant
 from hqc.passes.integer_rules.arithmetic import batch_norm
 from hqc.passes.pass_base import Pass, register
 
@@ -54,14 +54,8 @@ def _fold(graph: ir.Graph, node: ir.Node) -> None:
 
     shape = [-1] + [1] * (len(x.shape) - 2)
     factors = [
-        graph.register_initializer(value) or value
-        for value in (
-            ir.Value(name=f"{node.name}.{kind}", const_value=ir.tensor(array))
-            for kind, array in (
-                ("scale", scale.astype(np.float32).reshape(shape)),
-                ("shift", shift.astype(np.float32).reshape(shape)),
-            )
-        )
+        add_initializer(graph, array.astype(np.float32).reshape(shape), f"{node.name}.{kind}")
+        for kind, array in (("scale", scale), ("shift", shift))
     ]
     multiply = ir.node("Mul", [x, factors[0]], name=f"{node.name}/Mul")
     add = ir.node("Add", [multiply.outputs[0], factors[1]], name=f"{node.name}/Add")

@@ -10,7 +10,7 @@ import onnx_ir as ir
 from onnx_ir.passes.common import RemoveUnusedNodesPass
 
 from hqc.dialect import DIALECT, find_op
-from hqc.passes.graph import constant
+from hqc.passes.graph import add_initializer, constant
 from hqc.passes.pass_base import Pass, register
 from hqc.reference import run_reference
 
@@ -74,9 +74,7 @@ def _fold(graph: ir.Graph, value: ir.Value) -> None:
 
 def _constant(graph: ir.Graph, value: ir.Value) -> ir.Value:
     """A new initializer that holds what the graph computes for a value."""
-    made = ir.Value(name=f"{value.name}.folded", const_value=ir.tensor(_evaluate(value)))
-    graph.register_initializer(made)
-    return made
+    return add_initializer(graph, _evaluate(value), f"{value.name}.folded")
 
 
 def _evaluate(value: ir.Value) -> np.ndarray:

@@ -12,7 +12,7 @@ from hqc.dialect import DIALECT
 from hqc.dialect.facts import BOUND, Facts
 from hqc.dialect.fixed_point_lif import NAMES
 from hqc.passes.axes import VIEWS, Axes, Factor, axes, flatten, spell, through_view
-from hqc.passes.graph import reshape, unsupported
+from hqc.passes.graph import add_initializer, reshape, unsupported
 from hqc.passes.pass_base import Pass, register
 
 
@@ -122,9 +122,7 @@ def _by_channel(graph: ir.Graph, parameter: ir.Value) -> ir.Value:
     if len(parameter.shape) == 1:
         return parameter
     flat = parameter.const_value.numpy().reshape(-1)
-    made = ir.Value(name=f"{parameter.name}.flat", const_value=ir.tensor(flat))
-    graph.register_initializer(made)
-    return made
+    return add_initializer(graph, flat, f"{parameter.name}.flat")
 
 
 def _as_tokens(graph: ir.Graph, value: ir.Value, view: Axes, nodes: list[ir.Node]) -> ir.Value:

@@ -42,11 +42,25 @@ def integer(node: ir.Node, name: str, default: int) -> int:
     return default if attribute is None else attribute.value
 
 
+def add_initializer(graph: ir.Graph, array: np.ndarray, name: str) -> ir.Value:
+    """Add a constant to a graph, under the name or, where the graph has that, a numbered one."""
+    taken = {v.name for node in graph for v in node.outputs} | {v.name for v in graph.inputs}
+    taken |= set(graph.initializers)
+    tensor = ir.tensor(array)
+    value = ir.Value(
+        name=_unused(name, taken),
+        const_value=tensor,
+        shape=tensor.shape,
+        type=ir.TensorType(tensor.dtype),
+    )
+    graph.register_initializer(value)
+    return value
+
+
 def reshape(graph: ir.Graph, value: ir.Value, shape: Sequence[int]) -> ir.Node:
     """A Reshape of a value to a static shape, which is still to be put into the graph."""
     name = f"{value.name}/Reshape{len(graph.initializers)}"
-    target = ir.Value(name=f"{name}.shape", const_value=ir.tensor(np.array(shape, np.int64)))
-    graph.register_initializer(target)
+    target = add_initializer(graph, np.array(shape, np.int64), f"{name}.shape")
     node = ir.node("Reshape", [value, target], name=name)
     made = node.outputs[0]
     made.shape, made.type = ir.Shape(shape), value.type
@@ -58,29 +72,32 @@ def copy_model(model: ir.Model) -> ir.Model:
     return ir.serde.deserialize_model(ir.serde.serialize_model(model))
 
 
+def _unused(name: str, taken: set[str]) -> str:
+    """The name, numbered where it is taken; it is taken then."""
+    candidate, count = name, 1
+    while candidate in taken:
+        count += 1
+        candidate = f"{name}_{count}"
+    taken.add(candidate)
+    return candidate
+
+
 class GraphBuilder:
     """A new graph in the making, that keeps the names and the inputs of an old one."""
 
     def __init__(self, old: ir.Graph) -> None:
         self._old = old
         self._tape = ir.tape.Tape()
-        self._names: set[str] = set()
+        self._node_names: set[str] = set()
+        self._value_names = {v.name for v in (*old.inputs, *old.outputs)}
         self.inputs = [
             ir.Value(name=v.name, shape=v.shape, type=v.type, metadata_props=dict(v.metadata_props))
             for v in old.inputs
         ]
 
-    def _unused(self, name: str) -> str:
-        candidate, count = name, 1
-        while candidate in self._names:
-            count += 1
-            candidate = f"{name}_{count}"
-        self._names.add(candidate)
-        return candidate
-
     def initializer(self, array: np.ndarray, name: str) -> ir.Value:
         """Add a constant."""
-        return self._tape.initializer(ir.tensor(array), self._unused(name))
+        return self._tape.initializer(ir.tensor(array), _unused(name, self._value_names))
 
     def op(
         self,
@@ -94,9 +111,9 @@ class GraphBuilder:
         **attributes: object,
     ) -> ir.Value:
         """Add a node with one output of known shape and type."""
-        name = self._unused(name)
+        name = _unused(name, self._node_names)
         value = self._tape.op(op_type, inputs, attributes or None, domain=domain, name=name)
-        value.name = f"{name}:out"
+        value.name = _unused(f"{name}:out", self._value_names)
         value.shape, value.type = ir.Shape(shape), ir.TensorType(dtype)
         return value
 

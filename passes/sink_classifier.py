@@ -45,6 +45,7 @@ def _sink(graph: ir.Graph, mean: ir.Node) -> None:
     classifier = ir.node(
         "Gemm", [rates.outputs[0], weights, *(b.inputs[1] for b in bias)], name=first.name
     )
+    classifier.metadata_props.update(first.metadata_props)
     made = classifier.outputs[0]
     made.name, made.shape, made.type = logits.name, logits.shape, logits.type
     logits.replace_all_uses_with(made, replace_graph_outputs=True)

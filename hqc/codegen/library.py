@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from dataclasses import dataclass, field
 from importlib import resources
 from itertools import zip_longest
@@ -107,7 +108,7 @@ class Library:
                     arguments.append(f"streams * {elements}")
         call_text = f"{symbol}({', '.join(arguments)}, t_begin, steps);"
         lines = self.readout if node.op_type in _READOUT else self.forward
-        lines.append(f"    TRACE({self.kernels}); /* {node.name} */\n    {call_text}")
+        lines.append(f"    TRACE({self.kernels}); /* {in_comment(node.name)} */\n    {call_text}")
         self.kernels += 1
 
     def _area(self, offsets: dict[str, int]) -> int:
@@ -192,6 +193,11 @@ def c_types(function: tvm.tirx.PrimFunc, call: KernelCall) -> list[str]:
         else:
             types.append(_C_TYPES[str(parameter.ty.dtype)])
     return types
+
+
+def in_comment(text: str) -> str:
+    """A text as it may stand in a comment of C: nothing in it ends or begins one."""
+    return re.sub(r"[^\w .:/+-]", "_", text, flags=re.ASCII)
 
 
 def fnv1a(data: bytes) -> int:

@@ -10,6 +10,7 @@ import numpy as np
 import onnx_ir as ir
 
 from hqc.dialect import DIALECT
+from hqc.dialect.metadata import LAYER
 from hqc.energy.counts import FP32, LayerCounts, Precision, Tally, Window
 from hqc.passes.graph import ints
 from hqc.reference import ReferenceSession
@@ -99,7 +100,7 @@ def _layer(plan: _Plan, node: ir.Node, levels: dict[ir.Value, int]) -> None:
             lambda tally, values: tally.product(node.name, values[x.name], values[y.name], a, b)
         )
         return
-    name = node.name.removesuffix(f"/{node.op_type}")
+    name = node.metadata_props.get(LAYER, node.name)
     plan.precisions[name] = weights
     known = levels.get(x, 0)
     if node.op_type == "Conv":

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import re
+import math
 from collections.abc import Mapping
 from os import PathLike
 from pathlib import Path
@@ -13,33 +13,44 @@ import onnx_ir as ir
 from google.protobuf.message import DecodeError
 from onnx_ir.passes.common import LiftConstantsToInitializersPass
 
-from hqc.dialect import DIALECT, KERNEL, OPSET, attach_functions, find_op
+from hqc.codegen.names import c_name
+from hqc.dialect import DIALECT, attach_functions, find_op
 from hqc.errors import UnsupportedModelError, UserError
+from hqc.frontend.names import name_nodes
+from hqc.frontend.opsets import check_ops, with_our_opset
 from hqc.frontend.repeated_image import take_frames
+from hqc.frontend.tensors import LARGEST_MODEL, check_tensors, read_external_data
+from hqc.regular_files import read_file
 
-_OLDEST, _NEWEST = 18, 24
-"""Standard opsets in which the ops that hqc lowers mean what they mean in `OPSET`."""
+_IR_VERSION = 10
+_KEEP_SHAPE = ("QuantUniform", "QuantPow2", "LIF", "IntegerLIF")
+_LARGEST_TENSOR = 2**31 - 1
+"""Numbers of a tensor: what kernels count in 32 bits."""
 
-_STANDARD = ("", "ai.onnx")
+_SAYS_NOTHING = ("", "main_graph", "main", "torch_jit", "graph")
 
 
 def load_model(path: str | PathLike[str], bind: Mapping[str, int] | None = None) -> ir.Model:
     """Read and check a model; its shapes are static, and its input is frames [T, ...], afterwards.
 
-    `bind` gives symbolic dimensions their sizes. Raises `UserError` for a file that is no model, a
-    wrong opset, an unbound dimension, or weights that are not finite.
+    Every node has a name of its own, and every layer its name as metadata. `bind` gives symbolic
+    dimensions their sizes. Raises `UserError` for a file that is no model, a wrong opset, an
+    unbound dimension, or weights that are not there or not finite.
     """
     path = Path(path)
     proto = _read(path)
-    _check_opsets(path, proto)
-    for entry in proto.opset_import:
-        if entry.domain in _STANDARD:
-            entry.domain, entry.version = "", OPSET
+    check_ops(path, proto)
+    read_external_data(path, proto)
+    check_tensors(path, proto)
+    proto.graph.name = proto.graph.name or path.stem
+    _check(path, proto)
+    proto = with_our_opset(path, proto)
+    proto.ir_version = _IR_VERSION
     _bind(path, proto, dict(bind or {}))
     model = ir.serde.deserialize_model(proto)
     LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0)(model)
+    name_nodes(model.graph)
     for node in model.graph:
-        node.name = node.name or node.outputs[0].name
         if op := find_op(node):
             op.attributes(node)
     _check_weights(path, model)
@@ -48,19 +59,15 @@ def load_model(path: str | PathLike[str], bind: Mapping[str, int] | None = None)
 
 
 def model_name(model: ir.Model, path: str | PathLike[str] | None = None) -> str:
-    """A C identifier for the model: its graph's name, or the file's where that says nothing."""
+    """A name for the model's library: its graph's, or the file's where that says nothing."""
     name = model.graph.name or ""
-    if name in ("", "main_graph", "main", "torch_jit", "graph") and path is not None:
+    if name in _SAYS_NOTHING and path is not None:
         name = Path(path).stem
-    name = re.sub(r"\W+", "_", name.lower()).strip("_") or "model"
-    return f"m_{name}" if name[0].isdigit() else name
+    return c_name(name)
 
 
 def _read(path: Path) -> onnx.ModelProto:
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise UserError(f"cannot read {path}: {error.strerror}") from None
+    data = read_file(path, LARGEST_MODEL)
     proto = onnx.ModelProto()
     try:
         proto.ParseFromString(data)
@@ -76,44 +83,36 @@ def _read(path: Path) -> onnx.ModelProto:
     return proto
 
 
-def _check_opsets(path: Path, proto: onnx.ModelProto) -> None:
-    versions = {"" if e.domain in _STANDARD else e.domain: e.version for e in proto.opset_import}
-    standard = versions.get("", 1)
-    if not _OLDEST <= standard <= _NEWEST:
-        raise UserError(
-            f"{path}: opset {standard} is not one of {_OLDEST} to {_NEWEST}",
-            hint=f"export the model with opset_version={OPSET}",
-        )
-    for domain in (DIALECT, KERNEL):
-        if versions.get(domain, 1) != 1:
-            raise UserError(
-                f"{path}: version {versions[domain]} of {domain}; this hqc knows version 1",
-                hint="upgrade hqc",
-            )
-    known = {*_STANDARD, DIALECT, KERNEL} | {f.domain for f in proto.functions}
-    for node in proto.graph.node:
-        if node.domain not in known:
-            raise UnsupportedModelError(
-                f"{path}: node {node.name!r} is {node.domain}::{node.op_type}, which has no body",
-                hint="write it in standard ONNX, or as QuantUniform, QuantPow2 or LIF of ai.hqc",
-            )
+def _check(path: Path, proto: onnx.ModelProto) -> None:
+    try:
+        onnx.checker.check_model(proto)
+    except onnx.checker.ValidationError as error:
+        raise UserError(f"{path}: not a valid model: {_first_line(error)}") from None
 
 
 def _bind(path: Path, proto: onnx.ModelProto, bind: dict[str, int]) -> None:
-    """Give symbolic dimensions of inputs their sizes; drop every shape that depended on them."""
-    initializers = {i.name for i in proto.graph.initializer}
-    inputs = [i for i in proto.graph.input if i.name not in initializers]
+    """Give symbolic dimensions of the input their sizes; drop every shape that depended on them."""
+    weights = {i.name for i in proto.graph.initializer}
+    for value in [i for i in proto.graph.input if i.name in weights]:
+        proto.graph.input.remove(value)  # older exporters list them as inputs, too
+    inputs = proto.graph.input
     if len(inputs) != 1 or len(proto.graph.output) != 1:
         raise UnsupportedModelError(
             f"{path}: {len(inputs)} inputs and {len(proto.graph.output)} outputs",
             hint="hqc compiles models of one input, the frames, and one output, the logits",
         )
+    frames = inputs[0].type.tensor_type
+    if frames.elem_type != onnx.TensorProto.FLOAT or not frames.HasField("shape"):
+        raise UnsupportedModelError(
+            f"{path}: input {inputs[0].name!r} is no float32 tensor of known rank",
+            hint="hqc compiles models of frames in float32, [T, 1, C, H, W]",
+        )
     unused = set(bind)
     bound = False
-    for number, dim in enumerate(inputs[0].type.tensor_type.shape.dim):
-        name = dim.dim_param or (f"{inputs[0].name}.{number}" if not dim.dim_value else "")
-        if not name:
+    for number, dim in enumerate(frames.shape.dim):
+        if dim.HasField("dim_value") and dim.dim_value > 0:
             continue
+        name = dim.dim_param or f"{inputs[0].name}.{number}"
         if name not in bind:
             raise UserError(
                 f"{path}: dimension {name!r} of input {inputs[0].name!r} has no size",
@@ -144,32 +143,45 @@ def _check_weights(path: Path, model: ir.Model) -> None:
 
 
 def _with_shapes(path: Path, model: ir.Model) -> ir.Model:
-    """Check the model and infer its shapes, reading each op of the dialect as an Identity.
+    """Check the model and infer its shapes, reading neurons and quantizers as an Identity.
 
-    The dialect's ops keep their input's shape, which inference cannot see through their bodies.
+    They keep their input's shape, which inference cannot see through their bodies.
     """
     proto = ir.serde.serialize_model(model)
+    _check(path, proto)
+    plain = onnx.ModelProto()
+    plain.CopyFrom(proto)
+    for node in plain.graph.node:
+        if node.domain == DIALECT and node.op_type in _KEEP_SHAPE:
+            node.op_type, node.domain = "Identity", ""
+            del node.input[1:], node.attribute[:]
     try:
-        onnx.checker.check_model(proto)
-        plain = onnx.ModelProto()
-        plain.CopyFrom(proto)
-        for node in plain.graph.node:
-            if node.domain == DIALECT:
-                node.op_type, node.domain = "Identity", ""
-                del node.input[1:], node.attribute[:]
         inferred = onnx.shape_inference.infer_shapes(plain, strict_mode=True, data_prop=True)
-    except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
-        first = str(error).strip().splitlines()[0]
-        raise UserError(f"{path}: not a valid model: {first}") from None
+    except Exception as error:  # also what is no InferenceError
+        raise UserError(f"{path}: not a valid model: {_first_line(error)}") from None
     del proto.graph.value_info[:]
     proto.graph.value_info.extend(inferred.graph.value_info)
     proto.graph.output[0].CopyFrom(inferred.graph.output[0])
     model = ir.serde.deserialize_model(proto)
     for node in model.graph:
-        shape = node.outputs[0].shape
-        if shape is None or not shape.is_static():
-            raise UnsupportedModelError(
-                f"{path}: node {node.name!r} ({node.op_type}) has an output of unknown shape",
-                hint="hqc needs static shapes; give symbolic ones a size with --bind NAME=SIZE",
-            )
+        for value in node.outputs:
+            _check_shape(path, node, value)
     return model
+
+
+def _check_shape(path: Path, node: ir.Node, value: ir.Value) -> None:
+    if value.shape is None or not value.shape.is_static() or value.dtype is None:
+        raise UnsupportedModelError(
+            f"{path}: node {node.name!r} ({node.op_type}) has an output of unknown shape",
+            hint="hqc needs static shapes; give symbolic ones a size with --bind NAME=SIZE",
+        )
+    if math.prod(value.shape.numpy()) > _LARGEST_TENSOR:
+        raise UnsupportedModelError(
+            f"{path}: node {node.name!r} ({node.op_type}) has an output of "
+            f"{list(value.shape.numpy())}, more than {_LARGEST_TENSOR:,} numbers",
+            hint="hqc compiles networks for devices; are the sizes right?",
+        )
+
+
+def _first_line(error: Exception) -> str:
+    return next(iter(str(error).strip().splitlines()), type(error).__name__)

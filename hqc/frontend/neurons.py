@@ -97,7 +97,9 @@ def _own(name: str, node: nn.Module) -> LIF | None:
     else:
         return LIF(math.inf, *settings, decay_input=False)
     if not tau >= 1:
-        raise UnsupportedModelError(f"layer {name!r}: tau is {tau:g}, must be at least 1")
+        raise UnsupportedModelError(
+            f"layer {name!r}: tau is {tau:g}", hint="tau must be at least 1, where nothing is kept"
+        )
     return LIF(tau, *settings, getattr(node, "decay_input", True))
 
 
@@ -144,9 +146,11 @@ def _number(name: str, key: str, value: float | Tensor | None) -> float | None:
             f"layer {name!r}: {key} has {value.numel()} values, shape {list(value.shape)}",
             hint=f"neurons of one layer share one {key}",
         )
-    number = float(value)
+    number = float(value.detach() if isinstance(value, Tensor) else value)
     if math.isnan(number) or (math.isinf(number) and key != "tau"):
-        raise UnsupportedModelError(f"layer {name!r}: {key} is {number}")
+        raise UnsupportedModelError(
+            f"layer {name!r}: {key} is {number}", hint="did training diverge?"
+        )
     return number
 
 

@@ -84,8 +84,7 @@ def lower_batch_norm(node: ir.Node, lowering: Lowering) -> Quantity:
     """Its multiplication and addition by channel move into scale and offset."""
     x = lowering.quantity(node, 0)
     factor, term = (a.astype(np.float64) for a in batch_norm(node))
-    channel = x.shape[1]
-    if channel > 1 and x.channel_axis != 1:
+    if not x.is_channels(1):
         raise unsupported(
             node,
             f"its input's axes are [{spell(x.view)}], and axis 1, which it normalizes, is not the "
@@ -164,7 +163,7 @@ def lower_addition(node: ir.Node, lowering: Lowering) -> Quantity:
     low, high = a.low + b.low, a.high + b.high
     total = replace(a, low=low, high=high, error=a.error + b.error)
     if total.reach >= 2**30:
-        raise PotentialOverflowError(node, total.reach / 2**30)
+        raise PotentialOverflowError(node, lowering.streams[node.outputs[0]], total.reach / 2**30)
     return lowering.emit(node, "Add", [a.value, b.value], total, ir.DataType.INT32)
 
 

@@ -266,12 +266,16 @@ def lower_lif(node: ir.Node, lowering: Lowering) -> Quantity:
     chosen = None
     if not shared and x.can_be_thresholded and not x.is_bytes:
         chosen = _candidate(node, x, lowering)
-    if chosen is None or (chosen.worst > _COARSE and x.kind == "sums" and x.weights is not None):
+    if chosen is None or (chosen.worst > _COARSE and x.weights is not None):
+        signs = dict(lowering.signs)
         potentials = _candidate(node, lowering.potentials(node, 0), lowering)
         if chosen is None or (potentials is not None and potentials.worst < chosen.worst):
             chosen = potentials
-    if chosen is None and lowering.unit_bits > lowering.coarsest_bits:
-        raise PotentialOverflowError(node, 2)
+        else:
+            lowering.signs, lowering.env[node.inputs[0]] = signs, x
+    stream = lowering.streams[node.inputs[0]]
+    if chosen is None and not stream.is_coarsest:
+        raise PotentialOverflowError(node, stream, 2)
     if chosen is None:
         raise unsupported(
             node,

@@ -14,6 +14,7 @@ from hqc.dialect.intervals import RangeError, rescale_interval
 from hqc.errors import UnsupportedModelError
 from hqc.passes.axes import VIEWS, Axes, axes, size_of, spell
 from hqc.passes.graph import GraphBuilder, constant, unsupported
+from hqc.passes.integer_rules.streams import Stream
 
 BITS, SCHEME = "hqc.bits", "hqc.scheme"
 """Metadata keys of an initializer of weight codes: how a code is stored."""
@@ -98,6 +99,10 @@ class Quantity:
         """The axis that is all channels and nothing else; None if there is none."""
         return channel_axis(self.view)
 
+    def is_channels(self, axis: int) -> bool:
+        """Whether an axis is all channels and nothing else."""
+        return self.view[axis] == axes(("C", size_of(self.view, "C")))[0]
+
     @property
     def is_image(self) -> bool:
         """Whether the axes are [T, C, H, W], none of them a part of one."""
@@ -132,20 +137,18 @@ def channel_axis(view: Axes) -> int | None:
 
 
 class PotentialOverflowError(Exception):
-    """Membrane potentials leave 32 bits, `by` times; with fewer fractional bits they may not."""
+    """Potentials of a stream leave 32 bits, `by` times; with fewer fractional bits they may not."""
 
-    def __init__(self, node: ir.Node, by: float) -> None:
+    def __init__(self, node: ir.Node, stream: Stream, by: float) -> None:
         super().__init__(node.name)
-        self.node, self.by = node, by
+        self.node, self.stream, self.by = node, stream, by
 
 
 @dataclass
 class Lowering:
     """A model on its way from floats to integers; rules read and extend it.
 
-    Membrane potentials that layers add up or share are integers in units of 2^-`unit_bits`, which
-    may be made coarser down to `coarsest_bits`; `threshold` is the least of any neurons' in the
-    network, which potentials are measured by.
+    `streams` says which stream of potentials a value of the dialect belongs to.
     `signs` holds, for codes that were read, the sign that each channel was multiplied by, `sums`
     all sums of codes.
     """
@@ -153,9 +156,7 @@ class Lowering:
     builder: GraphBuilder
     mode: str
     time_steps: int
-    threshold: float
-    unit_bits: int
-    coarsest_bits: int
+    streams: dict[ir.Value, Stream]
     env: dict[ir.Value, Quantity | Weights] = field(default_factory=dict)
     logits: dict[ir.Value, ir.Value] = field(default_factory=dict)
     signs: dict[ir.Value, np.ndarray] = field(default_factory=dict)
@@ -233,16 +234,12 @@ class Lowering:
         return found if isinstance(found, Weights) else None
 
     def potentials(self, node: ir.Node, index: int) -> Quantity:
-        """The node's input as potentials in the network's unit, computed once for all readers."""
+        """The node's input as potentials in its stream's unit, computed once for all readers."""
         value = node.inputs[index]
-        x = self.quantity(node, index)
-        if not self.are_potentials(x):
-            self.env[value] = x = rescaled(node, x, self, 2.0**-self.unit_bits, shared=True)
+        x, stream = self.quantity(node, index), self.streams[value]
+        if not (x.kind == "potentials" and x.is_plain and x.scale == stream.unit):
+            self.env[value] = x = rescaled(node, x, self, stream.unit, stream)
         return x
-
-    def are_potentials(self, x: Quantity) -> bool:
-        """Whether x is in the unit of potentials."""
-        return x.kind == "potentials" and x.is_plain and x.scale == 2.0**-self.unit_bits
 
 
 def described(x: Quantity) -> Quantity:
@@ -253,12 +250,12 @@ def described(x: Quantity) -> Quantity:
 
 
 def rescaled(
-    node: ir.Node, x: Quantity, lowering: Lowering, unit: float, *, shared: bool = False
+    node: ir.Node, x: Quantity, lowering: Lowering, unit: float, stream: Stream | None = None
 ) -> Quantity:
     """x as 32-bit integers times `unit`, whatever its channels' scales were.
 
     The multiplier has as many bits as 64-bit products leave room for; rounding is to nearest.
-    `shared` says that the unit is that of the network's potentials, which may be made coarser.
+    `stream` is the one whose unit it is, and which may be made coarser.
     """
     if x.kind == "frames":
         raise unsupported(
@@ -282,7 +279,7 @@ def rescaled(
     limits = (2**31 / max(np.abs(scale).max(), 2**-31), 2**61 / max(reach.max(), 1))
     shift = min(int(np.floor(np.log2(min(limits)) - 1e-6)), 62)
     if shift < 1:
-        raise _too_large(node, x, shared, float(reach.max()) / 2**30)
+        raise _too_large(node, x, stream, float(reach.max()) / 2**30)
     multiplier = np.round(scale * 2.0**shift).astype(np.int64)
     bias = np.round(offset * 2.0**shift).astype(np.int64)
     # What is lost: the multiplier's rounding, times what it multiplies; the bias's; the result's.
@@ -292,7 +289,7 @@ def rescaled(
     try:
         low, high = rescale_interval(low, high, multiplier, bias, shift)
     except RangeError as error_:
-        raise _too_large(node, x, shared, error_.by) from None
+        raise _too_large(node, x, stream, error_.by) from None
     source = x.value.producer()
     while source.op_type in VIEWS:
         source = source.inputs[0].producer()
@@ -317,9 +314,9 @@ def rescaled(
     return described(potentials)
 
 
-def _too_large(node: ir.Node, x: Quantity, shared: bool, by: float) -> Exception:
-    if shared:
-        return PotentialOverflowError(node, by)
+def _too_large(node: ir.Node, x: Quantity, stream: Stream | None, by: float) -> Exception:
+    if stream is not None:
+        return PotentialOverflowError(node, stream, by)
     return unsupported(node, f"its potentials reach {float(np.max(x.float_reach)):.3g}")
 
 

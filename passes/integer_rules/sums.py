@@ -15,6 +15,7 @@ from hqc.dialect import DIALECT
 from hqc.dialect.facts import write_bound
 from hqc.dialect.integer_conv import depthwise_interval
 from hqc.dialect.intervals import INT32, RangeError, sum_interval
+from hqc.dialect.metadata import LAYER
 from hqc.passes.axes import Axes, axes, spell
 from hqc.passes.graph import integer, ints, unsupported
 from hqc.passes.integer_rules.arithmetic import refuse_auto_pad
@@ -57,6 +58,7 @@ def _codes(node: ir.Node, lowering: Lowering, weights: Weights) -> ir.Value:
     value = lowering.builder.initializer(codes, f"{node.name}.codes")
     value.metadata_props[BITS] = str(max(weights.bits, _LEAST_BITS[codes.dtype.type]))
     value.metadata_props[SCHEME] = weights.scheme
+    value.metadata_props[LAYER] = node.metadata_props.get(LAYER, node.name)
     return value
 
 
@@ -167,7 +169,7 @@ def _in_fixed_point(node: ir.Node, lowering: Lowering, weights: Weights, axis: i
     largest = max(int(rows.reshape(len(rows), -1).sum(1).max()), 1)
     reach = max(float(np.max(x.float_reach)), 2.0**-60) * 1.01
     unit = reach / (INT32 // largest)
-    if not 0 < unit <= FINE * lowering.threshold:
+    if not 0 < unit <= FINE * lowering.streams[node.inputs[0]].threshold:
         bits = min((_PRODUCT_BITS - largest.bit_length()) // 2, 30)
         unit = reach / 2**bits
     return rescaled(node, x, lowering, unit)
@@ -274,7 +276,7 @@ def _linear(
     x = lowering.quantity(node, 0)
     if x.kind not in ("spikes", "levels", "frames") or not x.is_plain:
         raise unsupported(node, f"it reads {x.kind}", "put LIF neurons before a linear layer")
-    if x.channel_axis != len(x.shape) - 1:
+    if not x.is_channels(-1):
         raise unsupported(
             node,
             f"its input's axes are [{spell(x.view)}], whose last is not the channels",

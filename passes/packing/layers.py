@@ -14,6 +14,7 @@ from hqc.dialect import DIALECT
 from hqc.dialect.facts import Facts
 from hqc.dialect.fixed_point_lif import NAMES
 from hqc.dialect.intervals import INT32
+from hqc.dialect.metadata import LAYER
 from hqc.passes.axes import axes
 from hqc.passes.graph import constant, ints, unsupported
 from hqc.passes.integer_rules.quantity import BITS, SCHEME
@@ -119,7 +120,9 @@ def _layer(packing: Packing, sums: Sums) -> tuple[list[ir.Value], dict]:
         x = _without_batch(packing, sums.x)
     else:
         raise unsupported(layer, "frames are lowered for convolutions of all channels only")
-    return [x, packing.builder.initializer(codes, f"{layer.name}.codes")], attributes
+    stored = packing.builder.initializer(codes, f"{layer.name}.codes")
+    stored.metadata_props[LAYER] = meta[LAYER]
+    return [x, stored], attributes
 
 
 def _without_batch(packing: Packing, x: Packed) -> ir.Value:

@@ -97,8 +97,10 @@ class Packing:
         return x
 
     def constant(self, value: ir.Value) -> ir.Value:
-        """A copy of an initializer."""
-        return self.builder.initializer(constant(value), value.name)
+        """A copy of an initializer, with its notes."""
+        copy = self.builder.initializer(constant(value), value.name)
+        copy.metadata_props.update(value.metadata_props)
+        return copy
 
     def by_channel(self, values: Sequence[ir.Value], channels: int) -> list[ir.Value]:
         """Copies of initializers, of a number or of one per channel, as one per channel."""

@@ -125,6 +125,11 @@ def test_completion_offers_targets(run_hqc, monkeypatch):
     ("arguments", "messages"),
     [
         (["compile", "none.onnx"], ["cannot read none.onnx: No such file"]),
+        (["compile", "/dev/zero"], ["cannot read /dev/zero: it is a device, not a file"]),
+        (["compile", MODEL, "--target", "/dev/zero.hqt"], ["cannot read the target file"]),
+        (["compile", MODEL, "--name", "hqc"], ["'hqc' would give files", "--name m_hqc"]),
+        (["compile", MODEL, "--name", "Net"], ["'Net' is not in lower case", "--name net"]),
+        (["run", "/dev/zero", "cut.onnx"], ["/dev/zero is not a compiled model"]),
         (["compile", "cut.onnx"], ["cut.onnx is not an ONNX model, or is cut short", "hint:"]),
         (["compile", MODEL, "--target", "arm-a722"], ["did you mean 'arm-a72'?", "targets are:"]),
         (["compile", MODEL, "--target", "x.hqt"], ["cannot read the target file x.hqt"]),

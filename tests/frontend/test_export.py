@@ -110,7 +110,7 @@ def test_a_new_model_exports_checks_and_runs(tmp_path):
 
 
 def test_weights_are_written_as_their_quantizers_round_them(tmp_path):
-    model = apply_recipe(Spikformer(dim=16, heads=2), {"head": "4l", "*": "2u"})
+    model = apply_recipe(Spikformer(dim=16, heads=2), {"head": "4l", "*": "2u"}).eval()
     path = tmp_path / "rounded.onnx"
     export(model, torch.zeros(2, 1, 2, 16, 16), path)
     written = {i.name: numpy_helper.to_array(i) for i in onnx.load(path).graph.initializer}
