@@ -95,8 +95,7 @@ def _to_potentials(packing: Packing, sums: Sums) -> tuple[str, list[ir.Value], d
         op_type = "DepthwiseConv" if depthwise else "PotentialConv"
     else:
         op_type = "FrameConvPotentials" if sums.x.kind == "frames" else "SpikeConvPotentials"
-    wide = {"wide": int(not sums.fits)} if sums.x.kind == "potentials" or not sums.fits else {}
-    return op_type, inputs, stored | wide
+    return op_type, inputs, stored if sums.fits else {**stored, "wide": 1}
 
 
 def _layer(packing: Packing, sums: Sums) -> tuple[list[ir.Value], dict]:
