@@ -12,6 +12,12 @@ from collections.abc import Callable
 import numpy as np
 
 from hqc.dialect.integer_conv import integer_conv, integer_depthwise_conv
+from hqc.dialect.layer_invariants import (
+    ends_in_potentials,
+    frames_layer,
+    potentials_layer,
+    spikes_layer,
+)
 from hqc.dialect.op import KERNEL, Op, register
 from hqc.dialect.planes import unpack_planes
 from hqc.dialect.potentials import pad_channels, take_channels
@@ -84,6 +90,7 @@ SPIKE_CONV_POTENTIALS = register(
             "x uint32 [T, H, W, P, words(C)], weights [O, C, kh, kw] -> potentials [T, H', W', O].",
             _of_spikes,
         ),
+        verify=lambda node: ends_in_potentials(node, spikes_layer(node)),
         domain=KERNEL,
     )
 )
@@ -94,6 +101,7 @@ FRAME_CONV_POTENTIALS = register(
             "x bytes [T, C, H, W], weights [O, C, kh, kw] -> potentials [T, H', W', O].",
             lambda x, _channels: x,
         ),
+        verify=lambda node: ends_in_potentials(node, frames_layer(node)),
         domain=KERNEL,
     )
 )
@@ -104,6 +112,7 @@ POTENTIAL_CONV = register(
             "Potentials [T, H, W, C], weights [O, C, kh, kw] -> [T, H', W', O].",
             _of_potentials,
         ),
+        verify=lambda node: ends_in_potentials(node, potentials_layer(node)),
         domain=KERNEL,
     )
 )
@@ -119,6 +128,7 @@ DEPTHWISE_CONV = register(
             _of_potentials,
             integer_depthwise_conv,
         ),
+        verify=lambda node: ends_in_potentials(node, potentials_layer(node)),
         domain=KERNEL,
     )
 )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from tests.refusals.case import D, H, T, W, Small, refused
+from tests.refusals.case import D, H, Small, T, W, refused
 
 
 @refused("?")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.refusals.case import D, H, T, W, Small, refused
+from tests.refusals.case import D, H, Small, T, W, refused
 
 L = H * W
 

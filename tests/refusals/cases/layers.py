@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
-import onnx
 from onnx import helper
 
 from hqc.dialect import DIALECT
-from tests.refusals.case import C, D, H, T, W, Small, refused
+from tests.refusals.case import C, D, H, Small, T, W, refused
 
 
 @refused("?")
@@ -49,7 +48,9 @@ def sums_of_a_silent_channel_that_another_layer_reads(net):
 def a_second_output(net):
     net.spikes()
     outputs = ["pooled", "indices"]
-    pool = helper.make_node("MaxPool", [net.nodes[-1].output[0]], outputs, "pool", kernel_shape=[2, 2])
+    pool = helper.make_node(
+        "MaxPool", [net.nodes[-1].output[0]], outputs, "pool", kernel_shape=[2, 2]
+    )
     net.nodes.append(pool)
     net.end(net.op("Cast", "indices", to=1))
 

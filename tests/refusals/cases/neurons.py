@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import numpy as np
-
-from tests.refusals.case import D, T, Small, refused
+from tests.refusals.case import D, refused
 from tests.refusals.cases.attention import attention
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.refusals.case import C, D, H, T, W, Small, refused
+from tests.refusals.case import C, D, T, refused
 
 
 @refused("?")
