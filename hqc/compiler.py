@@ -14,16 +14,15 @@ import onnx_ir as ir
 
 from hqc.artifact import MANIFEST, Artifact, marker_of
 from hqc.atomic_files import replacing_folder
-from hqc.codegen.library import Library
 from hqc.codegen.names import check_name
 from hqc.codegen.toolchain import Toolchain
 from hqc.data.recordings import preprocessing_of, read_recordings, sample_beside
+from hqc.dialect.metadata import ARENA
 from hqc.errors import UserError
 from hqc.firing_rates import annotate_firing_rates
 from hqc.frontend.load import load_model, model_name
 from hqc.manifest import describe
 from hqc.passes import DEFAULT, Pass, PassDumper, PassVerifier, parse_pipeline, run_passes
-from hqc.passes.plan_memory import ARENA
 from hqc.targets import Target, load_target
 from hqc.targets.formatting import show
 
@@ -184,6 +183,9 @@ def write_library(
     recordings: str | None = None,
 ) -> None:
     """Write the library of a planned kernel model, and its manifest."""
+    # TVM takes seconds to load: what is refused before does without.
+    from hqc.codegen.library import Library
+
     library = Library.of(kernels, name, target)
     library.write(kernels, target, toolchain, folder)
     manifest = describe(kernels, library, target, folder, source, recordings)

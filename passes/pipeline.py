@@ -12,7 +12,8 @@ import onnx_ir as ir
 
 from hqc.atomic_files import replacing
 from hqc.dialect import attach_functions
-from hqc.errors import UserError, VerificationError
+from hqc.errors import NotRunnableError, UserError, VerificationError
+from hqc.passes.failure import failure
 from hqc.passes.pass_base import Pass, find_pass
 from hqc.reference import run_reference
 
@@ -95,9 +96,20 @@ class PassDumper:
 def run_passes(
     model: ir.Model, steps: Sequence[Pass], observers: Sequence[Observer] = ()
 ) -> ir.Model:
-    """Run the passes in order, each followed by every observer."""
+    """Run the passes in order, each followed by every observer.
+
+    Raises `OwnError`, naming pass and node, for whatever a pass stumbles over.
+    """
+    given = ir.serde.serialize_model(model)
     for step in steps:
-        model = attach_functions(step.run(model))
-        for observe in observers:
-            observe(step, model)
+        try:
+            model = attach_functions(step.run(model))
+            for observe in observers:
+                observe(step, model)
+        except NotRunnableError as error:
+            raise failure(step, error, steps, given) from error
+        except (UserError, VerificationError, OSError, MemoryError):
+            raise
+        except Exception as error:
+            raise failure(step, error, steps, given) from error
     return model

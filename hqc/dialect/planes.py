@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import numpy as np
 
+from hqc.dialect.layouts import WORD
 from hqc.dialect.op import KERNEL, Op, register
 
 
 def words(channels: int) -> int:
     """32-bit words that hold one bit of each channel."""
-    return -(-channels // 32)
+    return -(-channels // WORD)
 
 
 def pack_planes(x: np.ndarray, *, planes: int) -> np.ndarray:
