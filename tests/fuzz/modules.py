@@ -380,6 +380,10 @@ def build(spec: Spec) -> nn.Module:
     ).eval()
 
 
+class ImpossibleError(Exception):
+    """A module that torch cannot run, as where an image is too small for its pools."""
+
+
 @dataclass
 class Outcome:
     """What became of a module: why it was refused, or how it compares with its own forward."""
@@ -394,13 +398,13 @@ class Outcome:
 def check(spec: Spec, compiled: bool = True) -> Outcome:
     """Export a module and lower it, or compile it for this machine, and compare spikes and logits.
 
-    Raises `AssertionError` where the module is neither refused nor right.
+    Raises `AssertionError` where the module is neither refused nor right, and `ImpossibleError`.
     """
     frames = spec.frames(_RECORDINGS, spec.seed + 2)
     try:
         module = build(spec)
-    except RuntimeError:
-        hypothesis.reject()  # an image too small for its pools
+    except RuntimeError as error:
+        raise ImpossibleError from error
     expected, spikes = zip(*(_own_forward(module, x) for x in frames), strict=True)
     with tempfile.TemporaryDirectory(prefix="hqc-fuzz-") as temporary:
         path = Path(temporary) / "model.onnx"
@@ -552,6 +556,7 @@ class Fuzzing:
 
     compiled: bool
     right: list[Outcome] = field(default_factory=list)
+    parts: Counter[str] = field(default_factory=Counter)
     refused: Counter[str] = field(default_factory=Counter)
     wrong: Counter[str] = field(default_factory=Counter)
     smallest: dict[str, tuple[Spec, str]] = field(default_factory=dict)
@@ -570,8 +575,8 @@ class Fuzzing:
     def _check(self, spec: Spec) -> None:
         try:
             outcome = check(spec, self.compiled)
-        except hypothesis.errors.UnsatisfiedAssumption:
-            raise
+        except ImpossibleError:
+            hypothesis.reject()
         except Exception as error:
             kind = _kind(error)
             self.wrong[kind] += 1
@@ -585,6 +590,7 @@ class Fuzzing:
             self.refused[reason(outcome.refused)] += 1
         else:
             self.right.append(outcome)
+            self.parts.update({type(block).__name__ for block in spec.blocks})
 
     def shrink(self, seconds: float) -> None:
         """Look for smaller modules that are wrong alike, for so long for each way."""
@@ -617,6 +623,7 @@ class Fuzzing:
             f"{len(self.right):6} right: {differ} of {spikes:,} spikes of the exported model are "
             f"not torch's; class as in torch {same}/{_RECORDINGS * len(self.right)}; logits off by "
             f"{drift[len(drift) // 2]:.2g} in the median, {drift[-1]:.2g} at most",
+            f"{'':6} with {', '.join(f'{part} {n}' for part, n in self.parts.most_common())}",
             f"{self.refused.total():6} refused",
             *(f"{n:12} {kind}" for kind, n in self.refused.most_common()),
             f"{self.wrong.total():6} wrong",
