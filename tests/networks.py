@@ -51,17 +51,18 @@ class Network:
         time_steps, _, *image = self.frames
         return self.view(quantized, (time_steps, *image))
 
-    def view(self, x: str, shape: Sequence[int]) -> str:
+    def view(self, x: str, shape: Sequence[int], **attributes) -> str:
         """A Reshape."""
-        return self.op("Reshape", x, self.constant(shape, np.int64))
+        return self.op("Reshape", x, self.constant(shape, np.int64), **attributes)
 
     def lif(self, x: str, **attributes) -> str:
         """Neurons."""
         return self.op("LIF", x, domain=DIALECT, **attributes)
 
-    def mean(self, x: str, axes: Sequence[int]) -> str:
+    def mean(self, x: str, axes: Sequence[int], keepdims: int = 0, **attributes) -> str:
         """A mean over some axes."""
-        return self.op("ReduceMean", x, self.constant(axes, np.int64), keepdims=0)
+        axes = self.constant(axes, np.int64)
+        return self.op("ReduceMean", x, axes, keepdims=keepdims, **attributes)
 
     def head(self, x: str, channels: int, bias: object = None, **quantizer) -> None:
         """The classes of the mean of spikes over all but the channels."""

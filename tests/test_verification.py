@@ -31,14 +31,14 @@ def test_random_frames_serve_where_there_are_no_recordings(tmp_path):
 
 def test_a_difference_is_found(monkeypatch):
     """One flipped bit in one logit of the compiled code must be reported."""
-    true = verification._execute
+    true = verification.execute
 
     def flipped(*arguments):
         logits = true(*arguments).copy()
         logits.view("u4")[0, 3] ^= 1
         return logits
 
-    monkeypatch.setattr(verification, "_execute", flipped)
+    monkeypatch.setattr(verification, "execute", flipped)
     data = MODEL.parent / "sample" / "3"
     found = hqc.verify(MODEL, data=data)
     assert not found.ok

@@ -274,7 +274,11 @@ def _linear(
     node: ir.Node, lowering: Lowering, bias: np.ndarray | None, perm: list[int] | None
 ) -> Quantity | None:
     x = lowering.quantity(node, 0)
-    if x.kind not in ("spikes", "levels", "frames") or not x.is_plain:
+    if x.kind == "frames":
+        raise unsupported(
+            node, "a linear layer of frames", "let a convolution read them, of 1 x 1 if need be"
+        )
+    if x.kind not in ("spikes", "levels") or not x.is_plain:
         raise unsupported(node, f"it reads {x.kind}", "put LIF neurons before a linear layer")
     if not x.is_channels(-1):
         raise unsupported(

@@ -69,8 +69,8 @@ def test_verify_reports_and_exits_0(run_hqc):
 
 
 def test_verify_exits_1_when_something_differs(tiny_model, run_hqc, monkeypatch):
-    true = verification._execute
-    monkeypatch.setattr(verification, "_execute", lambda *arguments: true(*arguments) + 1)
+    true = verification.execute
+    monkeypatch.setattr(verification, "execute", lambda *arguments: true(*arguments) + 1)
     done = run_hqc("verify", tiny_model)
     assert done.returncode == 1
     assert "compiled code equals integer model   0/4" in done.stdout

@@ -1,0 +1,7 @@
+"""The table of refusals, a file for each part of the compiler, registered on import."""
+
+import importlib
+import pkgutil
+
+for _module in pkgutil.iter_modules(__path__):
+    importlib.import_module(f"{__name__}.{_module.name}")
