@@ -177,4 +177,5 @@ def main(
     sys.exit(bool(fuzzing.wrong))
 
 
-main()
+if __name__ == "__main__":
+    main()

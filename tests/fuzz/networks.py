@@ -42,7 +42,6 @@ RARE = (
     "odd heads",
     "odd shapes",
     "odd views",
-    "pipelines",
     "potentials in linear layers",
     "products of sums",
     "unknown ops",
@@ -258,12 +257,12 @@ class Net:
 
     def quantized(self, values: np.ndarray, axis: int) -> str:
         """An array through a quantizer, or as it is."""
-        scheme = self.pick("uniform", "uniform", "uniform", "pow2", "float")
+        scheme = self.pick(*["uniform"] * 4, "pow2", "pow2", "float")
         if scheme == "float":
             return self.constant(values)
         attributes = {"axis": self.pick(axis, axis - values.ndim)}
         if scheme == "uniform":
-            bits = self.pick(8, 2, 3, 4, 5, 6, 7, 8, 9, 12, 15, 16, 16)
+            bits = self.pick(8, 2, 3, 4, 4, 5, 6, 7, 8, 8, 9, 12, 16)
             signed = int(not self.chance(25))
             narrow = int(not self.chance(20 + 60 * ("codes at both ends" in self.rare)))
             values = values if signed else np.abs(values)
@@ -439,7 +438,7 @@ def _charged(x: np.ndarray, tau: float, decay: int) -> np.ndarray:
     return np.stack(charged)
 
 
-@layer(lambda net, x: True, 5)
+@layer(lambda net, x: x.kind != "potentials", 4)
 def conv(net: Net, x: Tensor, channels: int | None = None, same: bool = False) -> Tensor:
     """A convolution, with BatchNorm or without."""
     x = net.as_image(x)
@@ -497,7 +496,7 @@ def conv(net: Net, x: Tensor, channels: int | None = None, same: bool = False) -
 
 
 def _channels(net: Net) -> int:
-    return net.pick(4, 1, 2, 3, 5, 8, 16, 31, 32, 33, 64, 65)
+    return net.pick(4, 1, 2, 3, 5, 8, 16, 31, 32, 32, 33, 64, 64, 65)
 
 
 def _pads(net: Net, size: Sequence[int], kernel: Sequence[int]) -> list[int]:
@@ -698,6 +697,12 @@ def on_the_edge(net: Net, x: Tensor) -> Tensor:
 
 
 @layer(_potentials)
+def chained_conv(net: Net, x: Tensor) -> Tensor:
+    """A convolution of potentials."""
+    return conv(net, x)
+
+
+@layer(_potentials)
 def two_neurons(net: Net, x: Tensor) -> Tensor:
     """Two layers of neurons on the same potentials, and the sum of their spikes."""
     return add(net, lif(net, x), lif(net, x))
@@ -726,9 +731,10 @@ def _shortcut(net: Net, x: Tensor) -> Tensor:
 
 def _branch(net: Net, x: Tensor, layout: str, high: int) -> Tensor:
     """Spikes of as many channels and positions as x: of a layer of their own, or x itself."""
-    if net.chance(20) and x.high <= high:
+    odd = net.rarely("odd attention", 30)
+    if net.chance(20) and x.high <= high and (x.layout == layout or odd):
         return net.as_layout(x, layout)
-    imaged = (layout == "image") != net.rarely("odd attention", 30)
+    imaged = (layout == "image") != odd
     y = conv(net, x, x.channels, same=True) if imaged else linear(net, x, x.channels)
     s = net.as_layout(lif(net, y), layout)
     if net.chance(15) and high > 1:
@@ -739,7 +745,7 @@ def _branch(net: Net, x: Tensor, layout: str, high: int) -> Tensor:
 @layer(lambda net, x: _spikes(net, x) and x.layout != "vector", 5, ["odd attention"])
 def attention(net: Net, x: Tensor) -> Tensor:
     """Neurons of (Q K^T) V, over heads."""
-    layout = net.pick("tokens", "image")
+    layout = net.pick(x.layout, "tokens", "image")
     q, k, v = (_branch(net, x, layout, high=255) for _ in range(3))
     heads = net.pick(*(h for h in (1, 2, 3, 4, 5) if x.channels % h == 0))
     q, k, v = (_heads(net, factor, heads) for factor in (q, k, v))
@@ -789,7 +795,7 @@ def _swapped(net: Net, name: str) -> str:
 @layer(lambda net, x: _spikes(net, x) and x.layout != "vector", 2, ["products of sums"])
 def mask_attention(net: Net, x: Tensor) -> Tensor:
     """Q times the neurons of the sum of K V over tokens."""
-    layout = net.pick("image", "tokens")
+    layout = net.pick(x.layout, "image", "tokens")
     high = 255 if net.rarely("products of sums") else 1
     if x.high > high:
         x = lif(net, conv(net, x, x.channels, same=True))
@@ -975,7 +981,10 @@ def networks(draw: st.DrawFn) -> Network:
     net = Net(draw, rare)
     given, x = _input(net)
     net.tensors.append(x)
-    for _ in range(draw(st.integers(1, 5))):
+    if net.chance(80):
+        x = lif(net, conv(net, x))
+        net.tensors.append(x)
+    for _ in range(draw(st.integers(1, 6))):
         if net.chance(10):
             x = net.pick(*net.tensors)
         x = net.pick(*fitting(net, x))(net, x)
@@ -984,8 +993,8 @@ def networks(draw: st.DrawFn) -> Network:
         x = lif(net, conv(net, x))
     logits = _head(net, x)
     passes = None
-    if "pipelines" in rare:
-        mode, kernel = net.pick("auto", "exact", "guarded"), net.pick("auto", "event", "planes")
+    if net.chance(15):
+        mode, kernel = net.pick("auto", "exact", "guarded"), net.pick("planes", "event", "auto")
         passes = DEFAULT.replace("make-integer", f"make-integer{{mode={mode}}}")
         passes = passes.replace("choose-kernels", f"choose-kernels{{kernel={kernel}}}")
     return Network(_proto(net, given, logits), passes, tuple(sorted(rare)))
