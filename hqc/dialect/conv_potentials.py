@@ -1,7 +1,8 @@
 """Convolutions whose sums become potentials: of packed spikes, of frames, of potentials.
 
 Each is an exact integer convolution, then `Rescale` by channel; what differs is how the input is
-laid out. `weight_bits` and `weight_scheme` say how codes are stored, `kernel` how they are added.
+laid out. `weight_bits` and `weight_scheme` say how codes are stored, `kernel` how they are added;
+`wide` asks for sums of 64 bits.
 """
 
 from __future__ import annotations
@@ -54,7 +55,7 @@ def _of_potentials(x: np.ndarray, channels: int) -> np.ndarray:
 
 _TAKE = "rows = ai.hqc.kernel.TakeChannels <channels: int = @channels> (x)"
 _UNPACK = "rows = ai.hqc.kernel.UnpackPlanes <channels: int = @channels> (x)"
-_STORED = f"strides, pads, shift, limit: int = {LARGEST}, weight_bits, weight_scheme"
+_STORED = f"strides, pads, shift, limit: int = {LARGEST}, weight_bits, weight_scheme, wide: int = 0"
 
 
 def _text(signature: str, image: str, conv: str = "IntegerConv") -> str:
@@ -98,10 +99,9 @@ FRAME_CONV_POTENTIALS = register(
 )
 POTENTIAL_CONV = register(
     Op(
-        _text(f"PotentialConv <channels, {_STORED}, wide: int = 0>", f"{_TAKE} {_TURN}"),
+        _text(f"PotentialConv <channels, {_STORED}>", f"{_TAKE} {_TURN}"),
         reference=_reference(
-            "Potentials [T, H, W, C], weights [O, C, kh, kw] -> [T, H', W', O]; sums of 64 bits "
-            "where `wide`.",
+            "Potentials [T, H, W, C], weights [O, C, kh, kw] -> [T, H', W', O].",
             _of_potentials,
         ),
         domain=KERNEL,
@@ -110,13 +110,12 @@ POTENTIAL_CONV = register(
 DEPTHWISE_CONV = register(
     Op(
         _text(
-            f"DepthwiseConv <channels, {_STORED}, wide: int = 0>",
+            f"DepthwiseConv <channels, {_STORED}>",
             f"{_TAKE} {_TURN}",
             "IntegerDepthwiseConv",
         ),
         reference=_reference(
-            "Potentials [T, H, W, C], weights [C, 1, kh, kw] -> [T, H', W', C]; sums of 64 bits "
-            "where `wide`.",
+            "Potentials [T, H, W, C], weights [C, 1, kh, kw] -> [T, H', W', C].",
             _of_potentials,
             integer_depthwise_conv,
         ),
