@@ -13,7 +13,7 @@ import tempfile
 import time
 import traceback
 from collections import Counter
-from dataclasses import dataclass, field, fields, is_dataclass
+from dataclasses import dataclass, field, fields, is_dataclass, replace
 from pathlib import Path
 
 import click
@@ -45,9 +45,15 @@ _SURROGATES = {
     "Sigmoid": surrogate.Sigmoid,
     "ATan": surrogate.ATan,
     "LeakyKReLU": surrogate.LeakyKReLU,
-    "not spiking": lambda: surrogate.Sigmoid(spiking=False),
 }
-_TWISTS = ("hook", "initial potential", "learned threshold", "per channel", "single step")
+_TWISTS = (
+    "hook",
+    "initial potential",
+    "learned threshold",
+    "no spikes",
+    "per channel",
+    "single step",
+)
 """What is done to a node that mostly must be refused."""
 
 
@@ -80,7 +86,9 @@ class Node:
             node = neuron.ParametricLIFNode(self.tau, **options)
         else:
             node = neuron.LIFNode(self.tau, self.decay_input, **options)
-        if self.twist == "hook":
+        if self.twist == "no spikes":
+            node.surrogate_function.set_spiking_mode(False)
+        elif self.twist == "hook":
             node.register_forward_hook(lambda _node, _x, spikes: spikes * 0.5)
         elif self.twist == "initial potential":
             node.set_reset_value("v", self.threshold / 2)
@@ -174,13 +182,8 @@ class Residual:
     body: ConvNode = ConvNode()
 
     def build(self, channels: int) -> tuple[nn.Module, int]:
-        body, _ = _same_size(self.body, channels).build(channels)
+        body, _ = replace(self.body, channels=channels, stride=1, pool=None).build(channels)
         return _Residual(body, self.join), channels
-
-
-def _same_size(body: ConvNode, channels: int) -> ConvNode:
-    kept = {f.name: getattr(body, f.name) for f in fields(body)}
-    return ConvNode(**{**kept, "channels": channels, "stride": 1, "pool": None})
 
 
 class _Attention(nn.Module):
@@ -484,7 +487,7 @@ _nodes = st.builds(
     threshold=st.sampled_from([1.0, 0.5, 0.3, 1.37]),
     reset=st.sampled_from([0.0, None, -0.3, 0.2, -2.0]),
     decay_input=st.booleans(),
-    surrogate=st.sampled_from(["Sigmoid", "ATan", "LeakyKReLU", *["ATan"] * 20, "not spiking"]),
+    surrogate=st.sampled_from(list(_SURROGATES)),
     twist=st.sampled_from([*[None] * 60, *_TWISTS]),
 )
 _styles = st.sampled_from(["own", "library", "container"])
@@ -529,7 +532,8 @@ _blocks = st.one_of(
 @st.composite
 def modules(draw: st.DrawFn) -> Spec:
     """A module: neurons behind a convolution, and up to three blocks more."""
-    first = draw(st.one_of(_convs, st.builds(Membrane, _channels, _styles, last=_nodes)))
+    convs = _convs.map(lambda conv: replace(conv, depthwise=False))
+    first = draw(st.one_of(convs, st.builds(Membrane, _channels, _styles, last=_nodes)))
     more = draw(st.lists(_blocks, max_size=3))
     head = draw(st.sampled_from([*["rates", "steps"] * 8, "last", "flatten"]))
     with_node = head == "steps" and draw(st.booleans())
