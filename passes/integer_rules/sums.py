@@ -227,6 +227,12 @@ def lower_gemm(node: ir.Node, lowering: Lowering) -> Quantity | None:
         if factor in node.attributes and node.attributes[factor].value != 1.0:
             raise unsupported(node, f"{factor} is not 1")
     bias = lowering.constant(node, 2)
+    if bias is not None and bias.size > 1 and bias.shape[-1] != bias.size:
+        raise unsupported(
+            node,
+            f"its bias, of shape {list(bias.shape)}, varies along the rows of its input",
+            "give one number an output",
+        )
     return _linear(node, lowering, bias, [1, 0] if integer(node, "transB", 0) else None)
 
 
