@@ -14,11 +14,11 @@ import onnx_ir as ir
 
 from hqc.artifact import MANIFEST, Artifact, marker_of
 from hqc.atomic_files import replacing_folder
-from hqc.codegen.library import Library
 from hqc.codegen.names import check_name
 from hqc.codegen.toolchain import Toolchain
 from hqc.data.recordings import preprocessing_of, read_recordings, sample_beside
 from hqc.data.synthetic import frames_over_range
+from hqc.dialect.metadata import ARENA
 from hqc.emulator import runs_here
 from hqc.errors import UserError
 from hqc.execution import check_library
@@ -28,7 +28,6 @@ from hqc.manifest import describe
 from hqc.pass_verifier import PassVerifier
 from hqc.passes import DEFAULT, Pass, PassDumper, parse_pipeline, run_passes
 from hqc.passes.graph import copy_model
-from hqc.passes.plan_memory import ARENA
 from hqc.targets import Target, load_target
 from hqc.targets.formatting import show
 
@@ -189,6 +188,9 @@ def write_library(
     recordings: str | None = None,
 ) -> None:
     """Write the library of a planned kernel model, and its manifest."""
+    # TVM takes seconds to load: what is refused before does without.
+    from hqc.codegen.library import Library
+
     library = Library.of(kernels, name, target)
     library.write(kernels, target, toolchain, folder)
     manifest = describe(kernels, library, target, folder, source, recordings)

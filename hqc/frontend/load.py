@@ -15,7 +15,7 @@ from onnx_ir.passes.common import LiftConstantsToInitializersPass
 
 from hqc.codegen.names import c_name
 from hqc.dialect import DIALECT, attach_functions, find_op
-from hqc.errors import UnsupportedModelError, UserError
+from hqc.errors import UnsupportedModelError, UserError, in_short
 from hqc.frontend.names import name_nodes
 from hqc.frontend.opsets import check_ops, with_our_opset
 from hqc.frontend.repeated_image import take_frames
@@ -87,7 +87,7 @@ def _check(path: Path, proto: onnx.ModelProto) -> None:
     try:
         onnx.checker.check_model(proto)
     except onnx.checker.ValidationError as error:
-        raise UserError(f"{path}: not a valid model: {_first_line(error)}") from None
+        raise UserError(f"{path}: not a valid model: {in_short(error)}") from None
 
 
 def _bind(path: Path, proto: onnx.ModelProto, bind: dict[str, int]) -> None:
@@ -158,7 +158,7 @@ def _with_shapes(path: Path, model: ir.Model) -> ir.Model:
     try:
         inferred = onnx.shape_inference.infer_shapes(plain, strict_mode=True, data_prop=True)
     except Exception as error:  # also what is no InferenceError
-        raise UserError(f"{path}: not a valid model: {_first_line(error)}") from None
+        raise UserError(f"{path}: not a valid model: {in_short(error)}") from None
     del proto.graph.value_info[:]
     proto.graph.value_info.extend(inferred.graph.value_info)
     proto.graph.output[0].CopyFrom(inferred.graph.output[0])
@@ -181,7 +181,3 @@ def _check_shape(path: Path, node: ir.Node, value: ir.Value) -> None:
             f"{list(value.shape.numpy())}, more than {_LARGEST_TENSOR:,} numbers",
             hint="hqc compiles networks for devices; are the sizes right?",
         )
-
-
-def _first_line(error: Exception) -> str:
-    return next(iter(str(error).strip().splitlines()), type(error).__name__)

@@ -292,13 +292,16 @@ def end_cases(rng):
 def sums_at_their_ends(rng):
     """Sums that just fit their type, and sums that do not."""
     places = {"strides": [1, 1], "pads": [0, 0, 0, 0]}
-    for short in (0, 1):  # -32767 fits 16 bits with all its partial sums, -32768 is left to 32
-        weights = np.full((2, 256, 1, 1), -128, np.int8)
-        weights[:, short:1] = -127
-        x = activations(rng, T, 2, 2, 1, channels=256, rate=2)
-        inputs = [x, weights, *levels(rng, 2, NEURONS[0], 32768)]
+    for last in (1, 2):  # 32767 fits 16 bits with all its partial sums, 32768 is left to 32
+        weights = np.full((2, 259, 1, 1), 127, np.int8)
+        weights[:, -1] = last
+        weights[1] *= -1
+        x = activations(rng, T, 2, 2, 1, channels=259, rate=2)
+        x[:, 0, 0] = activations(rng, T, 1, channels=259, rate=0.1)
+        bias, threshold, reset = (np.full(2, n << 4, np.int32) for n in (0, 32766 + last, 0))
+        inputs = [x, weights, bias, threshold, reset]
         stored = {"weight_bits": 8, "weight_scheme": "uniform"}
-        yield "SpikeConv", inputs, {"channels": 256, **places, **stored, **NEURONS[0]}, 1
+        yield "SpikeConv", inputs, {"channels": 259, **places, **stored, **NEURONS[0]}, 1
     weights = ends(rng, (4, 40, 3, 3), -32768, 32767, np.int16)
     values, shift = rescaling(rng, 4, 2**32)
     stored = {"weight_bits": 16, "weight_scheme": "uniform"}

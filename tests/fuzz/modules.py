@@ -13,7 +13,7 @@ import tempfile
 import time
 import traceback
 from collections import Counter
-from dataclasses import dataclass, field, fields, is_dataclass
+from dataclasses import dataclass, field, fields, is_dataclass, replace
 from pathlib import Path
 
 import click
@@ -45,9 +45,15 @@ _SURROGATES = {
     "Sigmoid": surrogate.Sigmoid,
     "ATan": surrogate.ATan,
     "LeakyKReLU": surrogate.LeakyKReLU,
-    "not spiking": lambda: surrogate.Sigmoid(spiking=False),
 }
-_TWISTS = ("hook", "initial potential", "learned threshold", "per channel", "single step")
+_TWISTS = (
+    "hook",
+    "initial potential",
+    "learned threshold",
+    "no spikes",
+    "per channel",
+    "single step",
+)
 """What is done to a node that mostly must be refused."""
 
 
@@ -80,7 +86,9 @@ class Node:
             node = neuron.ParametricLIFNode(self.tau, **options)
         else:
             node = neuron.LIFNode(self.tau, self.decay_input, **options)
-        if self.twist == "hook":
+        if self.twist == "no spikes":
+            node.surrogate_function.set_spiking_mode(False)
+        elif self.twist == "hook":
             node.register_forward_hook(lambda _node, _x, spikes: spikes * 0.5)
         elif self.twist == "initial potential":
             node.set_reset_value("v", self.threshold / 2)
@@ -174,13 +182,8 @@ class Residual:
     body: ConvNode = ConvNode()
 
     def build(self, channels: int) -> tuple[nn.Module, int]:
-        body, _ = _same_size(self.body, channels).build(channels)
+        body, _ = replace(self.body, channels=channels, stride=1, pool=None).build(channels)
         return _Residual(body, self.join), channels
-
-
-def _same_size(body: ConvNode, channels: int) -> ConvNode:
-    kept = {f.name: getattr(body, f.name) for f in fields(body)}
-    return ConvNode(**{**kept, "channels": channels, "stride": 1, "pool": None})
 
 
 class _Attention(nn.Module):
@@ -380,6 +383,10 @@ def build(spec: Spec) -> nn.Module:
     ).eval()
 
 
+class ImpossibleError(Exception):
+    """A module that torch cannot run, as where an image is too small for its pools."""
+
+
 @dataclass
 class Outcome:
     """What became of a module: why it was refused, or how it compares with its own forward."""
@@ -394,13 +401,13 @@ class Outcome:
 def check(spec: Spec, compiled: bool = True) -> Outcome:
     """Export a module and lower it, or compile it for this machine, and compare spikes and logits.
 
-    Raises `AssertionError` where the module is neither refused nor right.
+    Raises `AssertionError` where the module is neither refused nor right, and `ImpossibleError`.
     """
     frames = spec.frames(_RECORDINGS, spec.seed + 2)
     try:
         module = build(spec)
-    except RuntimeError:
-        hypothesis.reject()  # an image too small for its pools
+    except RuntimeError as error:
+        raise ImpossibleError from error
     expected, spikes = zip(*(_own_forward(module, x) for x in frames), strict=True)
     with tempfile.TemporaryDirectory(prefix="hqc-fuzz-") as temporary:
         path = Path(temporary) / "model.onnx"
@@ -480,7 +487,7 @@ _nodes = st.builds(
     threshold=st.sampled_from([1.0, 0.5, 0.3, 1.37]),
     reset=st.sampled_from([0.0, None, -0.3, 0.2, -2.0]),
     decay_input=st.booleans(),
-    surrogate=st.sampled_from(["Sigmoid", "ATan", "LeakyKReLU", *["ATan"] * 20, "not spiking"]),
+    surrogate=st.sampled_from(list(_SURROGATES)),
     twist=st.sampled_from([*[None] * 60, *_TWISTS]),
 )
 _styles = st.sampled_from(["own", "library", "container"])
@@ -525,7 +532,8 @@ _blocks = st.one_of(
 @st.composite
 def modules(draw: st.DrawFn) -> Spec:
     """A module: neurons behind a convolution, and up to three blocks more."""
-    first = draw(st.one_of(_convs, st.builds(Membrane, _channels, _styles, last=_nodes)))
+    convs = _convs.map(lambda conv: replace(conv, depthwise=False))
+    first = draw(st.one_of(convs, st.builds(Membrane, _channels, _styles, last=_nodes)))
     more = draw(st.lists(_blocks, max_size=3))
     head = draw(st.sampled_from([*["rates", "steps"] * 8, "last", "flatten"]))
     with_node = head == "steps" and draw(st.booleans())
@@ -552,6 +560,7 @@ class Fuzzing:
 
     compiled: bool
     right: list[Outcome] = field(default_factory=list)
+    parts: Counter[str] = field(default_factory=Counter)
     refused: Counter[str] = field(default_factory=Counter)
     wrong: Counter[str] = field(default_factory=Counter)
     smallest: dict[str, tuple[Spec, str]] = field(default_factory=dict)
@@ -570,8 +579,8 @@ class Fuzzing:
     def _check(self, spec: Spec) -> None:
         try:
             outcome = check(spec, self.compiled)
-        except hypothesis.errors.UnsatisfiedAssumption:
-            raise
+        except ImpossibleError:
+            hypothesis.reject()
         except Exception as error:
             kind = _kind(error)
             self.wrong[kind] += 1
@@ -585,6 +594,7 @@ class Fuzzing:
             self.refused[reason(outcome.refused)] += 1
         else:
             self.right.append(outcome)
+            self.parts.update({type(block).__name__ for block in spec.blocks})
 
     def shrink(self, seconds: float) -> None:
         """Look for smaller modules that are wrong alike, for so long for each way."""
@@ -617,6 +627,7 @@ class Fuzzing:
             f"{len(self.right):6} right: {differ} of {spikes:,} spikes of the exported model are "
             f"not torch's; class as in torch {same}/{_RECORDINGS * len(self.right)}; logits off by "
             f"{drift[len(drift) // 2]:.2g} in the median, {drift[-1]:.2g} at most",
+            f"{'':6} with {', '.join(f'{part} {n}' for part, n in self.parts.most_common())}",
             f"{self.refused.total():6} refused",
             *(f"{n:12} {kind}" for kind, n in self.refused.most_common()),
             f"{self.wrong.total():6} wrong",
