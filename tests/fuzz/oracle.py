@@ -43,9 +43,10 @@ def check(network: Network, target: str | None = None, seed: int = 0) -> str:
         path = Path(temporary) / "fuzzed.onnx"
         onnx.save(network.proto, path)
         try:
-            return _check(path, network.passes, target, seed)
-        except UserError as error:
-            return f"refused: {error.message}"
+            try:
+                return _check(path, network.passes, target, seed)
+            except UserError as error:
+                return _refusal(network.proto, error)
         except AssertionError as error:
             error.add_note(f"the network: {_save(network, str(error))}")
             raise
@@ -53,6 +54,14 @@ def check(network: Network, target: str | None = None, seed: int = 0) -> str:
             where = traceback.extract_tb(error.__traceback__)[-1]
             text = f"{type(error).__name__} at {Path(where.filename).name}:{where.lineno}: {error}"
             raise AssertionError(f"{text}\nthe network: {_save(network, text)}") from error
+
+
+def _refusal(proto: onnx.ModelProto, error: UserError) -> str:
+    """The verdict of a refusal, which must speak of what the user wrote."""
+    own = {node.op_type for node in proto.graph.node}
+    named = re.findall(r"node '[^']*' \((?:[\w.]+::)?(\w+)\)", error.message)
+    assert own.issuperset(named), f"refused, but not in the user's words: {error.message}"
+    return f"refused: {error.message}"
 
 
 def reason(text: str) -> str:
