@@ -17,6 +17,7 @@ from hqc.codegen.names import c_name
 from hqc.dialect import DIALECT, attach_functions, find_op
 from hqc.errors import UnsupportedModelError, UserError, in_short
 from hqc.frontend.names import name_nodes
+from hqc.frontend.operands import check_operands
 from hqc.frontend.opsets import check_ops, with_our_opset
 from hqc.frontend.repeated_image import take_frames
 from hqc.frontend.tensors import LARGEST_MODEL, check_tensors, read_external_data
@@ -55,7 +56,9 @@ def load_model(path: str | PathLike[str], bind: Mapping[str, int] | None = None)
             op.attributes(node)
     _check_weights(path, model)
     attach_functions(model)
-    return take_frames(_with_shapes(path, model))
+    model = _with_shapes(path, model)
+    check_operands(path, model)
+    return take_frames(model)
 
 
 def model_name(model: ir.Model, path: str | PathLike[str] | None = None) -> str:
@@ -86,7 +89,7 @@ def _read(path: Path) -> onnx.ModelProto:
 def _check(path: Path, proto: onnx.ModelProto) -> None:
     try:
         onnx.checker.check_model(proto)
-    except onnx.checker.ValidationError as error:
+    except Exception as error:  # also for texts that are not UTF-8
         raise UserError(f"{path}: not a valid model: {in_short(error)}") from None
 
 
