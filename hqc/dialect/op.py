@@ -78,10 +78,6 @@ class Op:
                     f"{where}: attribute {name!r} is {given[name]!r}, not of type "
                     f"{type(default).__name__}"
                 )
-        if len(node.inputs) != len(self.proto.input) or None in node.inputs:
-            raise UserError(
-                f"{where}: it has {len(node.inputs)} inputs, not {', '.join(self.proto.input)}"
-            )
         values = {**self.defaults, **given}
         if problem := self.check(values):
             raise UserError(f"{where}: {problem}")

@@ -18,6 +18,7 @@ from hqc.dialect import DIALECT, attach_functions, find_op
 from hqc.dialect.facts import BOUND, FACTS
 from hqc.errors import UnsupportedModelError, UserError, in_short
 from hqc.frontend.names import name_nodes
+from hqc.frontend.operands import check_operands
 from hqc.frontend.opsets import check_ops, with_our_opset
 from hqc.frontend.repeated_image import take_frames
 from hqc.frontend.tensors import LARGEST_MODEL, check_tensors, read_external_data
@@ -56,7 +57,9 @@ def load_model(path: str | PathLike[str], bind: Mapping[str, int] | None = None)
             op.attributes(node)
     _check_weights(path, model)
     attach_functions(model)
-    model = take_frames(_with_shapes(path, model))
+    model = _with_shapes(path, model)
+    check_operands(path, model)
+    model = take_frames(model)
     _forget_facts(model.graph)
     _check_input(path, model)
     return model
@@ -107,7 +110,7 @@ def _read(path: Path) -> onnx.ModelProto:
 def _check(path: Path, proto: onnx.ModelProto) -> None:
     try:
         onnx.checker.check_model(proto)
-    except onnx.checker.ValidationError as error:
+    except Exception as error:  # also for texts that are not UTF-8
         raise UserError(f"{path}: not a valid model: {in_short(error)}") from None
 
 
