@@ -64,9 +64,10 @@ def with_our_opset(path: Path, proto: onnx.ModelProto) -> onnx.ModelProto:
         if standard < _SAME:
             proto = onnx.version_converter.convert_version(proto, _SAME)
     except Exception as error:  # they raise whatever they stumble over
-        reason = str(error).strip() or type(error).__name__
+        said = str(error).strip() or type(error).__name__
+        reason = said.splitlines()[0].rpartition("failed: ")[2]  # without onnx's own file and line
         raise UserError(
-            f"{path}: opset {standard} cannot be brought to {OPSET}: {reason.splitlines()[0]}",
+            f"{path}: opset {standard} cannot be brought to {OPSET}: {reason}",
             hint=_EXPORT,
         ) from None
     for node in _nodes(proto.graph.node):
