@@ -34,7 +34,7 @@ class Small(Network):
         self.path = folder / "model.onnx"
 
     def image(self) -> str:
-        """The frames as an image [T, C, H, W], its view without a fault of its own."""
+        """The frames as counts, an image [T, C, H, W]."""
         return self.input()
 
     def weights(self, *shape: int, bits: int = 4, **attributes) -> str:
