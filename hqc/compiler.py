@@ -14,19 +14,20 @@ import onnx_ir as ir
 
 from hqc.artifact import MANIFEST, Artifact, marker_of
 from hqc.atomic_files import replacing_folder
-from hqc.codegen.library import Library
 from hqc.codegen.names import check_name
 from hqc.codegen.toolchain import Toolchain
 from hqc.data.recordings import preprocessing_of, read_recordings, sample_beside
 from hqc.data.synthetic import frames_over_range
+from hqc.dialect.metadata import ARENA
+from hqc.emulator import runs_here
 from hqc.errors import UserError
+from hqc.execution import check_library
 from hqc.firing_rates import annotate_firing_rates
 from hqc.frontend.load import load_model, model_name
 from hqc.manifest import describe
 from hqc.pass_verifier import PassVerifier
 from hqc.passes import DEFAULT, Pass, PassDumper, parse_pipeline, run_passes
 from hqc.passes.graph import copy_model
-from hqc.passes.plan_memory import ARENA
 from hqc.targets import Target, load_target
 from hqc.targets.formatting import show
 
@@ -83,13 +84,17 @@ def lower(
 
     observers: list = [keep_integer, calibrate]
     if verify_each:
-        noise = next(r for r in frames_over_range(model) if r.name == "noise")
-        frames = calibration[0] if calibration else noise.frames
-        observers.append(PassVerifier(model, {name: frames}))
+        observers.append(PassVerifier(model, {name: _frames(model, calibration)}))
     if dump:
         observers.append(dump)
     lowered = run_passes(model, steps, observers)
     return Stages(stages["dialect"], stages.get("integer", lowered), lowered)
+
+
+def _frames(dialect: ir.Model, calibration: Sequence[np.ndarray]) -> np.ndarray:
+    """Frames to verify on: the first recording, else noise."""
+    noise = next(r for r in frames_over_range(dialect) if r.name == "noise")
+    return calibration[0] if calibration else noise.frames
 
 
 def compile(
@@ -110,8 +115,9 @@ def compile(
     """Compile an ONNX file for a target into a folder, which appears whole or not at all.
 
     `calibrate` names recordings to measure firing rates on; without it those beside the model
-    serve, if any. `runner` adds a program that reads frames and writes logits. Raises `UserError`
-    for anything wrong with the arguments or the model.
+    serve, if any. `verify_each` compares the model before and after each pass, and at the end the
+    compiled code where it runs here. `runner` adds a program that reads frames and writes logits.
+    Raises `UserError` for anything wrong with the arguments or the model.
     """
     chosen = load_target(target)
     steps = pipeline_for(chosen, passes)
@@ -122,10 +128,11 @@ def compile(
     loaded = load_model(model, bind)
     name = name or model_name(loaded, model)
     with replacing_folder(output, MANIFEST) as folder:
+        calibration = _calibration(model, loaded, calibrate)
         stages = lower(
             loaded,
             steps,
-            calibration=_calibration(model, loaded, calibrate),
+            calibration=calibration,
             verify_each=verify_each,
             dump=dump,
             progress=progress,
@@ -147,6 +154,10 @@ def compile(
             Path(model),
             os.path.relpath(recordings, output) if recordings else None,
         )
+        if verify_each and runs_here(chosen):
+            progress("run the compiled code")
+            frames = _frames(stages.dialect, calibration)
+            check_library(stages.kernels, chosen, toolchain, name, folder, frames)
         ir.save(stages.dialect, folder / f"{name}.onnx")
         (folder / f"{name}.hqt").write_text(show("target", target))
         if runner:
@@ -177,6 +188,9 @@ def write_library(
     recordings: str | None = None,
 ) -> None:
     """Write the library of a planned kernel model, and its manifest."""
+    # TVM takes seconds to load: what is refused before does without.
+    from hqc.codegen.library import Library
+
     library = Library.of(kernels, name, target)
     library.write(kernels, target, toolchain, folder)
     manifest = describe(kernels, library, target, folder, source, recordings)

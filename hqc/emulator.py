@@ -23,6 +23,12 @@ def debian_package(emulator: str) -> str:
     return "qemu-system-arm" if emulator.startswith("qemu-system-") else "qemu-user"
 
 
+def runs_here(target: Target) -> bool:
+    """Whether programs of a target run on this machine, under an emulator or without."""
+    command = shlex.split(target.emulate or "")
+    return target.is_host or bool(command and shutil.which(command[0]))
+
+
 def emulator_command(target: Target) -> list[str]:
     """What to put before a program of a target: nothing for the host.
 

@@ -8,10 +8,8 @@ import numpy as np
 import onnx_ir as ir
 
 from hqc.dialect import KERNEL
+from hqc.dialect.metadata import RATE
 from hqc.reference import ReferenceSession
-
-RATE = "hqc.rate"
-"""Metadata key of a packed value: set bits per channel, position, plane and time step."""
 
 
 def annotate_firing_rates(model: ir.Model, recordings: Iterable[np.ndarray]) -> None:

@@ -5,17 +5,19 @@ from __future__ import annotations
 import hashlib
 import json
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import onnx_ir as ir
 
-from hqc.codegen.library import Library
 from hqc.data.recordings import preprocessing_of
-from hqc.dialect.metadata import LAYER
-from hqc.firing_rates import RATE
-from hqc.passes.plan_memory import AREAS, ARENA, alias_root
+from hqc.dialect.layouts import alias_root
+from hqc.dialect.metadata import AREAS, ARENA, LAYER, RATE
 from hqc.targets import Target
 from hqc.version import VERSION
+
+if TYPE_CHECKING:
+    from hqc.codegen.library import Library
 
 
 def describe(

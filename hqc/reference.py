@@ -7,12 +7,15 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import onnx_ir as ir
 
+from hqc.errors import NotRunnableError, in_short
+
 
 class ReferenceSession:
     """An onnxruntime session without graph optimizations, one thread.
 
     The optimizations replace some patterns of quantized models by kernels that are not exact.
-    `watch` names values inside the graph to return besides the outputs.
+    `watch` names values inside the graph to return besides the outputs. Raises `NotRunnableError`
+    where onnxruntime takes no such model.
     """
 
     def __init__(self, model: ir.Model, watch: Sequence[str] = ()) -> None:
@@ -24,14 +27,27 @@ class ReferenceSession:
         options = onnxruntime.SessionOptions()
         options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
         options.intra_op_num_threads = 1
-        options.log_severity_level = 3
-        self._session = onnxruntime.InferenceSession(
-            proto.SerializeToString(), options, providers=["CPUExecutionProvider"]
+        options.log_severity_level = 4
+        self._name = model.graph.name
+        try:
+            self._session = onnxruntime.InferenceSession(
+                proto.SerializeToString(), options, providers=["CPUExecutionProvider"]
+            )
+        except Exception as error:  # onnxruntime's own kinds, which have no base
+            raise self._refused(error) from None
+
+    def _refused(self, error: Exception) -> NotRunnableError:
+        return NotRunnableError(
+            f"onnxruntime does not run the model {self._name!r}: {in_short(error)}",
+            hint="does it run by itself? onnxruntime.InferenceSession(file).run(None, frames)",
         )
 
     def run(self, feeds: Mapping[str, np.ndarray]) -> list[np.ndarray]:
-        """The outputs, then the watched values."""
-        return self._session.run(None, dict(feeds))
+        """The outputs, then the watched values. Raises `NotRunnableError`."""
+        try:
+            return self._session.run(None, dict(feeds))
+        except Exception as error:  # onnxruntime's own kinds, which have no base
+            raise self._refused(error) from None
 
 
 def run_reference(

@@ -37,7 +37,7 @@ def read_file(path: str | os.PathLike[str], most: int) -> bytes:
     """The content of a regular file. Raises `UserError`, also for more than `most` bytes."""
     size = file_size(path)
     if size > most:
-        raise UserError(f"cannot read {path}: {size:,} bytes, more than the {most:,} that it may")
+        raise UserError(f"cannot read {path}: it has {size:,} bytes, and may have {most:,}")
     try:
         return Path(path).read_bytes()
     except OSError as error:

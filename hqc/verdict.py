@@ -131,7 +131,8 @@ class FloatLayers:
         feeds |= {quantized.name: quantized.of(frames) for quantized in self._frames}
         for neurons, fired in zip(self.neurons, spikes, strict=True):
             feeds[neurons.output] = fired.astype(np.float64).reshape(neurons.shape)
-        tensors = self._rest.run(None, feeds)
+        with np.errstate(invalid="ignore"):  # what is not a number, no bound explains
+            tensors = self._rest.run(None, feeds)
         return tensors[: self._outputs], tensors[self._outputs :]
 
 

@@ -7,7 +7,6 @@ verdict says, layer by layer, whether rounding explains how they differ.
 from __future__ import annotations
 
 import shutil
-import subprocess
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -29,11 +28,11 @@ from hqc.compiler import (
 )
 from hqc.data.recordings import Recording, preprocessing_of, read_recordings, sample_beside
 from hqc.data.synthetic import frames_over_range
-from hqc.emulator import emulator_command, program_command
-from hqc.errors import VerificationError
+from hqc.emulator import emulator_command
+from hqc.execution import MODES, execute, link_runner
 from hqc.frontend.load import load_model, model_name
 from hqc.reference import ReferenceSession
-from hqc.targets import Target, load_target
+from hqc.targets import load_target
 from hqc.verdict import Verdict
 
 
@@ -108,12 +107,12 @@ def verify(
         toolchain = Toolchain.of(chosen, cc)
         write_library(stages.kernels, name, chosen, toolchain, folder, Path(model))
         progress("link the runner")
-        toolchain.program([f"{name}_runner.c", f"lib{name}.a"], "runner", folder)
+        runner = link_runner(toolchain, name, folder)
         compiled = {}
         classes = int(np.prod(loaded.graph.outputs[0].shape.numpy()))
-        for mode in ("run", "stream"):
+        for mode in MODES:
             progress(f"{mode} compiled code")
-            compiled[mode] = _execute(chosen, folder / "runner", mode, recordings, classes)
+            compiled[mode] = execute(chosen, runner, mode, recordings, classes)
     return compare(stages, recordings, compiled, chosen.name, progress)
 
 
@@ -125,19 +124,6 @@ def _recordings(
     return read_recordings(source, shape, preprocessing_of(model.metadata_props))
 
 
-def _execute(
-    target: Target, runner: Path, mode: str, recordings: Sequence[Recording], classes: int
-) -> np.ndarray:
-    """Logits [recordings, classes] of the runner, under the target's emulator if it has one."""
-    frames = b"".join(r.frames.tobytes() for r in recordings)
-    command = program_command(target, runner, mode)
-    result = subprocess.run(command, input=frames, capture_output=True, check=False)
-    if result.returncode:
-        said = result.stderr.decode(errors="replace").strip()
-        raise VerificationError(f"the compiled code for {target.name} failed: {said}")
-    return np.frombuffer(result.stdout, "<f4").reshape(-1, classes)
-
-
 def run_compiled(artifact: Artifact, recordings: Sequence[Recording]) -> np.ndarray:
     """Logits [recordings, classes] of a compiled model, under its target's emulator if need be."""
     if artifact.target.is_host:
@@ -147,10 +133,9 @@ def run_compiled(artifact: Artifact, recordings: Sequence[Recording]) -> np.ndar
         folder = Path(temporary)
         for file in (f"{name}_runner.c", f"{name}.h", "hqc.h", f"lib{name}.a"):
             shutil.copy(artifact.folder / file, folder)
-        sources = [f"{name}_runner.c", f"lib{name}.a"]
-        Toolchain.of(artifact.target).program(sources, "runner", folder)
+        runner = link_runner(Toolchain.of(artifact.target), name, folder)
         classes = int(np.prod(artifact.manifest["output"]["shape"]))
-        return _execute(artifact.target, folder / "runner", "run", recordings, classes)
+        return execute(artifact.target, runner, "run", recordings, classes)
 
 
 def _neurons(dialect: ir.Model) -> dict[str, str]:

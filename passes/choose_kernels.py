@@ -7,10 +7,9 @@ from typing import ClassVar
 
 import onnx_ir as ir
 
-from hqc.codegen.kernels.spike_conv_planes import suits_planes
+from hqc.dialect.metadata import RATE
 from hqc.dialect.planes import words
 from hqc.errors import UserError
-from hqc.firing_rates import RATE
 from hqc.passes.pass_base import Pass, register
 
 KERNELS = ("auto", "event", "planes")
@@ -56,6 +55,9 @@ class ChooseKernels(Pass):
         return model
 
     def _choice(self, node: ir.Node) -> str:
+        # TVM, which kernels are written in, takes seconds to load: refused models do without.
+        from hqc.codegen.kernels.spike_conv_planes import suits_planes
+
         if self.kernel == "event" or not suits_planes(node):
             return "event"
         if self.kernel == "planes":

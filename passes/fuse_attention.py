@@ -124,8 +124,8 @@ def _fuse(graph: ir.Graph, neurons: ir.Node, outer: ir.Node) -> None:
     new_nodes.append(attention)
     old, new = neurons.outputs[0], attention.outputs[0]
     new.shape, new.type = attention.inputs[0].shape, old.type
-    by_row = (by_name["T"], by_name["N"], tokens, by_name["C"])
-    Facts("spikes", 0, 1, spell(by_row)).write(new)
+    by_row = spell((by_name["T"], by_name["N"], tokens, by_name["C"]))
+    Facts("spikes", 0, 1, by_row if len(shape) == 5 else Facts.of(old).axes).write(new)
     if len(shape) == 5:
         new = _as_image(graph, new, sources[0], new_nodes)
     new.name = old.name

@@ -57,7 +57,7 @@ class MakeInteger(Pass):
 
     def _lowered(self, model: ir.Model, streams: dict[ir.Value, Stream]) -> ir.Model:
         graph = model.graph
-        time_steps = graph.inputs[0].shape.numpy()[0]
+        time_steps, *_ = *graph.inputs[0].shape.numpy(), 1
         lowering = Lowering(GraphBuilder(graph), self.mode, time_steps, streams)
         for node in graph:
             result = find_rule(node)(node, lowering)

@@ -14,7 +14,8 @@ from hqc.dialect import attach_functions
 from hqc.dialect.integer_ops import verify_node
 from hqc.dialect.intervals import RangeError
 from hqc.dialect.invariants import InvariantError
-from hqc.errors import UserError, VerificationError
+from hqc.errors import NotRunnableError, UserError, VerificationError
+from hqc.passes.failure import failure
 from hqc.passes.graph import where
 from hqc.passes.pass_base import Pass, find_pass
 
@@ -76,12 +77,23 @@ class PassDumper:
 def run_passes(
     model: ir.Model, steps: Sequence[Pass], observers: Sequence[Observer] = ()
 ) -> ir.Model:
-    """Run the passes in order; after each, every op checks its node, then observers are called."""
+    """Run the passes in order; after each, every op checks its node, then observers are called.
+
+    Raises `OwnError`, naming pass and node, for whatever a pass stumbles over.
+    """
+    given = ir.serde.serialize_model(model)
     for step in steps:
-        model = attach_functions(step.run(model))
-        verify_ops(step, model)
-        for observe in observers:
-            observe(step, model)
+        try:
+            model = attach_functions(step.run(model))
+            verify_ops(step, model)
+            for observe in observers:
+                observe(step, model)
+        except NotRunnableError as error:
+            raise failure(step, error, steps, given) from error
+        except (UserError, VerificationError, OSError, MemoryError):
+            raise
+        except Exception as error:
+            raise failure(step, error, steps, given) from error
     return model
 
 

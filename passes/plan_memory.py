@@ -9,26 +9,9 @@ from typing import ClassVar
 
 import onnx_ir as ir
 
-from hqc.codegen.kernels import Scratch, State, find_kernel
+from hqc.dialect.layouts import ALIGNMENT, alias_root
+from hqc.dialect.metadata import AREAS, ARENA
 from hqc.passes.pass_base import Pass, register
-
-ALIGNMENT = 64
-ARENA = "hqc.arena"
-"""Metadata key of a value, a node and the model: offsets and sizes, as JSON.
-
-Of a value: {"run": offset, "stream": offset}. Of a node: the same with one offset per Scratch and
-State operand, and their sizes under "bytes". Of the model: {"run": bytes, "stream": bytes}.
-"""
-
-AREAS = "hqc.areas"
-"""Metadata key of the model: for each plan the areas of the arena and their lifetimes, as JSON.
-
-{"run": [{"name", "kind", "bytes", "offset", "first", "last"}, ...], "stream": ...}; `kind` is
-activation, scratch or potential, `first` and `last` count kernels.
-"""
-
-
-_KINDS: dict[type, str] = {Scratch: "scratch", State: "potential"}
 
 
 @dataclass(frozen=True)
@@ -65,13 +48,32 @@ def place(areas: list[Area]) -> tuple[list[int], int]:
     return offsets, -(-end // ALIGNMENT) * ALIGNMENT
 
 
-def alias_root(value: ir.Value) -> ir.Value:
-    """The value whose bytes these are: a Reshape moves nothing."""
-    node = value.producer()
-    while node is not None and node.op_type == "Reshape":
-        value = node.inputs[0]
-        node = value.producer()
-    return value
+@dataclass(frozen=True)
+class _Own:
+    """Bytes of a kernel's own: scratch, or the potential that lasts between time steps."""
+
+    kind: str
+    run_size: int
+    size: int
+
+    def area(self, index: int, steps: int, plan: str) -> Area:
+        """What it takes in a plan; the kernel is called in step `index` of so many."""
+        if self.kind == "scratch":
+            return Area(self.size, index, index)
+        return Area(self.run_size, index, index) if plan == "run" else Area(self.size, 0, steps)
+
+
+def _own_areas(node: ir.Node, vector: bool) -> list[_Own]:
+    # TVM, which kernels are written in, takes seconds to load: models that are refused do without.
+    from hqc.codegen.kernels import Scratch, State, find_kernel
+
+    own = []
+    for operand in find_kernel(node)(node, vector).operands:
+        if isinstance(operand, Scratch):
+            own.append(_Own("scratch", operand.size, operand.size))
+        elif isinstance(operand, State):
+            own.append(_Own("potential", operand.run_size, operand.size))
+    return own
 
 
 @register
@@ -99,19 +101,18 @@ class PlanMemory(Pass):
             for value in map(alias_root, filter(None, node.inputs)):
                 if value in last:
                     last[value] = index
-        calls = [find_kernel(n)(n, self.vector_bits > 0) for n in nodes]
-        operands = [[o for o in c.operands if isinstance(o, Scratch | State)] for c in calls]
+        own = [_own_areas(n, self.vector_bits > 0) for n in nodes]
         sizes: dict[str, int] = {}
         maps: dict[str, list[dict]] = {}
         placed: dict[object, dict[str, object]] = {k: {} for k in (*values, *nodes)}
         for plan in ("run", "stream"):
             areas = [_value_area(v, i, last[v], len(nodes), plan) for v, i in values.items()]
-            for index, group in enumerate(operands):
-                areas += [_operand_area(o, index, len(nodes), plan) for o in group]
+            for index, group in enumerate(own):
+                areas += [o.area(index, len(nodes), plan) for o in group]
             offsets, sizes[plan] = place(areas)
             names = [(v.name, "activation") for v in values]
-            for node, group in zip(nodes, operands, strict=True):
-                names += [(node.name, _KINDS[type(o)]) for o in group]
+            for node, group in zip(nodes, own, strict=True):
+                names += [(node.name, o.kind) for o in group]
             maps[plan] = [
                 {
                     "name": name,
@@ -126,9 +127,9 @@ class PlanMemory(Pass):
             remaining = iter(offsets)
             for value in values:
                 placed[value][plan] = next(remaining)
-            for node, group in zip(nodes, operands, strict=True):
+            for node, group in zip(nodes, own, strict=True):
                 placed[node][plan] = [next(remaining) for _ in group]
-        for node, group in zip(nodes, operands, strict=True):
+        for node, group in zip(nodes, own, strict=True):
             placed[node]["bytes"] = [o.size for o in group]
         for key, plans in placed.items():
             key.metadata_props[ARENA] = json.dumps(plans)
@@ -144,9 +145,3 @@ def _value_area(value: ir.Value, first: int, last: int, steps: int, plan: str) -
     if plan == "run":
         return Area(size, first, last)
     return Area(size, 0, steps) if counts else Area(size // shape[0], first, last)
-
-
-def _operand_area(operand: Scratch | State, index: int, steps: int, plan: str) -> Area:
-    if isinstance(operand, Scratch):
-        return Area(operand.size, index, index)
-    return Area(operand.run_size, index, index) if plan == "run" else Area(operand.size, 0, steps)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from importlib import resources
 
@@ -69,6 +70,16 @@ class Target:
         return target
 
 
+_ARCHITECTURE = re.compile(
+    r"(host|x86_64|i[3-6]86|aarch64|arm64|riscv(32|64)|"
+    r"(arm|thumb)(v(5te|6|6m|7|7a|7r|7m|7em|8a|8r|8m\.base|8m\.main|8\.1m\.main))?)(-|$)"
+)
+"""Triples of little-endian machines that LLVM knows; at others it ends the process."""
+
+_ABI = re.compile(r"(ilp32|lp64)[efd]?$|aapcs(-linux)?$")
+_MACHINES = "machines are aarch64, arm, thumb, riscv32, riscv64 and x86_64, e.g. aarch64-linux-gnu"
+
+
 class _Fields:
     """Statements of one target to fields of `Target`."""
 
@@ -108,7 +119,14 @@ class _Fields:
         return {"compiler": tuple(unquote(c) for c in statement.children if c is not None)}
 
     def _llvm(self, statement: lark.Tree) -> dict[str, object]:
-        return {"llvm": self._named(statement, unquote)}
+        found = self._named(statement, unquote)
+        for name, given in (setting.children for setting in statement.children):
+            known = _ABI if name == "abi" else _ARCHITECTURE if name == "triple" else None
+            if known and not known.match(unquote(given)):
+                raise self._source.error_at(
+                    given, f"there are no kernels for the {name} {unquote(given)!r}", _MACHINES
+                )
+        return {"llvm": found}
 
     def _cache(self, statement: lark.Tree) -> dict[str, object]:
         return {"caches": self._named(statement, lambda n: int(self._amount(n, DATA)) // 8)}

@@ -8,11 +8,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
-from pathlib import Path
 
 import lark
 
 from hqc.errors import TargetFileError, UserError
+from hqc.regular_files import read_file
 from hqc.targets.units import UNITS
 
 _MEANING = {
@@ -35,6 +35,7 @@ _MEANING = {
     "TIMES_OVER": "*",
     "$END": "the end of the file",
 }
+_LARGEST = 1 << 20
 _SHOWN = 6
 _UNIT = re.compile(r"[0-9][0-9.]*[ \t]*([A-Za-z_]\w*)\s*$")
 """A number and what stands in the place of its unit, at the end of what was read."""
@@ -218,10 +219,12 @@ _TITLES = {"target": "target", "energy": "energy profile"}
 def read(path: str) -> Source:
     """A target file. Raises `UserError` for one that cannot be read."""
     try:
-        return Source(path, Path(path).read_text())
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or "it is not text"
-        raise UserError(f"cannot read the target file {path}: {reason}") from None
+        return Source(path, read_file(path, _LARGEST).decode())
+    except UserError as error:
+        message = error.message.replace("cannot read", "cannot read the target file", 1)
+        raise UserError(message) from None
+    except ValueError:
+        raise UserError(f"cannot read the target file {path}: it is not text") from None
 
 
 def unquote(text: lark.Token) -> str:

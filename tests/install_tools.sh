@@ -12,7 +12,11 @@ need qemu-riscv64 qemu-user
 need qemu-arm qemu-user
 need qemu-riscv32 qemu-user
 need qemu-system-arm qemu-system-arm
-need aarch64-linux-gnu-gcc gcc-aarch64-linux-gnu
+# The compiler's package only recommends the C library's.
+case "$(aarch64-linux-gnu-gcc -print-file-name=libc.a 2>/dev/null)" in
+    /*) ;;
+    *) missing="$missing gcc-aarch64-linux-gnu libc6-dev-arm64-cross" ;;
+esac
 command -v google-chrome >/dev/null 2>&1 || need chromium chromium
 [ -n "$missing" ] || exit 0
 

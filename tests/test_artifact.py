@@ -132,7 +132,7 @@ def test_a_copy_of_an_artifact_runs(build, frames, tmp_path):
 def test_arrays_of_another_shape_are_refused(build, shape):
     with pytest.raises(hqc.UserError) as error:
         build.run(np.zeros(shape, np.float32))
-    assert error.value.message == f"frames {list(shape)} are not {list(SHAPE)}"
+    assert error.value.message == f"frames {list(shape)} of float32 are not {list(SHAPE)} numbers"
     assert "[T, 1, C, H, W]" in error.value.hint
 
 

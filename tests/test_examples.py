@@ -9,7 +9,7 @@ import sys
 import pytest
 
 import hqc
-from hqc.search.run_folder import RESULT
+from hqc.search.results import RESULT
 from tests.conftest import ROOT
 
 CIFAR10 = ROOT / "examples" / "cifar10"

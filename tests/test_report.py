@@ -9,11 +9,10 @@ import subprocess
 
 import pytest
 
-import hqc
 from hqc.report import write_report
 from hqc.report.chart import charts
 from hqc.targets import load_profile
-from tests.conftest import MODEL, NMNIST, ROOT
+from tests.conftest import NMNIST, ROOT
 
 SAMPLE = NMNIST / "sample" / "3"
 PICTURES = ROOT / "build-report"
@@ -110,9 +109,8 @@ def test_it_shows_the_choices_and_the_figures(page):
     assert text.count('<rect x="') == 20
 
 
-def test_for_an_emulated_machine_instructions_stand_in_for_time(run_hqc, tmp_path):
-    hqc.compile(MODEL, "arm-a72", tmp_path / "build")
-    done = run_hqc("report", "build", "-o", "out.html", "--data", SAMPLE)
+def test_for_an_emulated_machine_instructions_stand_in_for_time(run_hqc, arm_artifact, tmp_path):
+    done = run_hqc("report", arm_artifact.folder, "-o", "out.html", "--data", SAMPLE)
     assert done.returncode == 0, done.stderr
     text = (tmp_path / "out.html").read_text()
     assert "instructions an inference" in text

@@ -14,10 +14,13 @@ from typing import NoReturn
 
 import click
 
-from hqc.errors import UserError, VerificationError
+from hqc.errors import OwnError, UserError, VerificationError
 from hqc.version import VERSION
 
 USER_ERROR, OWN_ERROR = 2, 1
+
+_OPTIONAL = ("matplotlib", "onnxscript", "torch")
+"""Packages that training, searching and exporting need, and compiling does not."""
 
 _THEIR_ERRNOS = {
     errno.ENOSPC: "free some space, or write elsewhere",
@@ -154,6 +157,9 @@ def main() -> None:
         _fail(USER_ERROR, "interrupted; no output was written", "run the command again")
     except UserError as error:
         _fail(USER_ERROR, error.message, error.hint)
+    except OwnError as error:
+        _traceback(error)
+        _fail(OWN_ERROR, error.message, error.hint)
     except VerificationError as error:
         _fail(OWN_ERROR, str(error), "this is a fault of hqc; please report it with the model")
     except BrokenPipeError:
@@ -164,13 +170,23 @@ def main() -> None:
             where = f"{error.filename}: " if error.filename else ""
             _fail(USER_ERROR, f"{where}{error.strerror}", _THEIR_ERRNOS[error.errno])
         _unexpected(error)
+    except MemoryError:
+        _fail(USER_ERROR, "out of memory", "give it more, or a smaller model")
+    except ModuleNotFoundError as error:
+        if error.name not in _OPTIONAL:
+            _unexpected(error)
+        _fail(USER_ERROR, f"this needs {error.name}", "pip install 'hqc[train]'")
     except Exception as error:  # the last resort: a message, not a traceback
         _unexpected(error)
 
 
-def _unexpected(error: Exception) -> NoReturn:
+def _traceback(error: Exception) -> None:
     if os.environ.get("HQC_TRACEBACK"):
         traceback.print_exception(error)
+
+
+def _unexpected(error: Exception) -> NoReturn:
+    _traceback(error)
     _fail(
         OWN_ERROR,
         f"{type(error).__name__}: {str(error).strip() or 'no message'}",

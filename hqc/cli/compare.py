@@ -29,11 +29,11 @@ def compare(out: Output, runs: tuple[Path, ...], plot: Path | None) -> None:
       hqc compare runs/beta-* --plot pareto.svg
     """
     from hqc.errors import UserError
-    from hqc.search.run_folder import CONFIG, RESULT, RunFolder
+    from hqc.search.results import CONFIG, RESULT, read_result
 
     rows = []
     for run in runs:
-        result, method = RunFolder.read(run, RESULT), RunFolder.read(run, CONFIG)["method"]
+        result, method = read_result(run, RESULT), read_result(run, CONFIG)["method"]
         rows.append(
             {
                 "run": str(run),
@@ -57,9 +57,9 @@ def compare(out: Output, runs: tuple[Path, ...], plot: Path | None) -> None:
         )
         lines.append(" ".join([f"{row['run']:{width}}", *(f"{cell:>9}" for cell in cells)]))
     if plot:
-        from hqc.search.plots import draw_pareto
-
         if plot.suffix not in (".svg", ".png"):
             raise UserError(f"--plot {plot}: pictures are .svg or .png")
+        from hqc.search.plots import draw_pareto
+
         draw_pareto(rows, plot)
     out.result({"runs": rows}, "\n".join(lines))

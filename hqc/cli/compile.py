@@ -25,7 +25,9 @@ from hqc.cli.application import Output, bind_option, cc_option, cli, output_opti
 @click.option(
     "--passes", metavar="PIPELINE", help='E.g. "fold-batch-norm,make-integer{mode=exact}".'
 )
-@click.option("--verify-each", is_flag=True, help="Run the model before and after each pass.")
+@click.option(
+    "--verify-each", is_flag=True, help="Run the model before and after each pass, and the code."
+)
 @click.option("--dump-after", metavar="PASS|all", help="Write models to OUTPUT-passes/.")
 @click.option(
     "--calibrate",

@@ -30,26 +30,28 @@ def export_(out: Output, run: Path, output: Path, name: str, as_float: bool) -> 
       hqc export run/ -o model.onnx
       hqc export run/ -o fp32.onnx --float
     """
-    import torch
-
-    from hqc.data.task import load_task
     from hqc.errors import UserError
-    from hqc.frontend.export import export
-    from hqc.quantize import apply_recipe
-    from hqc.search.factory import build_model
-    from hqc.search.run_folder import CONFIG, RECIPE, RunFolder
+    from hqc.search.results import CONFIG, RECIPE, read_result
 
-    config = RunFolder.read(run, CONFIG)
-    model = build_model(config["model"])
+    config = read_result(run, CONFIG)
+    recipe = None if as_float else read_result(run, RECIPE)
     stage = "float" if as_float else "train"
-    if not as_float:
-        apply_recipe(model, RunFolder.read(run, RECIPE))
     weights = run / f"{stage}.pt"
     if not weights.exists():
         raise UserError(
             f"{run} is not the folder of a finished search: it has no {weights.name}",
             hint="finish it: hqc search ... --resume",
         )
+    import torch
+
+    from hqc.data.task import load_task
+    from hqc.frontend.export import export
+    from hqc.quantize import apply_recipe
+    from hqc.search.factory import build_model
+
+    model = build_model(config["model"])
+    if recipe is not None:
+        apply_recipe(model, recipe)
     model.load_state_dict(torch.load(weights, map_location="cpu", weights_only=True))
     task = load_task(config["data"], config.get("time_steps"))
     example = task.test[0][:1].transpose(0, 1).float()

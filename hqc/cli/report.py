@@ -41,12 +41,14 @@ def report(
       hqc report build-arm/ --profile spikehq --data recordings/
     """
     from hqc.artifact import Artifact
-    from hqc.report import write_report
     from hqc.targets import load_profile
 
+    artifact, chosen = Artifact.open(build), load_profile(profile)
+    from hqc.report import write_report
+
     found = write_report(
-        Artifact.open(build),
-        load_profile(profile),
+        artifact,
+        chosen,
         output,
         data=data,
         search=search,

@@ -26,8 +26,9 @@ from hqc.codegen.kernels import (
 )
 from hqc.codegen.tir import write_object
 from hqc.codegen.toolchain import Toolchain
-from hqc.errors import UserError
-from hqc.passes.plan_memory import ALIGNMENT, ARENA, alias_root
+from hqc.dialect.layouts import ALIGNMENT, alias_root
+from hqc.dialect.metadata import ARENA
+from hqc.errors import OwnError, ToolError, UserError, in_short
 from hqc.targets import Target
 from hqc.version import VERSION
 
@@ -68,11 +69,23 @@ class Library:
 
     @classmethod
     def of(cls, model: ir.Model, name: str, target: Target) -> Library:
-        """Emit every kernel of a model that plan-memory has run on."""
+        """Emit every kernel of a model that plan-memory has run on.
+
+        Raises `OwnError`, naming the node, for whatever a kernel stumbles over.
+        """
         library = cls(name)
         for node in model.graph:
-            if node.op_type != "Reshape":
+            if node.op_type == "Reshape":
+                continue
+            try:
                 library._add(model.graph, node, find_kernel(node)(node, target.vector_bits > 0))
+            except (UserError, MemoryError):
+                raise
+            except Exception as error:
+                raise OwnError(
+                    f"the kernel of node {node.name!r} ({node.op_type}) failed: {in_short(error)}",
+                    "this is a fault of hqc: please report it with the model",
+                ) from error
         return library
 
     def _add(self, graph: ir.Graph, node: ir.Node, call: KernelCall) -> None:
@@ -175,7 +188,15 @@ class Library:
             toolchain.compile(f"{self.name}.c", folder),
             toolchain.compile(f"{self.name}_weights.S", folder),
         ]
-        write_object(self.functions, target.tvm_target(), folder / objects[0])
+        try:
+            write_object(self.functions, target.tvm_target(), folder / objects[0])
+        except (UserError, OSError, MemoryError):
+            raise
+        except Exception as error:  # TVM's own kinds, and LLVM's
+            raise ToolError(
+                f"LLVM does not compile for target {target.name}: {in_short(error)}",
+                hint="check the 'llvm' line of a target of your own; report one of hqc's",
+            ) from error
         toolchain.archive(objects, f"lib{self.name}.a", folder)
         if target.is_host:
             toolchain.share(objects, f"{self.name}.so", folder)

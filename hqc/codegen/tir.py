@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import os
 import tempfile
 from collections.abc import Mapping
@@ -10,6 +11,9 @@ from typing import cast
 
 import tvm
 from tvm import s_tir, tirx
+from tvm.target import codegen
+
+from hqc.errors import ToolError
 
 
 @tvm.ir.transform.module_pass(opt_level=0)
@@ -65,7 +69,11 @@ _SCALABLE = {"+v", "+sve", "+sve2"}
 def write_object(
     functions: Mapping[str, tirx.PrimFunc], target: Mapping[str, object], path: Path
 ) -> None:
-    """Compile PrimFuncs with pointer parameters to one object, each under its symbol."""
+    """Compile PrimFuncs with pointer parameters to one object, each under its symbol.
+
+    Raises `ToolError` for a cpu or features that LLVM does not know: it would do without.
+    """
+    _check(tvm.target.Target(dict(target)))
     module = tvm.IRModule({s: f.with_attr("global_symbol", s) for s, f in functions.items()})
     target = dict(target)
     features = [f for f in cast(list, target.get("mattr", [])) if f not in _SCALABLE]
@@ -73,6 +81,20 @@ def write_object(
     bound = tirx.transform.BindTarget(tvm.target.Target(fixed, host=fixed))(module)
     built = tvm.get_global_func("target.build.llvm")(_PLAIN_C(bound), tvm.target.Target(target))
     path.write_bytes(_object_bytes(built))
+
+
+def _check(target: tvm.target.Target) -> None:
+    triple, cpu = (str(target.attrs[key]) for key in ("mtriple", "mcpu"))
+    if not codegen.llvm_is_valid_cpu(cpu, triple):
+        near = difflib.get_close_matches(cpu, codegen.llvm_get_cpu_archlist(target), 1)
+        raise ToolError(
+            f"LLVM knows no cpu {cpu!r} of {triple}",
+            hint=f"did you mean {near[0]!r}?" if near else "'generic' is one of every machine",
+        )
+    known = codegen.llvm_get_cpu_features(target)
+    for feature in map(str, target.attrs.get("mattr", [])):
+        if feature[:1] not in ("+", "-") or (feature[0] == "+" and feature[1:] not in known):
+            raise ToolError(f"LLVM knows no feature {feature!r} of {triple}")
 
 
 def _object_bytes(built: tvm.runtime.Module) -> bytes:

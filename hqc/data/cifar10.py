@@ -11,8 +11,10 @@ from torch import Tensor
 from hqc.data.augment import mirrored, shifted
 from hqc.data.task import Labelled, Task, loader
 from hqc.errors import UserError
+from hqc.regular_files import read_file
 
 SIZE = 32
+_LARGEST = 1 << 30
 _RECORD = 1 + 3 * SIZE * SIZE
 """Bytes of an image: its class, then its red, green and blue planes."""
 
@@ -38,7 +40,7 @@ def _split(files: list[Path], folder: Path, time_steps: int) -> Labelled:
         )
     parts = []
     for file in files:
-        data = np.fromfile(file, np.uint8)
+        data = np.frombuffer(read_file(file, _LARGEST), np.uint8)
         if data.size == 0 or data.size % _RECORD:
             raise UserError(f"{file}: {data.size} bytes are no whole {_RECORD}-byte images")
         parts.append(data.reshape(-1, _RECORD))

@@ -7,9 +7,11 @@ from os import PathLike
 import numpy as np
 
 from hqc.errors import UserError
+from hqc.regular_files import read_file
 
 EVENT = np.dtype([("x", "<i8"), ("y", "<i8"), ("t", "<i8"), ("p", "<i8")])
 
+_LARGEST = 16 << 20
 _OVERFLOW_ROW = 240
 _OVERFLOW_MICROSECONDS = 1 << 13
 
@@ -21,18 +23,18 @@ def read_events(path: str | PathLike[str]) -> np.ndarray:
     timer overflow, not an event. Returns a structured array of `EVENT`, equal to that of
     `tonic.io.read_mnist_file`. Raises `UserError` where the file is no such recording.
     """
-    with open(path, "rb") as file:
-        raw = np.frombuffer(file.read(), dtype=np.uint8)
+    raw = np.frombuffer(read_file(path, _LARGEST), dtype=np.uint8)
     if raw.size == 0 or raw.size % 5:
         raise UserError(
             f"{path}: {raw.size} bytes is not a whole number of 5-byte events",
             hint="give an N-MNIST .bin recording, or frames as .npy",
         )
-    x, y, high, middle, low = raw.reshape(-1, 5).astype(np.int64).T
-    overflows = np.cumsum(y == _OVERFLOW_ROW)
+    x, y, high, middle, low = raw.reshape(-1, 5).T
     events = np.empty(x.size, dtype=EVENT)
     events["x"], events["y"], events["p"] = x, y, high >> 7
-    events["t"] = ((high & 127) << 16 | middle << 8 | low) + overflows * _OVERFLOW_MICROSECONDS
+    events["t"] = np.cumsum(y == _OVERFLOW_ROW) * _OVERFLOW_MICROSECONDS + low
+    for byte, shift in ((high & 127, 16), (middle, 8)):
+        events["t"] += byte.astype(np.int64) << shift
     return events[y != _OVERFLOW_ROW]
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from hqc.data.arrays import read_array
 from hqc.data.augment import mirrored, shifted
 from hqc.data.events import EVENT, events_to_frames, read_events
 from hqc.data.task import FileFrames, Labelled, Task, loader
@@ -67,7 +68,7 @@ def _read_aedat4(path: Path) -> tuple[np.ndarray, ...]:
 
 
 def _read_npy(path: Path) -> tuple[np.ndarray, ...]:
-    events = np.load(path, allow_pickle=False)
+    events = read_array(path)
     if events.ndim != 2 or events.shape[1] != 4:
         raise UserError(f"{path}: {list(events.shape)} are not events [n, 4] of x, y, polarity, t")
     x, y, p, t = events.T

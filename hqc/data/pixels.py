@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 from hqc.errors import UserError
+from hqc.regular_files import file_size
 
 IMAGE_SUFFIXES = (".jpeg", ".jpg", ".png")
+_FORMATS = ("JPEG", "PNG")
+_MOST_PIXELS = 64_000_000
 _RESIZED = 256 / 224
 """The shorter side of an image over that of its crop, as usual in evaluation on ImageNet."""
 
@@ -17,12 +21,11 @@ _RESIZED = 256 / 224
 def image_to_frames(path: Path, time_steps: int, height: int, width: int) -> np.ndarray:
     """An image as frames uint8 [T, 3, height, width]: every time step shows the same pixels.
 
-    One of another size is scaled, and its middle is taken. Raises `UserError`.
+    One of another size is scaled, and its middle is taken. Raises `UserError` for a file that is no
+    image, is cut short, or unpacks to too many pixels.
     """
-    try:
-        image = Image.open(path).convert("RGB")
-    except (OSError, UnidentifiedImageError):
-        raise UserError(f"cannot read {path}: it is no image") from None
+    file_size(path)
+    image = _read(path)
     if image.size != (width, height):
         scale = _RESIZED * max(height / image.height, width / image.width)
         size = (max(round(image.width * scale), width), max(round(image.height * scale), height))
@@ -31,3 +34,20 @@ def image_to_frames(path: Path, time_steps: int, height: int, width: int) -> np.
         image = image.crop((left, top, left + width, top + height))
     pixels = np.asarray(image).transpose(2, 0, 1)
     return np.repeat(pixels[None], time_steps, axis=0)
+
+
+def _read(path: Path) -> Image.Image:
+    """The image in colors; its size is looked at before it is unpacked."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            with Image.open(path, formats=_FORMATS) as image:
+                if image.width * image.height > _MOST_PIXELS:
+                    raise Image.DecompressionBombError
+                return image.convert("RGB")
+    except Image.DecompressionBombError:
+        raise UserError(
+            f"{path} has more than {_MOST_PIXELS:,} pixels", hint="scale it down"
+        ) from None
+    except Exception:  # its readers raise whatever they stumble over
+        raise UserError(f"cannot read {path}: it is no whole JPEG or PNG image") from None

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
 
 import numpy as np
 
+from hqc.data.arrays import read_array
 from hqc.data.events import events_to_frames, read_events
+from hqc.data.frames import as_frames, fitted
 from hqc.data.pixels import IMAGE_SUFFIXES, image_to_frames
 from hqc.errors import UserError
 
@@ -20,6 +23,7 @@ PREPROCESSING = "hqc.preprocessing"
 
 _SUFFIXES = (".bin", ".npy", *IMAGE_SUFFIXES)
 _PLURAL = {"events": "events", "image": "images"}
+_SIZES = ("time_steps", "height", "width")
 
 
 @dataclass(frozen=True)
@@ -36,39 +40,43 @@ def read_recording(
 ) -> Recording:
     """Events (.bin), an image or frames (.npy) as float32 of that shape. Raises `UserError`.
 
-    One frame of a .npy is repeated over time.
+    A .npy may lack axes of size 1, and one frame of it is repeated over time.
     """
     path = Path(path)
     try:
-        frames = _read_frames(path, shape, preprocessing)
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or str(error)
-        raise UserError(f"cannot read {path}: {reason}") from None
-    if frames.size * shape[0] == np.prod(shape):
-        frames = np.broadcast_to(frames.reshape(shape[1:]), shape)
-    if frames.size != np.prod(shape) or not np.isfinite(frames).all():
-        raise UserError(
-            f"{path}: frames {list(frames.shape)} of {frames.dtype} are not {list(shape)} numbers"
-        )
-    label = int(path.parent.name) if path.parent.name.isdigit() else None
-    return Recording(str(path), np.ascontiguousarray(frames, np.float32).reshape(shape), label)
+        frames = as_frames(fitted(_read_frames(path, shape, preprocessing), shape), shape)
+    except OSError as error:
+        raise UserError(f"cannot read {path}: {error.strerror}") from None
+    except UserError as error:
+        where = "" if str(path) in error.message else f"{path}: "
+        raise UserError(f"{where}{error.message}", error.hint) from None
+    return Recording(str(path), frames, _label(path.parent.name))
+
+
+def _label(folder: str) -> int | None:
+    """The class that a folder's name is, if it is a number."""
+    return int(folder) if re.fullmatch("[0-9]{1,9}", folder) else None
 
 
 def _read_frames(path: Path, shape: Sequence[int], preprocessing: dict | None) -> np.ndarray:
-    if path.suffix == ".npy":
-        frames = np.load(path, allow_pickle=False)
-        if frames.dtype.kind not in "fiub":
-            raise ValueError(f"frames of {frames.dtype}")
-        return frames
-    kind = "events" if path.suffix == ".bin" else "image"
-    if path.suffix.lower() not in _SUFFIXES:
+    suffix = path.suffix.lower()
+    if suffix == ".npy":
+        return read_array(path)
+    kind = "events" if suffix == ".bin" else "image"
+    if suffix not in _SUFFIXES:
         raise UserError(f"{path}: recordings are .bin (events), images, or .npy (frames)")
     if preprocessing is None or preprocessing.get("kind") != kind:
         raise UserError(
             f"{path}: the model does not say how {_PLURAL[kind]} become frames",
             hint=f"export it with preprocessing={{'kind': {kind!r}, ...}}, or give frames as .npy",
         )
-    sizes = [preprocessing[key] for key in ("time_steps", "height", "width")]
+    sizes = [preprocessing[key] for key in _SIZES]
+    if sizes != [shape[0], *shape[-2:]]:
+        raise UserError(
+            f"{path}: the model says that {_PLURAL[kind]} become {sizes} time steps, rows and "
+            f"columns, but takes {list(shape)}",
+            hint="export it with preprocessing of its own sizes, or give frames as .npy",
+        )
     if kind == "image":
         return _normalized(image_to_frames(path, *sizes), preprocessing)
     return events_to_frames(read_events(path), *sizes)
@@ -96,7 +104,7 @@ def read_recordings(
     if not path.exists():
         raise UserError(f"there is no {path}")
     files = (
-        sorted(p for p in path.rglob("*") if p.suffix.lower() in _SUFFIXES)
+        sorted(p for p in path.rglob("*") if p.suffix.lower() in _SUFFIXES and not p.is_dir())
         if path.is_dir()
         else [path]
     )
@@ -113,6 +121,24 @@ def sample_beside(model: str | PathLike[str]) -> Path | None:
     return sample if sample.is_dir() else None
 
 
-def preprocessing_of(metadata: dict[str, str]) -> dict | None:
-    """What a model's metadata says of how recordings become frames."""
-    return json.loads(metadata[PREPROCESSING]) if PREPROCESSING in metadata else None
+def preprocessing_of(metadata: Mapping[str, str]) -> dict | None:
+    """What a model's metadata says of how recordings become frames. Raises `UserError`."""
+    if PREPROCESSING not in metadata:
+        return None
+    text = metadata[PREPROCESSING]
+    try:
+        said = json.loads(text)
+        sizes = [said[key] for key in _SIZES]
+        mean, std = (np.asarray(said.get(k, [1]), float) for k in ("mean", "std"))
+        known = said["kind"] in _PLURAL and all(type(s) is int and s > 0 for s in sizes)
+        colors = all(c.shape in ((1,), (3,)) and np.isfinite(c).all() for c in (mean, std))
+        known = known and colors and bool((std != 0).all())
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError):
+        known = False
+    if not known:
+        raise UserError(
+            f"the model's metadata {PREPROCESSING!r} says nothing that hqc knows: {text[:200]}",
+            hint="export it with preprocessing={'kind': 'events' or 'image', 'time_steps': T, "
+            "'height': H, 'width': W}; images may have 'mean' and 'std' of three colors",
+        )
+    return said

@@ -1,7 +1,8 @@
 """Convolutions whose sums become potentials: of packed spikes, of frames, of potentials.
 
 Each is an exact integer convolution, then `Rescale` by channel; what differs is how the input is
-laid out. `weight_bits` and `weight_scheme` say how codes are stored, `kernel` how they are added.
+laid out. `weight_bits` and `weight_scheme` say how codes are stored, `kernel` how they are added;
+`wide` asks for sums of 64 bits.
 """
 
 from __future__ import annotations
@@ -11,6 +12,12 @@ from collections.abc import Callable
 import numpy as np
 
 from hqc.dialect.integer_conv import integer_conv, integer_depthwise_conv
+from hqc.dialect.layer_invariants import (
+    ends_in_potentials,
+    frames_layer,
+    potentials_layer,
+    spikes_layer,
+)
 from hqc.dialect.op import KERNEL, Op, register
 from hqc.dialect.planes import unpack_planes
 from hqc.dialect.potentials import pad_channels, take_channels
@@ -54,7 +61,7 @@ def _of_potentials(x: np.ndarray, channels: int) -> np.ndarray:
 
 _TAKE = "rows = ai.hqc.kernel.TakeChannels <channels: int = @channels> (x)"
 _UNPACK = "rows = ai.hqc.kernel.UnpackPlanes <channels: int = @channels> (x)"
-_STORED = f"strides, pads, shift, limit: int = {LARGEST}, weight_bits, weight_scheme"
+_STORED = f"strides, pads, shift, limit: int = {LARGEST}, weight_bits, weight_scheme, wide: int = 0"
 
 
 def _text(signature: str, image: str, conv: str = "IntegerConv") -> str:
@@ -83,6 +90,7 @@ SPIKE_CONV_POTENTIALS = register(
             "x uint32 [T, H, W, P, words(C)], weights [O, C, kh, kw] -> potentials [T, H', W', O].",
             _of_spikes,
         ),
+        verify=lambda node: ends_in_potentials(node, spikes_layer(node)),
         domain=KERNEL,
     )
 )
@@ -93,33 +101,34 @@ FRAME_CONV_POTENTIALS = register(
             "x bytes [T, C, H, W], weights [O, C, kh, kw] -> potentials [T, H', W', O].",
             lambda x, _channels: x,
         ),
+        verify=lambda node: ends_in_potentials(node, frames_layer(node)),
         domain=KERNEL,
     )
 )
 POTENTIAL_CONV = register(
     Op(
-        _text(f"PotentialConv <channels, {_STORED}, wide: int = 0>", f"{_TAKE} {_TURN}"),
+        _text(f"PotentialConv <channels, {_STORED}>", f"{_TAKE} {_TURN}"),
         reference=_reference(
-            "Potentials [T, H, W, C], weights [O, C, kh, kw] -> [T, H', W', O]; sums of 64 bits "
-            "where `wide`.",
+            "Potentials [T, H, W, C], weights [O, C, kh, kw] -> [T, H', W', O].",
             _of_potentials,
         ),
+        verify=lambda node: ends_in_potentials(node, potentials_layer(node)),
         domain=KERNEL,
     )
 )
 DEPTHWISE_CONV = register(
     Op(
         _text(
-            f"DepthwiseConv <channels, {_STORED}, wide: int = 0>",
+            f"DepthwiseConv <channels, {_STORED}>",
             f"{_TAKE} {_TURN}",
             "IntegerDepthwiseConv",
         ),
         reference=_reference(
-            "Potentials [T, H, W, C], weights [C, 1, kh, kw] -> [T, H', W', C]; sums of 64 bits "
-            "where `wide`.",
+            "Potentials [T, H, W, C], weights [C, 1, kh, kw] -> [T, H', W', C].",
             _of_potentials,
             integer_depthwise_conv,
         ),
+        verify=lambda node: ends_in_potentials(node, potentials_layer(node)),
         domain=KERNEL,
     )
 )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from hqc.dialect.fixed_point_lif import FORWARD, SIGNATURE, fixed_point_lif
+from hqc.dialect.layer_invariants import ends_in_neurons, frames_layer
 from hqc.dialect.op import KERNEL, Op, register
 from hqc.dialect.planes import pack_planes
 
@@ -51,6 +52,7 @@ DENSE_CONV = register(
         }}
         """,
         reference=dense_conv,
+        verify=lambda node: ends_in_neurons(node, frames_layer(node)),
         domain=KERNEL,
     )
 )

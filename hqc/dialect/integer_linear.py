@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
+import onnx_ir as ir
 
+from hqc.dialect.intervals import INT32, INT64, RangeError, sum_interval
+from hqc.dialect.invariants import constant_of, expect, expect_channels, expect_shape, facts_of
 from hqc.dialect.op import DIALECT, Op, register
 
 
@@ -29,6 +32,26 @@ def integer_linear(
     return sums.astype(np.float32) * scale
 
 
+def _verify(node: ir.Node) -> None:
+    """The sums, raised by `shift`, and the bias must fit 32 bits, or 64 where they are `wide`."""
+    counts = facts_of(node.inputs[0], "levels")
+    facts_of(node.outputs[0], "logits")
+    codes, bias = constant_of(node.inputs[1]), constant_of(node.inputs[2])
+    inputs, outputs = codes.shape
+    expect("the codes' input channels", inputs, node.inputs[0].shape.numpy()[-1])
+    expect_shape(node.outputs[0], (1, outputs))
+    for parameter in node.inputs[2:]:
+        expect_channels(parameter, outputs)
+    ends = sum_interval(codes.T, np.array(counts.low), np.array(counts.high))
+    shift, wide = (
+        node.attributes[n].value if n in node.attributes else 0 for n in ("shift", "wide")
+    )
+    largest = max(-int(ends[0].min()), int(ends[1].max())) << shift
+    reach, most = largest + int(np.abs(bias.astype(np.int64)).max()), INT64 if wide else INT32
+    if reach > most:
+        raise RangeError("its sums do not fit their bits", reach / most)
+
+
 INTEGER_LINEAR = register(
     Op(
         """
@@ -49,6 +72,7 @@ INTEGER_LINEAR = register(
         }
         """,
         reference=integer_linear,
+        verify=_verify,
         domain=DIALECT,
         check=lambda a: None if 0 <= a["shift"] <= 62 else f"shift is {a['shift']}, not 0 to 62",
     )

@@ -2,3 +2,20 @@
 
 LAYER = "hqc.layer"
 """Of a Conv, Gemm or MatMul of a dialect model, and of the codes of weights: the layer's name."""
+
+RATE = "hqc.rate"
+"""Of a packed value: set bits per channel, position, plane and time step."""
+
+ARENA = "hqc.arena"
+"""Of a value, a node and the model: offsets and sizes in the arena, as JSON.
+
+Of a value: {"run": offset, "stream": offset}. Of a node: the same with one offset per Scratch and
+State operand, and their sizes under "bytes". Of the model: {"run": bytes, "stream": bytes}.
+"""
+
+AREAS = "hqc.areas"
+"""Of the model: for each plan the areas of the arena and their lifetimes, as JSON.
+
+{"run": [{"name", "kind", "bytes", "offset", "first", "last"}, ...], "stream": ...}; `kind` is
+activation, scratch or potential, `first` and `last` count kernels.
+"""

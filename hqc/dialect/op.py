@@ -74,6 +74,17 @@ class Op:
             )
         if missing := sorted(set(self.proto.attribute) - set(given)):
             raise UserError(f"{where}: attribute {missing[0]!r} is missing")
+        for name, default in self.defaults.items():
+            numeric = isinstance(default, int | float)
+            if numeric and type(given.get(name, default)) is not type(default):
+                raise UserError(
+                    f"{where}: attribute {name!r} is {given[name]!r}, not of type "
+                    f"{type(default).__name__}"
+                )
+        if len(node.inputs) != len(self.proto.input) or None in node.inputs:
+            raise UserError(
+                f"{where}: it has {len(node.inputs)} inputs, not {', '.join(self.proto.input)}"
+            )
         values = {**self.defaults, **given}
         if problem := self.check(values):
             raise UserError(f"{where}: {problem}")

@@ -1,13 +1,15 @@
-"""PackedAttention: spiking self-attention on packed spikes."""
+"""PackedAttention: spiking self-attention on packed spikes, or packed sums of spikes."""
 
 from __future__ import annotations
 
 import numpy as np
+import onnx_ir as ir
 
 from hqc.dialect.fixed_point_lif import FORWARD, SIGNATURE
+from hqc.dialect.invariants import expect
 from hqc.dialect.op import KERNEL, Op, register
-from hqc.dialect.planes import pack_planes, unpack_planes
-from hqc.dialect.spike_attention import spike_attention
+from hqc.dialect.planes import pack_planes, unpack_planes, verify_packed
+from hqc.dialect.spike_attention import spike_attention, verify_attention
 
 
 def packed_attention(
@@ -22,12 +24,25 @@ def packed_attention(
     heads: int,
     **lif: int,
 ) -> np.ndarray:
-    """`SpikeAttention` of q, k, v uint32 [T, H, W, 1, words]: positions are tokens."""
+    """`SpikeAttention` of q, k, v uint32 [T, H, W, planes, words]: positions are tokens.
+
+    Each has planes of its own; the output has one.
+    """
     time_steps, height, width = q.shape[:3]
     tokens = (time_steps, 1, height * width, channels)
     q, k, v = (unpack_planes(a, channels=channels).reshape(tokens) for a in (q, k, v))
     spikes = spike_attention(q, k, v, bias, threshold, reset, heads=heads, **lif)
     return pack_planes(spikes.reshape(time_steps, height, width, channels), planes=1)
+
+
+def _verify(node: ir.Node) -> None:
+    channels = node.attributes["channels"].value
+    shapes = [verify_packed(v, channels) for v in (*node.inputs[:3], node.outputs[0])]
+    expect("the planes of its output", shapes[3][3], 1)
+    for shape in shapes[1:]:
+        expect("time steps and positions", shape[:3], shapes[0][:3])
+    _, height, width, *_ = shapes[0]
+    verify_attention(node, height * width, channels)
 
 
 PACKED_ATTENTION = register(
@@ -55,6 +70,7 @@ PACKED_ATTENTION = register(
         }}
         """,
         reference=packed_attention,
+        verify=_verify,
         domain=KERNEL,
     )
 )

@@ -10,12 +10,13 @@ import numpy as np
 import onnx_ir as ir
 
 from hqc.dialect.invariants import expect
+from hqc.dialect.layouts import WORD
 from hqc.dialect.op import KERNEL, Op, register
 
 
 def words(channels: int) -> int:
     """32-bit words that hold one bit of each channel."""
-    return -(-channels // 32)
+    return -(-channels // WORD)
 
 
 def pack_planes(x: np.ndarray, *, planes: int) -> np.ndarray:

@@ -1,10 +1,13 @@
-"""SpikeAttention: (Q K^T) V over spikes, and the neurons that read it."""
+"""SpikeAttention: (Q K^T) V over spikes or sums of spikes, and the neurons that read it."""
 
 from __future__ import annotations
 
 import numpy as np
+import onnx_ir as ir
 
-from hqc.dialect.fixed_point_lif import FORWARD, SIGNATURE, fixed_point_lif
+from hqc.dialect.fixed_point_lif import FORWARD, SIGNATURE, fixed_point_lif, verify_neurons
+from hqc.dialect.intervals import INT32, RangeError
+from hqc.dialect.invariants import expect, expect_channels, expect_shape, facts_of
 from hqc.dialect.op import Op, register
 
 
@@ -19,9 +22,10 @@ def spike_attention(
     heads: int,
     **lif: int,
 ) -> np.ndarray:
-    """FixedPointLIF((Q K^T) V) per head: q, k, v uint8 {0, 1} [T, N, L, D] -> the same.
+    """FixedPointLIF((Q K^T) V) per head: q, k, v uint8 [T, N, L, D] -> spikes, the same shape.
 
-    There is no softmax (Spikformer, equation 6), so Q (K^T V) is equal and often cheaper.
+    Each holds spikes, or sums of spikes up to 255; the accumulators must fit int32. There is no
+    softmax (Spikformer, equation 6), so Q (K^T V) is equal and often cheaper.
     """
     time_steps, batch, tokens, dim = q.shape
     split = (time_steps, batch, tokens, heads, dim // heads)
@@ -30,6 +34,27 @@ def spike_attention(
     return fixed_point_lif(
         accumulator.reshape(time_steps, batch, tokens, dim), bias, threshold, reset, **lif
     )
+
+
+def verify_attention(node: ir.Node, tokens: int, channels: int) -> None:
+    """Spikes or levels q, k, v, whose products over tokens and a head's channels fit 32 bits."""
+    heads = node.attributes["heads"].value
+    expect("the rest of its channels over its heads", channels % heads, 0)
+    reach = tokens * (channels // heads)
+    for factor in node.inputs[:3]:
+        reach *= facts_of(factor, "spikes", "levels").highest
+    if reach > INT32:
+        raise RangeError("its sums do not fit 32 bits", reach / INT32)
+    for level in node.inputs[3:]:
+        expect_channels(level, channels)
+    verify_neurons(node, node.inputs[3:], np.array(0), np.array(reach))
+
+
+def _verify(node: ir.Node) -> None:
+    shape = node.inputs[0].shape.numpy()
+    for value in (*node.inputs[1:3], node.outputs[0]):
+        expect_shape(value, shape)
+    verify_attention(node, *shape[2:])
 
 
 SPIKE_ATTENTION = register(
@@ -60,5 +85,6 @@ SPIKE_ATTENTION = register(
         }}
         """,
         reference=spike_attention,
+        verify=_verify,
     )
 )

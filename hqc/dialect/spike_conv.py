@@ -6,6 +6,7 @@ import numpy as np
 
 from hqc.dialect.dense_conv import conv_integer
 from hqc.dialect.fixed_point_lif import FORWARD, SIGNATURE, fixed_point_lif
+from hqc.dialect.layer_invariants import ends_in_neurons, spikes_layer
 from hqc.dialect.op import KERNEL, Op, register
 from hqc.dialect.planes import pack_planes, unpack_planes
 
@@ -49,6 +50,7 @@ SPIKE_CONV = register(
         }}
         """,
         reference=lambda *inputs, channels, **attributes: spike_conv(*inputs, **attributes),
+        verify=lambda node: ends_in_neurons(node, spikes_layer(node)),
         domain=KERNEL,
     )
 )

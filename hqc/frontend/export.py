@@ -18,6 +18,7 @@ import torch
 
 from hqc.atomic_files import replacing
 from hqc.data.recordings import PREPROCESSING
+from hqc.data.synthetic import frames_over_range
 from hqc.dialect import DIALECT, OPSET, attach_functions, find_op
 from hqc.errors import UnsupportedModelError, UserError
 from hqc.frontend.agreement import Agreement, numbered, record
@@ -51,13 +52,12 @@ def export(
     _check_types(module, examples)
     with _in_evaluation(module):
         own = with_own_neurons(_copy(module))
-        # Random frames come first: a module with a state does not then do as when it is traced.
-        run = record(module, _random_like(examples[0]))
+        run = record(module, examples[0])
         model = _to_dialect(own, examples[0], name, preprocessing)
         agreement = Agreement(model)
         agreement.check(run)
-        for x in examples:
-            agreement.check(record(module, x))
+        for x in (*examples[1:], *_random_frames(model)):
+            agreement.check(record(module, x.to(examples[0].device)))
     proto = ir.serde.serialize_model(model)
     onnx.checker.check_model(proto, full_check=True)
     with replacing(path) as temporary:
@@ -120,10 +120,13 @@ def _copy(module: torch.nn.Module) -> torch.nn.Module:
     return copy.deepcopy(module, values)
 
 
-def _random_like(example: torch.Tensor) -> torch.Tensor:
-    """Frames of small counts, so that the comparison does not rest on an example of zeros."""
-    generator = torch.Generator().manual_seed(0)
-    return torch.poisson(torch.full(example.shape, 0.5), generator).to(example.device)
+def _random_frames(model: ir.Model) -> list[torch.Tensor]:
+    """Frames to compare on besides, since an example of zeros would say nothing.
+
+    They also show whether a module does something else when it is called again.
+    """
+    kinds = {"noise", "sparse counts"}
+    return [torch.from_numpy(r.frames) for r in frames_over_range(model) if r.name in kinds]
 
 
 def _trace(module: torch.nn.Module, example: torch.Tensor) -> ir.Model:

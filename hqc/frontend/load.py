@@ -15,11 +15,13 @@ from onnx_ir.passes.common import LiftConstantsToInitializersPass
 
 from hqc.codegen.names import c_name
 from hqc.dialect import DIALECT, attach_functions, find_op
-from hqc.errors import UnsupportedModelError, UserError
+from hqc.dialect.facts import BOUND, FACTS
+from hqc.errors import UnsupportedModelError, UserError, in_short
 from hqc.frontend.names import name_nodes
 from hqc.frontend.opsets import check_ops, with_our_opset
 from hqc.frontend.repeated_image import take_frames
 from hqc.frontend.tensors import LARGEST_MODEL, check_tensors, read_external_data
+from hqc.reference import run_reference
 from hqc.regular_files import read_file
 
 _IR_VERSION = 10
@@ -55,7 +57,29 @@ def load_model(path: str | PathLike[str], bind: Mapping[str, int] | None = None)
             op.attributes(node)
     _check_weights(path, model)
     attach_functions(model)
-    return take_frames(_with_shapes(path, model))
+    model = take_frames(_with_shapes(path, model))
+    _forget_facts(model.graph)
+    _check_runs(path, model)
+    return model
+
+
+def _forget_facts(graph: ir.Graph) -> None:
+    """Drop what passes say of tensors, which a file of the dialect may not."""
+    for node in graph:
+        for value in node.outputs:
+            value.metadata_props.pop(FACTS, None)
+            value.metadata_props.pop(BOUND, None)
+
+
+def _check_runs(path: Path, model: ir.Model) -> None:
+    """Run the model once: what the checker lets pass and onnxruntime does not run means nothing."""
+    (frames,) = model.graph.inputs
+    if frames.dtype != ir.DataType.FLOAT:
+        raise UnsupportedModelError(
+            f"{path}: input {frames.name!r} holds {frames.dtype.name.lower()}",
+            hint="let the model take float32 frames; their quantizer is its first node",
+        )
+    run_reference(model, {frames.name: np.zeros(frames.shape.numpy(), np.float32)})
 
 
 def model_name(model: ir.Model, path: str | PathLike[str] | None = None) -> str:
@@ -87,8 +111,7 @@ def _check(path: Path, proto: onnx.ModelProto) -> None:
     try:
         onnx.checker.check_model(proto)
     except onnx.checker.ValidationError as error:
-        reason = " ".join(str(error).replace("==> Context: ", "").split())
-        raise UserError(f"{path}: not a valid model: {reason}") from None
+        raise UserError(f"{path}: not a valid model: {in_short(error)}") from None
 
 
 def _bind(path: Path, proto: onnx.ModelProto, bind: dict[str, int]) -> None:
@@ -163,7 +186,7 @@ def _with_shapes(path: Path, model: ir.Model) -> ir.Model:
     try:
         inferred = onnx.shape_inference.infer_shapes(plain, strict_mode=True, data_prop=True)
     except Exception as error:  # also what is no InferenceError
-        raise UserError(f"{path}: not a valid model: {_first_line(error)}") from None
+        raise UserError(f"{path}: not a valid model: {in_short(error)}") from None
     del proto.graph.value_info[:]
     proto.graph.value_info.extend(inferred.graph.value_info)
     proto.graph.output[0].CopyFrom(inferred.graph.output[0])
@@ -186,7 +209,3 @@ def _check_shape(path: Path, node: ir.Node, value: ir.Value) -> None:
             f"{list(value.shape.numpy())}, more than {_LARGEST_TENSOR:,} numbers",
             hint="hqc compiles networks for devices; are the sizes right?",
         )
-
-
-def _first_line(error: Exception) -> str:
-    return next(iter(str(error).strip().splitlines()), type(error).__name__)

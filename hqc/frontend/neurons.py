@@ -26,7 +26,8 @@ _STATEFUL = {
 }
 _STATELESS_IN_EVALUATION = {"spikingjelly.activation_based.layer": ("Dropout", "Dropout2d")}
 
-_SAME_NEURON = {"__init__", "extra_repr", "__repr__", "__doc__", "__module__", "__qualname__"}
+_SETTINGS = {"tau", "w", "v_threshold", "v_reset", "decay_input", "surrogate_function"}
+_SAME_NEURON = {"__init__", "extra_repr", "__repr__", "__annotate__", "__dict__", "__weakref__"}
 """What a class of the user's may define anew and still be the neuron that it derives from."""
 
 
@@ -63,20 +64,12 @@ def _classes(names: dict[str, tuple[str, ...]]) -> tuple[type, ...]:
 def _own(name: str, node: nn.Module) -> LIF | None:
     """The `LIF` that does what a node does; None for a `LIF` that is exported as it is."""
     if isinstance(node, LIF):
-        settings = (node.tau, node.v_threshold, node.v_reset)
-        if not any(isinstance(setting, Tensor) for setting in settings):
-            return None
-        tau, threshold, reset = (
-            _number(name, key, setting)
-            for key, setting in zip(("tau", "v_threshold", "v_reset"), settings, strict=True)
-        )
-        return LIF(tau, threshold, reset, node.decay_input)
+        _check_unchanged(name, node, LIF)
+        settings = {key: getattr(node, key) for key in ("tau", "v_threshold", "v_reset")}
+        numbers = {key: _number(name, key, value) for key, value in settings.items()}
+        learned = any(isinstance(value, Tensor) for value in settings.values())
+        return LIF(**numbers, decay_input=node.decay_input) if learned else None
     _check_kind(name, node)
-    if getattr(node, "step_mode", "m") != "m":
-        raise UnsupportedModelError(
-            f"layer {name!r} is in single-step mode",
-            hint="functional.set_step_mode(model, 'm'), and give frames [T, N, ...]",
-        )
     threshold = _number(name, "v_threshold", node.v_threshold)
     reset = _number(name, "v_reset", node.v_reset)
     # Theirs rests, starts and is reset at v_reset. Potentials counted from there leak to 0, start
@@ -97,12 +90,14 @@ def _own(name: str, node: nn.Module) -> LIF | None:
     else:
         return LIF(math.inf, *settings, decay_input=False)
     if not tau >= 1:
-        raise UnsupportedModelError(f"layer {name!r}: tau is {tau:g}, must be at least 1")
+        raise UnsupportedModelError(
+            f"layer {name!r}: tau is {tau:g}", hint="tau must be at least 1, where nothing is kept"
+        )
     return LIF(tau, *settings, getattr(node, "decay_input", True))
 
 
 def _check_kind(name: str, node: nn.Module) -> None:
-    """Refuse a node that does something else than its library's class does."""
+    """Refuse a node that does something else than its class of the library does over time."""
     kind = next((c for c in type(node).__mro__ if c in _classes(_NODES)), None)
     first = next(c for c in type(node).__mro__ if c.__module__.startswith("spikingjelly."))
     if kind is None or first is not kind:
@@ -112,17 +107,11 @@ def _check_kind(name: str, node: nn.Module) -> None:
             hint="use LIFNode, ParametricLIFNode or IFNode in multi-step mode, "
             "and take other layers with a state out",
         )
-    changed = {
-        key
-        for c in type(node).__mro__
-        if c not in kind.__mro__
-        for key, value in vars(c).items()
-        if hasattr(kind, key) or isinstance(value, property)
-    } | {key for key, value in vars(node).items() if callable(value) and hasattr(kind, key)}
-    if changed := sorted(changed - _SAME_NEURON):
+    _check_unchanged(name, node, kind)
+    if getattr(node, "step_mode", "m") != "m":
         raise UnsupportedModelError(
-            f"layer {name!r} is no plain {kind.__name__}: its {', '.join(changed)} is its own",
-            hint=f"hqc compiles what the library's {kind.__name__} does",
+            f"layer {name!r} is in single-step mode",
+            hint="functional.set_step_mode(model, 'm'), and give frames [T, N, ...]",
         )
     if node._forward_hooks or node._forward_pre_hooks:
         raise UnsupportedModelError(
@@ -135,6 +124,23 @@ def _check_kind(name: str, node: nn.Module) -> None:
         )
 
 
+def _check_unchanged(name: str, node: nn.Module, kind: type) -> None:
+    """Refuse a node with a method that is not its kind's, from a class of the user's or set."""
+    changed = {
+        key
+        for c in type(node).__mro__
+        if c not in kind.__mro__
+        for key, value in vars(c).items()
+        if (callable(value) or hasattr(value, "__get__"))
+        and (hasattr(kind, key) or key in _SETTINGS)
+    } | {key for key, value in vars(node).items() if callable(value) and hasattr(kind, key)}
+    if changed := sorted(changed - _SAME_NEURON):
+        raise UnsupportedModelError(
+            f"layer {name!r} is no plain {kind.__name__}: its {', '.join(changed)} is its own",
+            hint=f"hqc compiles what {kind.__module__}.{kind.__name__} does",
+        )
+
+
 def _number(name: str, key: str, value: float | Tensor | None) -> float | None:
     """A setting as one finite number, or none; a tau may be infinite."""
     if value is None:
@@ -144,9 +150,11 @@ def _number(name: str, key: str, value: float | Tensor | None) -> float | None:
             f"layer {name!r}: {key} has {value.numel()} values, shape {list(value.shape)}",
             hint=f"neurons of one layer share one {key}",
         )
-    number = float(value)
+    number = float(value.detach() if isinstance(value, Tensor) else value)
     if math.isnan(number) or (math.isinf(number) and key != "tau"):
-        raise UnsupportedModelError(f"layer {name!r}: {key} is {number}")
+        raise UnsupportedModelError(
+            f"layer {name!r}: {key} is {number}", hint="did training diverge?"
+        )
     return number
 
 

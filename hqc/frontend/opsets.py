@@ -10,7 +10,7 @@ import onnx.inliner
 import onnx.version_converter
 
 from hqc.dialect import DIALECT, KERNEL, OPSET, ops
-from hqc.errors import UnsupportedModelError, UserError
+from hqc.errors import UnsupportedModelError, UserError, in_short
 
 _OLDEST, _SAME, _NEWEST = 11, 18, 24
 """Opsets that are taken; from `_SAME` on, what hqc lowers means what it means in `OPSET`."""
@@ -64,10 +64,8 @@ def with_our_opset(path: Path, proto: onnx.ModelProto) -> onnx.ModelProto:
         if standard < _SAME:
             proto = onnx.version_converter.convert_version(proto, _SAME)
     except Exception as error:  # they raise whatever they stumble over
-        said = str(error).strip() or type(error).__name__
-        reason = said.splitlines()[0].rpartition("failed: ")[2]  # without onnx's own file and line
         raise UserError(
-            f"{path}: opset {standard} cannot be brought to {OPSET}: {reason}",
+            f"{path}: opset {standard} cannot be brought to {OPSET}: {in_short(error)}",
             hint=_EXPORT,
         ) from None
     for node in _nodes(proto.graph.node):

@@ -11,8 +11,8 @@ from onnx import numpy_helper
 from hqc.errors import UserError
 from hqc.regular_files import file_size
 
-LARGEST_MODEL = 2**31 - 1
-"""Bytes of a model with all its weights: what a protobuf holds."""
+LARGEST_MODEL = 1 << 30
+"""Bytes of a model with all its weights: half of what a protobuf holds, so that any stage fits."""
 
 
 def read_external_data(path: Path, proto: onnx.ModelProto) -> None:

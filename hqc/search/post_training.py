@@ -18,7 +18,8 @@ from hqc.search.candidates import Candidates
 from hqc.search.method import Options, search_space
 from hqc.search.plots import draw_weights, weights_of
 from hqc.search.result import counted_frames, describe
-from hqc.search.run_folder import RECIPE, RESULT, RunFolder
+from hqc.search.results import RECIPE, RESULT
+from hqc.search.run_folder import RunFolder
 from hqc.search.training import FLOAT_RATE, accuracy, fit, split
 
 _NEURON = ("tau", "v_threshold", "v_reset", "decay_input")

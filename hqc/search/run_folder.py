@@ -13,8 +13,7 @@ from hqc.atomic_files import replacing
 from hqc.errors import UserError
 from hqc.search import distributed
 from hqc.search.metrics import METRICS, read_metrics
-
-CONFIG, RECIPE, RESULT = "config.json", "recipe.json", "result.json"
+from hqc.search.results import CONFIG
 
 
 class RunFolder:
@@ -56,17 +55,6 @@ class RunFolder:
         if distributed.is_first():
             self.path.mkdir(parents=True, exist_ok=True)
         self.write_json(CONFIG, config)
-
-    @staticmethod
-    def read(path: str | PathLike[str], name: str) -> dict:
-        """A JSON file of a finished search. Raises `UserError` where there is none."""
-        try:
-            return json.loads(Path(path, name).read_text())
-        except (OSError, ValueError):
-            raise UserError(
-                f"{path} is not the folder of a finished search: it has no {name}",
-                hint="finish it: hqc search ... --resume",
-            ) from None
 
     @staticmethod
     def float_weights(path: str | PathLike[str]) -> dict:

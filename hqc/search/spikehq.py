@@ -19,7 +19,8 @@ from hqc.search.method import Options, method, search_space
 from hqc.search.metrics import read_metrics
 from hqc.search.plots import draw_probabilities, draw_weights, weights_of
 from hqc.search.result import counted_frames, describe
-from hqc.search.run_folder import RECIPE, RESULT, RunFolder
+from hqc.search.results import RECIPE, RESULT
+from hqc.search.run_folder import RunFolder
 from hqc.search.training import (
     FLOAT_RATE,
     batches,

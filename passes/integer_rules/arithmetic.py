@@ -141,12 +141,13 @@ def _both_fire(node: ir.Node, lowering: Lowering) -> Quantity:
             "put neurons before the product of two activations",
         )
     shape = tuple(node.outputs[0].shape.numpy())
-    like = next((x for x in (a, b) if x.shape == shape), None)
-    if like is None:
+    like, mask = (a, b) if a.shape == shape else (b, a)
+    everywhere = tuple(() if {f.root for f in axis} <= {"Y", "X"} else axis for axis in like.view)
+    if like.shape != shape or mask.view not in (like.view, everywhere):
         raise unsupported(
             node,
-            f"its inputs, of shapes {list(a.shape)} and {list(b.shape)}, are both repeated along "
-            "an axis; only one may be",
+            f"its inputs' axes are [{spell(a.view)}] and [{spell(b.view)}]",
+            "multiply spikes of one shape, or spikes and a mask that is the same at all positions",
         )
     product = replace(like, scale=a.scale * b.scale)
     return lowering.emit(node, "BitwiseAnd", [a.value, b.value], product, ir.DataType.UINT8)

@@ -268,7 +268,7 @@ def lower_lif(node: ir.Node, lowering: Lowering) -> Quantity:
         )
     shared = len(node.inputs[0].uses()) > 1 and x.kind == "sums"
     chosen = None
-    if not shared and x.can_be_thresholded and not x.is_bytes:
+    if not shared and x.can_be_thresholded:
         chosen = _candidate(node, x, lowering)
     if chosen is None or (chosen.worst > _COARSE and x.weights is not None):
         signs = dict(lowering.signs)

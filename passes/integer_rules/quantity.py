@@ -123,8 +123,8 @@ class Quantity:
     @property
     def can_be_thresholded(self) -> bool:
         """Whether neurons can read the integers as they are: 32 bits, of positive scale."""
-        narrow = self.value.dtype != ir.DataType.INT64
-        return narrow and (self.scale.ndim == 0 or self.weights is not None)
+        words = self.value.dtype == ir.DataType.INT32
+        return words and (self.scale.ndim == 0 or self.weights is not None)
 
     @property
     def is_plain(self) -> bool:
@@ -209,7 +209,8 @@ class Lowering:
         value = self.builder.op(
             op_type, inputs, shape, dtype, name=name or node.name, domain=domain, **attributes
         )
-        made = described(replace(like, value=value))
+        source = Facts.of(inputs[0]) if op_type in VIEWS else None
+        made = described(replace(like, value=value), source)
         if made.kind == "sums":
             self.sums.append(made)
         return made
@@ -254,9 +255,13 @@ class Lowering:
         return x
 
 
-def described(x: Quantity) -> Quantity:
-    """The same quantity, whose facts are written to its value."""
+def described(x: Quantity, source: Facts | None = None) -> Quantity:
+    """The same quantity, whose facts are written to its value.
+
+    A view's integers have the unit of its `source`, whatever constants multiply them later.
+    """
     unit = float(x.scale) if x.kind in ("potentials", "frames") and x.is_plain else None
+    unit = source.unit if source else unit
     Facts(x.kind, by_channel(x.low), by_channel(x.high), spell(x.view), unit).write(x.value)
     return x
 

@@ -23,6 +23,13 @@ def _constants(node: ir.Node) -> tuple[np.ndarray, np.ndarray]:
             "it quantizes an activation inside the network",
             "activations between layers must be spikes; quantize weights and the input only",
         )
+    axis = find_op(node).attributes(node)["axis"]
+    if not -weights.ndim <= axis < weights.ndim or scale.size not in (1, weights.shape[axis]):
+        raise unsupported(
+            node,
+            f"{scale.size} scales along axis {axis} of weights of shape {list(weights.shape)}",
+            "give one scale, or one for each index of the axis",
+        )
     if not np.all(scale > 0):
         raise unsupported(
             node,

@@ -247,6 +247,12 @@ def lower_gemm(node: ir.Node, lowering: Lowering) -> Quantity | None:
                 f"scale the {scaled} instead",
             )
     bias = lowering.constant(node, 2)
+    if bias is not None and bias.size > 1 and bias.shape[-1] != bias.size:
+        raise unsupported(
+            node,
+            f"its bias, of shape {list(bias.shape)}, varies along the rows of its input",
+            "give one number an output",
+        )
     return _linear(node, lowering, bias, [1, 0] if integer(node, "transB", 0) else None)
 
 
@@ -298,7 +304,11 @@ def _linear(
     node: ir.Node, lowering: Lowering, bias: np.ndarray | None, perm: list[int] | None
 ) -> Quantity | None:
     x = lowering.quantity(node, 0)
-    if x.kind not in ("spikes", "levels", "frames") or not x.is_plain:
+    if x.kind == "frames":
+        raise unsupported(
+            node, "a linear layer of frames", "let a convolution read them, of 1 x 1 if need be"
+        )
+    if x.kind not in ("spikes", "levels") or not x.is_plain:
         raise unsupported(node, f"it reads {x.spelled}", "put LIF neurons before a linear layer")
     if not x.is_channels(-1):
         raise unsupported(

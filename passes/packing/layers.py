@@ -55,7 +55,7 @@ def pack_neurons(node: ir.Node, packing: Packing) -> Packed:
     """SpikeConv, DenseConv of frames, or PotentialNeurons."""
     source = packing.env[node.inputs[0]]
     if isinstance(source, Packed):
-        source = packing.input(node)
+        source = packing.as_potentials(node, packing.input(node))
     sizes = source.sizes
     if source.view[0] != axes(("T", sizes["T"]))[0]:
         raise unsupported(
@@ -67,11 +67,9 @@ def pack_neurons(node: ir.Node, packing: Packing) -> Packed:
         inputs, stored = _layer(packing, source)
         op_type = "DenseConv" if source.x.kind == "frames" else "SpikeConv"
         attributes |= stored
-    elif source.kind == "potentials":
+    else:
         inputs, op_type = [source.value], "PotentialNeurons"
         attributes["channels"] = sizes["C"]
-    else:
-        raise unsupported(node, f"it reads {source.kind}, neither sums nor potentials")
     return packing.spikes(node, op_type, [*inputs, *parameters], source.view, sizes, **attributes)
 
 

@@ -9,9 +9,9 @@ from typing import Literal
 import numpy as np
 import onnx_ir as ir
 
-from hqc.codegen.kernels.neurons import WORD
 from hqc.dialect import KERNEL
 from hqc.dialect.facts import Facts
+from hqc.dialect.layouts import WORD
 from hqc.dialect.planes import words
 from hqc.passes.axes import Axes, axes, spell
 from hqc.passes.graph import GraphBuilder, constant, unsupported

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from hqc.data.frames import as_frames
 from hqc.errors import UserError
 from hqc.regular_files import read_file
 
@@ -45,26 +46,6 @@ def _load(library: Path, sha256: str) -> ctypes.CDLL:
                 hint="was it compiled on this machine? if programs may not run from "
                 f"{tempfile.gettempdir()}, set TMPDIR to a folder that they may run from",
             ) from None
-
-
-def as_frames(given: object, shape: Sequence[int]) -> np.ndarray:
-    """Numbers of that shape as contiguous float32. Raises `UserError` for anything else."""
-    try:
-        frames = np.asarray(given)
-    except (ValueError, TypeError, RuntimeError) as error:
-        raise UserError(f"frames are not an array: {error}") from None
-    if frames.shape != tuple(shape):
-        raise UserError(
-            f"frames {list(frames.shape)} are not {list(shape)}",
-            hint="frames are [T, 1, C, H, W]: time steps, one recording, channels, height, width",
-        )
-    if frames.dtype.kind not in "fiub":
-        raise UserError(f"frames of {frames.dtype} are not real numbers")
-    with np.errstate(over="ignore"):
-        frames = np.ascontiguousarray(frames, np.float32)
-    if not np.isfinite(frames).all():
-        raise UserError("frames are not finite: some are NaN, infinite, or too large for float32")
-    return frames
 
 
 class HostModel:

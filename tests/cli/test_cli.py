@@ -69,8 +69,8 @@ def test_verify_reports_and_exits_0(run_hqc):
 
 
 def test_verify_exits_1_when_something_differs(tiny_model, run_hqc, monkeypatch):
-    true = verification._execute
-    monkeypatch.setattr(verification, "_execute", lambda *arguments: true(*arguments) + 1)
+    true = verification.execute
+    monkeypatch.setattr(verification, "execute", lambda *arguments: true(*arguments) + 1)
     done = run_hqc("verify", tiny_model)
     assert done.returncode == 1
     assert "compiled code equals integer model   0/4" in done.stdout
@@ -125,6 +125,11 @@ def test_completion_offers_targets(run_hqc, monkeypatch):
     ("arguments", "messages"),
     [
         (["compile", "none.onnx"], ["cannot read none.onnx: No such file"]),
+        (["compile", "/dev/zero"], ["cannot read /dev/zero: it is a device, not a file"]),
+        (["compile", MODEL, "--target", "/dev/zero.hqt"], ["cannot read the target file"]),
+        (["compile", MODEL, "--name", "hqc"], ["'hqc' would give files", "--name m_hqc"]),
+        (["compile", MODEL, "--name", "Net"], ["'Net' is not in lower case", "--name net"]),
+        (["run", "/dev/zero", "cut.onnx"], ["/dev/zero is not a compiled model"]),
         (["compile", "cut.onnx"], ["cut.onnx is not an ONNX model, or is cut short", "hint:"]),
         (["compile", MODEL, "--target", "arm-a722"], ["did you mean 'arm-a72'?", "targets are:"]),
         (["compile", MODEL, "--target", "x.hqt"], ["cannot read the target file x.hqt"]),

@@ -7,21 +7,17 @@ import io
 import json
 
 import pytest
+from click.testing import CliRunner
 
+from hqc.cli import cli
 from tests.conftest import MODEL, NMNIST
 
 SAMPLE = NMNIST / "sample" / "3"
 
 
 @pytest.fixture(scope="module")
-def found(tmp_path_factory):
-    import subprocess
-    import sys
-
-    command = [sys.executable, "-c", "from hqc.cli import main; main()", "energy", str(MODEL)]
-    done = subprocess.run(
-        [*command, "--data", str(SAMPLE), "--json"], capture_output=True, text=True, check=True
-    )
+def found():
+    done = CliRunner().invoke(cli, ["energy", str(MODEL), "--data", str(SAMPLE), "--json"])
     return json.loads(done.stdout)
 
 

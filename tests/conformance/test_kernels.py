@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import itertools
+import math
+import subprocess
+from contextlib import nullcontext
 
 import numpy as np
 import onnx_ir as ir
@@ -12,6 +15,7 @@ from hqc.codegen.kernels import find_kernel
 from hqc.codegen.kernels.kernel_base import _KERNELS as KERNELS
 from hqc.codegen.kernels.spike_conv_planes import suits_planes
 from hqc.dialect import ops
+from hqc.errors import UnsupportedModelError
 from hqc.targets import load_target
 from tests.conformance.harness import Case, outputs
 from tests.small_models import model_of
@@ -178,11 +182,17 @@ def other_cases(rng):
     for a, b, y in ((1, 1, 2), (2, 1, 2), (3, 2, 4)):
         rows = [activations(rng, T, 3, 3, p, channels=40) for p in (a, b)]
         yield "AddPlanes", rows, {"channels": 40, "planes": y}, None
-    for (channels, heads), neurons in zip(
-        ((96, 3), (40, 5), (64, 1), (36, 3)), NEURONS, strict=False
-    ):
-        q, k, v = (activations(rng, T, 3, 4, 1, channels=channels, rate=0.4) for _ in range(3))
-        parameters = levels(rng, channels, neurons, 8 * channels // heads)
+    for (channels, heads, planes), neurons in zip(
+        (
+            (96, 3, (1, 1, 1)), (40, 5, (1, 1, 1)), (64, 1, (1, 1, 1)), (36, 3, (1, 1, 1)),
+            (35, 5, (2, 1, 1)), (33, 1, (1, 3, 1)), (31, 31, (1, 1, 2)), (70, 2, (2, 3, 4)),
+        ),
+        itertools.cycle(NEURONS),
+        strict=False,
+    ):  # fmt: skip
+        q, k, v = (activations(rng, T, 3, 4, p, channels=channels, rate=0.4) for p in planes)
+        reach = channels // heads * math.prod(2**p - 1 for p in planes)
+        parameters = levels(rng, channels, neurons, 8 * reach)
         attributes = {"channels": channels, "heads": heads, **neurons}
         yield "PackedAttention", [q, k, v, *parameters], attributes, 3
     for channels, planes in ((10, 1), (96, 3)):
@@ -220,6 +230,107 @@ def other_cases(rng):
         yield "QuantizeFrames", [shaped, np.float32([scale])], attributes, 1
 
 
+def ends(rng, shape, low, high, dtype):
+    """Codes: the first output's all the largest, the second's all the least, others anything."""
+    made = rng.integers(low, high + 1, shape)
+    made[0], made[1] = high, low
+    return made.astype(dtype)
+
+
+ENDS = [
+    # weight bits, least code, largest code, type of the array
+    (2, -2, 1, "int8"),
+    (3, -3, 4, "int8"),
+    (4, -8, 7, "int8"),
+    (5, -16, 15, "int8"),
+    (6, -31, 31, "int8"),
+    (6, -32, 31, "int8"),
+    (8, -128, 127, "int8"),
+    (8, -127, 128, "int16"),
+    (8, 0, 255, "int16"),
+    (8, -255, 0, "int16"),
+    (8, 0, 200, "int32"),
+    (14, -8191, 8191, "int16"),
+    (14, -8192, 8191, "int16"),
+    (16, -32768, 32767, "int16"),
+    (16, -32767, 32768, "int32"),
+    (16, 0, 65535, "int32"),
+    (32, -(2**31), 2**31 - 1, "int32"),
+]
+
+
+def end_cases(rng):
+    """Everything at the ends of its range at once: codes, spikes that all fire, frames, counts."""
+    places = {"strides": [1, 1], "pads": [0, 0, 1, 0]}
+    for (bits, low, high, dtype), planes in zip(ENDS, itertools.cycle((1, 3, 8)), strict=False):
+        stored = {"weight_bits": bits, "weight_scheme": "uniform"}
+        attributes = {**places, **stored}
+        weights = ends(rng, (33, 40, 2, 1), low, high, dtype)
+        spikes = activations(rng, T, 2, 3, planes, channels=40, rate=2)
+        values, shift = rescaling(rng, 33, int(np.abs(weights.astype(int)).max()) * 80 * 2**planes)
+        inputs = [spikes, weights, *values]
+        yield "SpikeConvPotentials", inputs, {**attributes, **shift, "channels": 40}, 1
+        weights = ends(rng, (5, 3, 2, 3), low, high, dtype)
+        values, shift = rescaling(rng, 5, int(np.abs(weights.astype(int)).max()) * 18 * 255)
+        for image in (np.full((T, 3, 4, 4), 255, np.uint8), np.full((T, 3, 4, 4), -128, np.int8)):
+            yield "FrameConvPotentials", [image, weights, *values], {**attributes, **shift}, 1
+        counts = np.full((1, 7), 100, np.int32)
+        classes = [np.arange(11, dtype=np.int64) - 5, np.full(11, 0.37, np.float32)]
+        weights = np.ascontiguousarray(ends(rng, (11, 7), low, high, dtype).T)
+        yield "IntegerLinear", [counts, weights, *classes], {**stored, "wide": 1, "shift": 9}, 1
+        potentials = np.full((T, 2, 3, 32), 2**20, np.int32)
+        potentials[..., 9:] = 0
+        attributes |= {"channels": 9, "wide": 1}
+        values, shift = rescaling(rng, 5, 2**30 * max(high, -low))
+        weights = ends(rng, (5, 9, 2, 1), low, high, dtype)
+        yield "PotentialConv", [potentials, weights, *values], {**attributes, **shift}, 1
+        values, shift = rescaling(rng, 9, 2**30 * max(high, -low))
+        weights = ends(rng, (9, 1, 2, 1), low, high, dtype)
+        yield "DepthwiseConv", [potentials, weights, *values], {**attributes, **shift}, 1
+    yield from sums_at_their_ends(rng)
+
+
+def sums_at_their_ends(rng):
+    """Sums that just fit their type, and sums that do not."""
+    places = {"strides": [1, 1], "pads": [0, 0, 0, 0]}
+    for last in (1, 2):  # 32767 fits 16 bits with all its partial sums, 32768 is left to 32
+        weights = np.full((2, 259, 1, 1), 127, np.int8)
+        weights[:, -1] = last
+        weights[1] *= -1
+        x = activations(rng, T, 2, 2, 1, channels=259, rate=2)
+        x[:, 0, 0] = activations(rng, T, 1, channels=259, rate=0.1)
+        bias, threshold, reset = (np.full(2, n << 4, np.int32) for n in (0, 32766 + last, 0))
+        inputs = [x, weights, bias, threshold, reset]
+        stored = {"weight_bits": 8, "weight_scheme": "uniform"}
+        yield "SpikeConv", inputs, {"channels": 259, **places, **stored, **NEURONS[0]}, 1
+    weights = ends(rng, (4, 40, 3, 3), -32768, 32767, np.int16)
+    values, shift = rescaling(rng, 4, 2**32)
+    stored = {"weight_bits": 16, "weight_scheme": "uniform"}
+    for wide in ({}, {"wide": 1}):  # the codes prove that 64 bits are needed, or the node asks
+        x = activations(rng, T, 4, 3, 8, channels=40, rate=2)
+        attributes = {"channels": 40, **places, **stored, **shift, **wide}
+        yield "SpikeConvPotentials", [x, weights, *values], attributes, 1
+        image = np.full((T, 40, 3, 4), 255, np.uint8)
+        attributes = {**places, **stored, **shift, **wide}
+        yield "FrameConvPotentials", [image, weights, *values], attributes, 1
+    weights = ends(rng, (32, 64, 33, 33), 0, 127, np.int8)
+    x = activations(rng, T, 33, 33, 8, channels=64, rate=2)
+    values, shift = rescaling(rng, 32, 2**32)
+    stored = {"weight_bits": 7, "weight_scheme": "uniform", "kernel": "planes"}
+    attributes = {"channels": 64, **places, **stored, **shift}
+    yield "SpikeConvPotentials", [x, weights, *values], attributes, 1
+    for planes, (channels, heads), neurons in (
+        ((8, 1, 1), (33, 1), NEURONS[2]), ((1, 8, 2), (36, 4), NEURONS[5]),
+        ((4, 4, 8), (35, 7), NEURONS[2]),
+    ):  # fmt: skip
+        q, k, v = (activations(rng, T, 3, 2, p, channels=channels, rate=2) for p in planes)
+        reach = 6 * channels // heads * math.prod(2**p - 1 for p in planes)
+        parameters = levels(rng, channels, neurons, 2 * reach)
+        yield "PackedAttention", [q, k, v, *parameters], {
+            "channels": channels, "heads": heads, **neurons,
+        }, 3  # fmt: skip
+
+
 def around_ties():
     """int64: at every magnitude numbers next to and on ties of float32, even and odd; the ends."""
     ties = [
@@ -233,11 +344,21 @@ def around_ties():
 
 
 CASES = [
-    c for make in (conv_cases, potential_cases, other_cases) for c in make(np.random.default_rng(3))
+    case
+    for make in (conv_cases, potential_cases, other_cases, end_cases)
+    for case in make(np.random.default_rng(3))
 ]
 
 
-@pytest.mark.parametrize("name", ["host", "arm-a72", "rv64gc"])
+ISAS = [
+    "host", "arm-a72", "armv7-a7", "cortex-m4", "cortex-m55", "rv32imc", "rv64gc", "rv64gcv",
+]  # fmt: skip
+FLOATS_IN_SOFTWARE = {
+    "__divsf3", "__eqsf2", "__fixsfsi", "__floatsisf", "__gtsf2", "__ltsf2", "__mulsf3", "__subsf3",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ISAS)
 def test_kernels_equal_references(name, tmp_path):
     target = load_target(name)
     by_name = {op.name: op for op in ops()}
@@ -253,10 +374,33 @@ def test_kernels_equal_references(name, tmp_path):
         assert len(np.unique(case.expected)) > 1, f"{case.name} tests nothing"
         np.testing.assert_array_equal(whole, case.expected, err_msg=f"{case.name}, whole")
         np.testing.assert_array_equal(steps, case.expected, err_msg=f"{case.name}, steps")
+    done = subprocess.run(
+        ["nm", "-u", tmp_path / "kernels.o"], capture_output=True, text=True, check=True
+    )
+    helpers = FLOATS_IN_SOFTWARE if name == "rv32imc" else set()
+    assert set(done.stdout.split()) - {"U", "memset", "memcpy"} <= helpers
 
 
 def test_every_kernel_is_covered():
     assert {op_type for op_type, *_ in CASES} == set(KERNELS)
+
+
+def kernel_of(op_type, inputs, attributes, constant_from):
+    """The kernel call of one node, for a target with vectors."""
+    op = next(o for o in ops() if o.name == op_type)
+    expected = op.reference(*inputs, **attributes)
+    node = model_of(op, inputs, attributes, expected, constant_from).graph[0]
+    return find_kernel(node)(node, True)
+
+
+def test_attention_that_32_bits_may_not_hold_is_refused():
+    rng = np.random.default_rng(0)
+    for planes, refused in (((8, 8, 8), True), ((8, 8, 5), False)):
+        q, k, v = (activations(rng, 1, 5, 4, p, channels=36) for p in planes)
+        inputs = [q, k, v, *levels(rng, 36, NEURONS[2], 100)]
+        attributes = {"channels": 36, "heads": 2, **NEURONS[2]}
+        with pytest.raises(UnsupportedModelError, match="'layer'") if refused else nullcontext():
+            kernel_of("PackedAttention", inputs, attributes, 3)
 
 
 def test_planes_are_refused_where_they_would_waste_storage():
@@ -264,6 +408,7 @@ def test_planes_are_refused_where_they_would_waste_storage():
     rng = np.random.default_rng(0)
     for channels, bits, scheme, suits in (
         (64, 4, "uniform", True), (64, 2, "pow2", True), (64, 4, "pow2", False),
+        (64, 7, "uniform", True), (64, 8, "uniform", False),
         (40, 4, "uniform", False),
     ):  # fmt: skip
         weights = codes(rng, (32, channels, 1, 1), bits, scheme)

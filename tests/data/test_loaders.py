@@ -66,7 +66,7 @@ def test_imagenet_folders_are_read_when_asked_for(tmp_path):
     found = read_recordings(tmp_path / "val", (3, 1, 3, 224, 224), task.preprocessing)
     assert [r.frames.shape for r in found] == [(3, 1, 3, 224, 224)] * 2
     (tmp_path / "val" / "cat" / "0.png").write_bytes(b"not an image")
-    with pytest.raises(UserError, match=r"0.png: it is no image"):
+    with pytest.raises(UserError, match=r"0\.png: it is no whole JPEG or PNG image"):
         task.test[0][0:1]
 
 

@@ -78,6 +78,9 @@ def cases(rng):
     yield "OrPool", [bits(rng, 4, 3, 7, 6)], window
     q, k, v = (bits(rng, 3, 1, 5, 12) for _ in range(3))
     yield "SpikeAttention", [q, k, v, *levels(rng, 1)], {"heads": 3, **LIF}
+    sums = [rng.integers(0, 256, (3, 1, 5, 12), dtype=np.uint8) for _ in range(3)]
+    high = [2**20 * a for a in levels(rng, 1)]
+    yield "SpikeAttention", [*sums, *high], {"heads": 4, "frac_bits": 0}
     yield "QuantizeFrames", [9 * floats(rng, 40), np.float32([0.5])], {"qmax": 15}
     ties = np.arange(-4, 40, dtype=np.float32) / 2
     yield "QuantizeFrames", [ties, np.float32([1])], {"qmax": 255}
@@ -106,9 +109,10 @@ def cases(rng):
     frames = rng.integers(0, 256, (3, 2, 6, 5), dtype=np.uint8)
     for image in (frames, frames.view(np.int8)):
         yield "DenseConv", [image, codes(rng, 5, 2, 3, 3), *levels(rng, 5)], {**CONV, **LIF}
-    q, k, v = (words(rng, 3, 4, 2, 1, 2, channels=40) for _ in range(3))
-    attention = {"channels": 40, "heads": 5, **LIF}
-    yield "PackedAttention", [q, k, v, *levels(rng, 1)], attention
+    for planes in ((1, 1, 1), (2, 1, 3)):
+        q, k, v = (words(rng, 3, 4, 2, p, 2, channels=40) for p in planes)
+        attention = {"channels": 40, "heads": 5, **LIF}
+        yield "PackedAttention", [q, k, v, *levels(rng, 1)], attention
 
 
 def rescaling(rng, channels, shift=20):

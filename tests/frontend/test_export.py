@@ -17,6 +17,7 @@ from hqc.quantize import apply_recipe
 from hqc.quantize.recipe import quantizable_layers
 from hqc.reference import ReferenceSession, run_reference
 from tests.conftest import MODEL
+from tests.exact_numbers import with_exact_numbers
 
 TIE = 1e-5
 
@@ -93,6 +94,7 @@ def test_a_new_model_exports_checks_and_runs(tmp_path):
     frames = 3 * torch.rand(3, 2, 3, 16, 16)
     for _ in range(3):
         model(frames)
+    with_exact_numbers(model)
     example = frames[:, :1]
     events = {"kind": "events", "time_steps": 3, "height": 16, "width": 16}
     path = tmp_path / "new.onnx"
@@ -105,12 +107,12 @@ def test_a_new_model_exports_checks_and_runs(tmp_path):
     with torch.no_grad():
         expected = model.eval()(example).numpy()
     result = run_reference(loaded, {"frames": example.numpy()})[0]
-    np.testing.assert_allclose(result, expected, atol=1e-4)
+    np.testing.assert_allclose(result, expected, atol=1e-6)
     assert [p.name for p in tmp_path.iterdir()] == ["new.onnx"]
 
 
 def test_weights_are_written_as_their_quantizers_round_them(tmp_path):
-    model = apply_recipe(Spikformer(dim=16, heads=2), {"head": "4l", "*": "2u"})
+    model = apply_recipe(Spikformer(dim=16, heads=2), {"head": "4l", "*": "2u"}).eval()
     path = tmp_path / "rounded.onnx"
     export(model, torch.zeros(2, 1, 2, 16, 16), path)
     written = {i.name: numpy_helper.to_array(i) for i in onnx.load(path).graph.initializer}

@@ -13,6 +13,7 @@ from hqc.frontend.load import load_model
 from hqc.models.lif import LIF
 from hqc.quantize import QuantUniform, apply_recipe
 from hqc.reference import run_reference
+from tests.exact_numbers import with_exact_numbers
 
 T, D = 3, 32
 
@@ -152,7 +153,7 @@ def images(count):
 
 
 def fitted(model, recipe, bias=0.9):
-    """The model with its quantizers and statistics, firing in every layer."""
+    """The model with its quantizers and statistics, firing in every layer, in exact numbers."""
     torch.manual_seed(3)
     for name, parameter in model.named_parameters():
         if "bn" in name:
@@ -163,6 +164,7 @@ def fitted(model, recipe, bias=0.9):
     with torch.no_grad():
         for _ in range(10):
             model(images(4))
+    with_exact_numbers(model)
     rates = {}
     for name, module in model.named_modules():
         if isinstance(module, LIF):
@@ -194,7 +196,9 @@ def test_the_published_layout_compiles(network, recordings, tmp_path):
     export(network, images(1), tmp_path / "published.onnx", name="published")
     found = hqc.verify(tmp_path / "published.onnx", data=recordings)
     assert found.ok
-    assert found.spikes_differ <= 2
+    assert found.recordings == 3
+    assert 0 == found.spikes_differ < found.spikes
+    assert found.logits_error < 1e-6
 
 
 def test_it_gives_the_logits_of_the_network_as_it_was(network, recordings, tmp_path):
@@ -205,15 +209,18 @@ def test_it_gives_the_logits_of_the_network_as_it_was(network, recordings, tmp_p
         with torch.no_grad():
             expected = network(torch.from_numpy(image))
         logits = run_reference(loaded, {"frames": np.repeat(image[None], T, axis=0)})[0]
-        np.testing.assert_allclose(logits, expected.numpy(), atol=1e-5)
+        np.testing.assert_allclose(logits, expected.numpy(), atol=1e-6)
 
 
-def test_plain_torch_export_compiles(network, tmp_path):
+def test_plain_torch_export_compiles(network, recordings, tmp_path):
     """Without function bodies or names, and of torch's own opset."""
     program = torch.onnx.export(network, (images(1),), dynamo=True, verbose=False)
     program.save(tmp_path / "plain.onnx")
-    found = hqc.verify(tmp_path / "plain.onnx")
+    found = hqc.verify(tmp_path / "plain.onnx", data=recordings)
     assert found.ok
+    assert found.recordings == 3
+    assert 0 == found.spikes_differ < found.spikes
+    assert found.logits_error < 1e-6
 
 
 def test_the_spike_driven_layout_compiles(recordings, tmp_path):
@@ -222,4 +229,6 @@ def test_the_spike_driven_layout_compiles(recordings, tmp_path):
     export(model, images(1), tmp_path / "model.onnx")
     found = hqc.verify(tmp_path / "model.onnx", data=recordings)
     assert found.ok
-    assert found.spikes_differ <= 2
+    assert found.recordings == 3
+    assert 0 == found.spikes_differ < found.spikes
+    assert found.logits_error < 1e-6

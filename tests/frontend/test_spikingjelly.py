@@ -17,6 +17,7 @@ from hqc.reference import run_reference
 from hqc.search.method import Options, find_method
 from hqc.search.run_folder import RunFolder
 from hqc.verification import verify
+from tests.exact_numbers import with_exact_numbers
 
 T = 4
 
@@ -48,37 +49,61 @@ class Network(nn.Module):
 def network():
     torch.manual_seed(0)
     model = Network()
+    for norm in (model.features[1], model.features[5]):
+        nn.init.constant_(norm.weight, 2.0)
+        nn.init.constant_(norm.bias, 0.5)
     for _ in range(3):
         model.train()(frames(8))
         functional.reset_net(model)
-    return model
+    return with_exact_numbers(model)
 
 
 def frames(n):
     return torch.poisson(torch.full((T, n, 2, 8, 8), 0.6))
 
 
+NEURONS = (2, 6, 8)
+
+
+def spikes(model, x):
+    """The spikes of every layer of neurons, and the logits."""
+    found = []
+    hooks = [
+        model.features[i].register_forward_hook(lambda _m, _x, y: found.append(y)) for i in NEURONS
+    ]
+    with torch.no_grad():
+        found.append(model.eval()(x))
+    for hook in hooks:
+        hook.remove()
+    return found
+
+
 def test_our_neurons_fire_as_theirs(network):
     x = frames(5)
-    with torch.no_grad():
-        theirs = network.eval()(x)
-        ours = with_own_neurons(network)(x)
-        again = network(x)
-    torch.testing.assert_close(ours, theirs)
-    assert torch.equal(ours, again)
+    theirs = spikes(network, x)
+    ours = spikes(with_own_neurons(network), x)
+    again = spikes(network, x)
+    assert all(0.02 < layer.mean() < 0.8 for layer in theirs[:-1])
+    for a, b, c in zip(theirs, ours, again, strict=True):
+        assert torch.equal(a, b)
+        assert torch.equal(b, c)
 
 
 def test_it_exports_and_compiles(network, tmp_path):
-    apply_recipe(network, {"head": "8u", "*": "4u"})
+    with_exact_numbers(apply_recipe(network, {"head": "8u", "*": "4u"}))
     x = frames(1)
     with torch.no_grad():
         expected = network.eval()(x)
     functional.reset_net(network)
     model = export(network, x, tmp_path / "model.onnx")
     logits = run_reference(model, {"frames": x.numpy()})[0]
-    np.testing.assert_allclose(logits, expected.numpy(), atol=1e-5)
+    np.testing.assert_allclose(logits, expected.numpy(), atol=1e-6)
     assert isinstance(network.features[2], neuron.LIFNode)
-    assert verify(tmp_path / "model.onnx", "host").ok
+    found = verify(tmp_path / "model.onnx", "host")
+    assert found.ok
+    assert found.recordings == 4
+    assert 0 == found.spikes_differ < found.spikes
+    assert found.logits_error < 1e-6
 
 
 def test_it_is_searched(network, tmp_path):

@@ -24,8 +24,8 @@ from tests.fuzz.oracle import check, reason, saved
 _ROUND = 50
 """Networks of one seed: hypothesis varies the first ones, so that more give little that is new."""
 
-_SHRINKING = 60
-"""Seconds to look for a smaller network that is wrong alike."""
+_SHRINKING = 30
+"""Seconds of processor time to look for a smaller network that is wrong alike."""
 
 
 class _OutOfTimeError(BaseException):
@@ -108,14 +108,14 @@ class Fuzzing:
             self.wrong[kind] += 1
             if self.wrong[kind] == 1:
                 click.echo(f"wrong: {error}\n  {saved(kind)}\n  {network}")
-                self._failure = _Failure(kind, target, time.monotonic() + _SHRINKING)
+                self._failure = _Failure(kind, target, time.process_time() + _SHRINKING)
                 raise
         finally:
             self.verdicts[reason(verdict)] += 1
             self.coverage.add(network, verdict)
 
     def _shrink(self, network: Network, seed: int) -> None:
-        if time.monotonic() > self._failure.until:
+        if time.process_time() > self._failure.until:
             raise _OutOfTimeError
         try:
             check(network, self._failure.target, seed)
@@ -177,4 +177,5 @@ def main(
     sys.exit(bool(fuzzing.wrong))
 
 
-main()
+if __name__ == "__main__":
+    main()

@@ -33,6 +33,7 @@ RARE = (
     "constants along other axes",
     "dead channels",
     "dilations",
+    "edge of 32 bits",
     "finer input",
     "frames elsewhere",
     "groups",
@@ -41,7 +42,6 @@ RARE = (
     "odd heads",
     "odd shapes",
     "odd views",
-    "pipelines",
     "potentials in linear layers",
     "products of sums",
     "unknown ops",
@@ -134,7 +134,7 @@ class Net:
 
     def gain(self) -> float:
         """How large a layer's sums are meant to be."""
-        return self.pick(1.0, 1.0, 1.0, 1.0, 1.0, 0.02, 30.0, 1000.0)
+        return self.pick(1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 0.02, 0.3, 30.0, 1000.0)
 
     # Nodes.
 
@@ -179,6 +179,8 @@ class Net:
             return self.op("Unsqueeze", name, self.constant(np.array([1], np.int64)))
         if len(shape) == 2 and shape[1] == old[-1]:
             return self.op("Flatten", name, axis=len(old) - 1)
+        if len(shape) == 2 and shape[0] == old[0]:
+            return self.op("Flatten", name)
         at = self.draw(st.integers(0, len(shape) - 1))
         target = [*shape[:at], -1, *shape[at + 1 :]]
         return self.op("Reshape", name, self.constant(np.array(target, np.int64)))
@@ -212,7 +214,12 @@ class Net:
         shape = (x.shape[0], 1, x.channels, *x.positions)
         if x.layout == "image":
             return x
-        name = x.name if x.layout == "vector" else self.transpose(x.name, 0, 1, 3, 2)
+        name = x.name
+        if x.layout == "tokens" and self.chance(30):
+            split = self.view(name, (x.shape[0], 1, *x.positions, x.channels))
+            name = self.transpose(split, 0, 1, 4, 2, 3)
+        elif x.layout == "tokens":
+            name = self.transpose(name, 0, 1, 3, 2)
         return replace(x, name=self.view(name, shape), shape=shape)
 
     def as_layout(self, x: Tensor, layout: str) -> Tensor:
@@ -250,12 +257,12 @@ class Net:
 
     def quantized(self, values: np.ndarray, axis: int) -> str:
         """An array through a quantizer, or as it is."""
-        scheme = self.pick("uniform", "uniform", "uniform", "pow2", "float")
+        scheme = self.pick(*["uniform"] * 4, "pow2", "pow2", "float")
         if scheme == "float":
             return self.constant(values)
         attributes = {"axis": self.pick(axis, axis - values.ndim)}
         if scheme == "uniform":
-            bits = self.pick(8, 2, 3, 4, 5, 6, 7, 8, 9, 12, 15, 16, 16)
+            bits = self.pick(8, 2, 3, 4, 4, 5, 6, 7, 8, 8, 9, 12, 16)
             signed = int(not self.chance(25))
             narrow = int(not self.chance(20 + 60 * ("codes at both ends" in self.rare)))
             values = values if signed else np.abs(values)
@@ -291,8 +298,8 @@ class Net:
         values = values.astype(np.float32)
         if not self.rarely("computed constants"):
             return self.constant(values)
-        made = self.quantized(values, 0) if self.chance(50) else self.constant(values)
-        return self.op(self.pick("Identity", "Neg"), made)
+        made = self.quantized(values, 0)
+        return made if self.chance(50) else self.op(self.pick("Identity", "Neg"), made)
 
     def batch_norm(self, name: str) -> str:
         """BatchNormalization over axis 1."""
@@ -350,17 +357,29 @@ def _run(node: onnx.NodeProto, arrays: Sequence[np.ndarray]) -> np.ndarray:
 
 Layer = Callable[[Net, Tensor], Tensor]
 
-LAYERS: list[tuple[Layer, Callable[[Net, Tensor], bool], int]] = []
+Where = Callable[[Net, Tensor], bool]
+
+LAYERS: list[tuple[Layer, Where, int, frozenset[str]]] = []
 
 
-def layer(applies: Callable[[Net, Tensor], bool], weight: int = 1) -> Callable[[Layer], Layer]:
-    """Register a layer: where it may stand, and how often it is drawn there."""
+def layer(applies: Where, weight: int = 1, rare: Sequence[str] = ()) -> Callable[[Layer], Layer]:
+    """Register a layer: where it may stand, how often it is drawn, and what it does rarely."""
 
     def register(function: Layer) -> Layer:
-        LAYERS.append((function, applies, weight))
+        LAYERS.append((function, applies, weight, frozenset(rare)))
         return function
 
     return register
+
+
+def fitting(net: Net, x: Tensor) -> list[Layer]:
+    """The layers that may read x, each as often as it is to be drawn."""
+    return [
+        function
+        for function, applies, weight, rare in LAYERS
+        if applies(net, x)
+        for _ in range(weight * (4 if rare & net.rare else 1))
+    ]
 
 
 def _spikes(net: Net, x: Tensor) -> bool:
@@ -383,13 +402,14 @@ def lif(net: Net, x: Tensor) -> Tensor:
         attributes["tau"] = tau
     if not decay or net.chance(30):
         attributes["decay_input"] = decay
-    name, shape = x.name, x.shape
-    steps, _, *rest = shape
-    if net.chance(10):  # neurons do not see the axes behind time
-        shape = net.pick((steps, *rest), (steps, 1, math.prod(rest)), (steps, *rest[::-1]))
-        if "odd views" not in net.rare:
-            shape = (steps, *rest)
-        name = net.view(name, shape)
+    name = x.name
+    steps, _, *rest = x.shape
+    if net.chance(5) or net.rarely("odd views"):  # neurons do not see the axes behind time
+        flat, size = (steps, 1, math.prod(rest)), x.channels
+        split = next(h for h in (2, 3, 5, 1) if size % h == 0)
+        parts = itertools.chain(*([split, n // split] if n == size else [n] for n in rest))
+        shapes = (steps, *rest), (steps, 1, *parts), flat, (steps, *rest[::-1])
+        name = net.view(name, net.pick(*shapes))
     charged = _charged(net.data[name].astype(np.float64), tau, decay)
     rate = net.pick(0.3, 0.1, 0.5, 0.02, 0.6)
     charged = charged[np.isfinite(charged)]
@@ -418,7 +438,7 @@ def _charged(x: np.ndarray, tau: float, decay: int) -> np.ndarray:
     return np.stack(charged)
 
 
-@layer(lambda net, x: True, 5)
+@layer(lambda net, x: x.kind != "potentials", 4)
 def conv(net: Net, x: Tensor, channels: int | None = None, same: bool = False) -> Tensor:
     """A convolution, with BatchNorm or without."""
     x = net.as_image(x)
@@ -476,7 +496,7 @@ def conv(net: Net, x: Tensor, channels: int | None = None, same: bool = False) -
 
 
 def _channels(net: Net) -> int:
-    return net.pick(4, 1, 2, 3, 5, 8, 16, 31, 32, 33, 64, 65)
+    return net.pick(4, 1, 2, 3, 5, 8, 16, 31, 32, 32, 33, 64, 64, 65)
 
 
 def _pads(net: Net, size: Sequence[int], kernel: Sequence[int]) -> list[int]:
@@ -499,6 +519,7 @@ def _pads(net: Net, size: Sequence[int], kernel: Sequence[int]) -> list[int]:
         or (x.kind == "frames" and "frames elsewhere" in net.rare)
     ),
     4,
+    rare=["alpha, beta and transA"],
 )
 def linear(net: Net, x: Tensor, channels: int | None = None) -> Tensor:
     """A linear layer of tokens: Gemm of rows, or MatMul and Add."""
@@ -542,7 +563,11 @@ def linear(net: Net, x: Tensor, channels: int | None = None) -> Tensor:
     return net.tensor(name, "potentials", x)
 
 
-@layer(lambda net, x: x.kind != "frames" or "frames elsewhere" in net.rare)
+@layer(
+    lambda net, x: x.kind != "frames" or "frames elsewhere" in net.rare,
+    2,
+    rare=["constants along other axes", "negative factors"],
+)
 def constant_operand(net: Net, x: Tensor) -> Tensor:
     """A constant added to, or multiplied with, every channel."""
     op_type = net.pick("Mul", "Add", "Div", "Sub")
@@ -580,7 +605,8 @@ def constant_operand(net: Net, x: Tensor) -> Tensor:
         and (x.high == 1 or "products of sums" in net.rare)
         and (x.kind != "frames" or "frames elsewhere" in net.rare)
     ),
-    2,
+    3,
+    rare=["auto_pad", "ceil_mode", "dilations"],
 )
 def max_pool(net: Net, x: Tensor) -> Tensor:
     """The largest of a window."""
@@ -649,6 +675,33 @@ def add(net: Net, x: Tensor, other: Tensor) -> Tensor:
     return net.tensor(net.op("Add", *pair), kind, x, high=x.high + other.high)
 
 
+@layer(lambda net, x: x.kind != "potentials" and "edge of 32 bits" in net.rare, 20)
+def on_the_edge(net: Net, x: Tensor) -> Tensor:
+    """Neurons whose potentials, never reset, end just below a power of two accumulators."""
+    x, steps = net.as_image(x), x.shape[0]
+    tau = net.pick(7.0, 20.0, 30.0, 3.0, 1.5)
+    code, unit = net.pick(127, 1, 100), np.float32(2.0**-6)
+    weights = net.constant(np.full((3, x.channels, 1, 1), code * unit, np.float32))
+    weights = net.op("QuantUniform", weights, net.constant(unit.reshape(1)), domain=DIALECT, bits=8)
+    scale = float(net.data[x.name].max()) / x.high or 1.0
+    memory = sum((1 - 1 / tau) ** t for t in range(steps))
+    most = code * x.channels * x.high
+    end = 2.0 ** math.ceil(math.log2((most + 1) * memory)) - net.pick(2.5, 3.0, 10.0)
+    bias = (end / memory - most) * unit * scale
+    bias = net.constant(np.full(3, bias, np.float32))
+    name = net.view(x.name, (steps, x.channels, *x.positions))
+    name = net.view(net.op("Conv", name, weights, bias), (steps, 1, 3, *x.positions))
+    threshold = end * unit * scale * net.pick(2.0, 0.5)
+    attributes = {"tau": tau, "decay_input": 0, "v_threshold": float(np.float32(threshold))}
+    return net.tensor(net.op("LIF", name, domain=DIALECT, **attributes), "spikes", x)
+
+
+@layer(_potentials)
+def chained_conv(net: Net, x: Tensor) -> Tensor:
+    """A convolution of potentials."""
+    return conv(net, x)
+
+
 @layer(_potentials)
 def two_neurons(net: Net, x: Tensor) -> Tensor:
     """Two layers of neurons on the same potentials, and the sum of their spikes."""
@@ -678,9 +731,10 @@ def _shortcut(net: Net, x: Tensor) -> Tensor:
 
 def _branch(net: Net, x: Tensor, layout: str, high: int) -> Tensor:
     """Spikes of as many channels and positions as x: of a layer of their own, or x itself."""
-    if net.chance(20) and x.high <= high:
+    odd = net.rarely("odd attention", 30)
+    if net.chance(20) and x.high <= high and (x.layout == layout or odd):
         return net.as_layout(x, layout)
-    imaged = (layout == "image") != net.rarely("odd attention", 30)
+    imaged = (layout == "image") != odd
     y = conv(net, x, x.channels, same=True) if imaged else linear(net, x, x.channels)
     s = net.as_layout(lif(net, y), layout)
     if net.chance(15) and high > 1:
@@ -688,10 +742,10 @@ def _branch(net: Net, x: Tensor, layout: str, high: int) -> Tensor:
     return s
 
 
-@layer(lambda net, x: _spikes(net, x) and x.layout != "vector", 3)
+@layer(lambda net, x: _spikes(net, x) and x.layout != "vector", 5, ["odd attention"])
 def attention(net: Net, x: Tensor) -> Tensor:
     """Neurons of (Q K^T) V, over heads."""
-    layout = net.pick("tokens", "image")
+    layout = net.pick(x.layout, "tokens", "image")
     q, k, v = (_branch(net, x, layout, high=255) for _ in range(3))
     heads = net.pick(*(h for h in (1, 2, 3, 4, 5) if x.channels % h == 0))
     q, k, v = (_heads(net, factor, heads) for factor in (q, k, v))
@@ -738,10 +792,10 @@ def _swapped(net: Net, name: str) -> str:
     return net.transpose(name, 0, 1, 2, 4, 3)
 
 
-@layer(lambda net, x: _spikes(net, x) and x.layout != "vector", 2)
+@layer(lambda net, x: _spikes(net, x) and x.layout != "vector", 2, ["products of sums"])
 def mask_attention(net: Net, x: Tensor) -> Tensor:
     """Q times the neurons of the sum of K V over tokens."""
-    layout = net.pick("image", "tokens")
+    layout = net.pick(x.layout, "image", "tokens")
     high = 255 if net.rarely("products of sums") else 1
     if x.high > high:
         x = lif(net, conv(net, x, x.channels, same=True))
@@ -772,10 +826,26 @@ def mean_over_positions(net: Net, x: Tensor) -> Tensor:
     return net.tensor(name, "potentials", x, (1, 1))
 
 
-@layer(lambda net, x: x.kind != "frames" and "unknown ops" in net.rare)
+@layer(lambda net, x: x.kind != "frames" and "odd views" in net.rare and x.layout == "image", 4)
+def shuffled(net: Net, x: Tensor) -> Tensor:
+    """Another order of channels or positions."""
+    steps, _, channels, height, width = x.shape
+    groups = next(h for h in (2, 3, 5, 1) if channels % h == 0)
+    if net.chance(60):
+        split = net.view(x.name, (steps, 1, groups, channels // groups, height, width))
+        name = net.view(net.transpose(split, 0, 1, 3, 2, 4, 5), x.shape)
+        return net.tensor(name, x.kind, x, high=x.high)
+    name = net.transpose(x.name, 0, 1, 2, 4, 3)
+    return net.tensor(name, x.kind, x, (width, height), x.high)
+
+
+@layer(lambda net, x: x.kind != "frames" and "unknown ops" in net.rare, 4)
 def unknown_op(net: Net, x: Tensor) -> Tensor:
     """An op that hqc does not lower, or not here."""
-    op_type = net.pick("Relu", "Clip", "Abs", "QuantUniform", "Dropout", "GlobalAveragePool")
+    op_type = net.pick("Relu", "Abs", "QuantUniform", "Dropout", "GlobalAveragePool", "IntegerLIF")
+    if op_type == "IntegerLIF":
+        name = net.op(op_type, x.name, domain=DIALECT, levels=4)
+        return net.tensor(name, "spikes", x, high=4)
     if op_type == "QuantUniform":
         scale = net.constant(np.float32(0.1))
         name = net.op(op_type, x.name, scale, domain=DIALECT, bits=8)
@@ -836,7 +906,7 @@ def _input(net: Net) -> tuple[list[int], Tensor]:
 
 def _head(net: Net, x: Tensor) -> str:
     """Logits: a linear layer on the mean over time and positions, or at each step."""
-    if x.kind != "spikes" or (x.kind == "potentials" and not net.rarely("odd heads")):
+    if x.kind != "spikes" and not net.rarely("odd heads", 20):
         if x.layout != "vector" and net.chance(30):
             x = mean_over_positions(net, x)
         x = lif(net, x)
@@ -854,10 +924,11 @@ def _head(net: Net, x: Tensor) -> str:
 
     name = x.name
     if net.rarely("odd heads"):
-        style = net.pick("positions kept", "one step", "batch too", "after")
+        style = net.pick("positions kept", "one step", "batch too", "after", "one axis", "channels")
     if style == "together":
         keep = int(net.chance(20))
-        name = net.view(reduced(name, [0, *axis], keep), (1, x.channels))
+        axes = [0, *axis] if net.chance(70) else [0, *(a - len(x.shape) for a in axis)]
+        name = net.view(reduced(name, axes, keep), (1, x.channels))
     elif style in ("positions first", "each step"):
         name = reduced(name, axis)
         name = name if style == "each step" else reduced(name, [0])
@@ -869,6 +940,14 @@ def _head(net: Net, x: Tensor) -> str:
     elif style == "one step":
         name = reduced(name, axis)
         name = net.op("Gather", name, net.constant(np.int64(0)), axis=0)
+    elif style == "one axis":
+        for last in axis[::-1]:
+            name = reduced(name, [last])
+        name = reduced(name, [0])
+    elif style == "channels":
+        name = net.view(
+            reduced(name, [0, x.axis]), (1, math.prod(x.shape) // x.channels // x.shape[0])
+        )
     elif style == "batch too":
         name = net.view(reduced(name, [0, 1, *axis]), (1, x.channels))
     elif style == "after":
@@ -898,22 +977,24 @@ def _head(net: Net, x: Tensor) -> str:
 @st.composite
 def networks(draw: st.DrawFn) -> Network:
     """A network of an input, some layers, and a head."""
-    rare = draw(st.frozensets(st.sampled_from(RARE), max_size=2))
+    rare = draw(st.frozensets(st.sampled_from(RARE), max_size=1))
     net = Net(draw, rare)
     given, x = _input(net)
     net.tensors.append(x)
-    for _ in range(draw(st.integers(1, 5))):
+    if net.chance(80):
+        x = lif(net, conv(net, x))
+        net.tensors.append(x)
+    for _ in range(draw(st.integers(1, 6))):
         if net.chance(10):
             x = net.pick(*net.tensors)
-        fitting = [[layer] * weight for layer, applies, weight in LAYERS if applies(net, x)]
-        x = net.pick(*itertools.chain(*fitting))(net, x)
+        x = net.pick(*fitting(net, x))(net, x)
         net.tensors.append(x)
     if x.kind == "frames":
         x = lif(net, conv(net, x))
     logits = _head(net, x)
     passes = None
-    if "pipelines" in rare:
-        mode, kernel = net.pick("auto", "exact", "guarded"), net.pick("auto", "event", "planes")
+    if net.chance(15):
+        mode, kernel = net.pick("auto", "exact", "guarded"), net.pick("planes", "event", "auto")
         passes = DEFAULT.replace("make-integer", f"make-integer{{mode={mode}}}")
         passes = passes.replace("choose-kernels", f"choose-kernels{{kernel={kernel}}}")
     return Network(_proto(net, given, logits), passes, tuple(sorted(rare)))

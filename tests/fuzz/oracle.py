@@ -8,7 +8,7 @@ import os
 import re
 import tempfile
 import traceback
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -43,9 +43,10 @@ def check(network: Network, target: str | None = None, seed: int = 0) -> str:
         path = Path(temporary) / "fuzzed.onnx"
         onnx.save(network.proto, path)
         try:
-            return _check(path, network.passes, target, seed)
-        except UserError as error:
-            return f"refused: {error.message}"
+            try:
+                return _check(path, network.passes, target, seed)
+            except UserError as error:
+                return _refusal(network.proto, error)
         except AssertionError as error:
             error.add_note(f"the network: {_save(network, str(error))}")
             raise
@@ -53,6 +54,14 @@ def check(network: Network, target: str | None = None, seed: int = 0) -> str:
             where = traceback.extract_tb(error.__traceback__)[-1]
             text = f"{type(error).__name__} at {Path(where.filename).name}:{where.lineno}: {error}"
             raise AssertionError(f"{text}\nthe network: {_save(network, text)}") from error
+
+
+def _refusal(proto: onnx.ModelProto, error: UserError) -> str:
+    """The verdict of a refusal, which must speak of what the user wrote."""
+    own = {node.op_type for node in proto.graph.node}
+    named = re.findall(r"node '[^']*' \((?:[\w.]+::)?(\w+)\)", error.message)
+    assert own.issuperset(named), f"refused, but not in the user's words: {error.message}"
+    return f"refused: {error.message}"
 
 
 def reason(text: str) -> str:
@@ -85,7 +94,8 @@ def _check(path: Path, passes: str | None, target: str | None, seed: int) -> str
     _check_loading(path, stages.dialect, frames)
     data = [Recording(f"recording {number}", x) for number, x in enumerate(frames)]
     found = compare(stages, data, {}, "")
-    assert found.ok, f"integers: {found.kernels_differ} differ; {found.unexplained}"
+    assert not found.unexplained, "integers: " + _first(stages.dialect, found.unexplained)
+    assert not found.kernels_differ, f"kernels: {found.kernels_differ} recordings differ"
     if target is not None:
         folder = path.parent / "data"
         folder.mkdir()
@@ -94,6 +104,24 @@ def _check(path: Path, passes: str | None, target: str | None, seed: int) -> str
         found = hqc.verify(path, target, data=folder, passes=passes)
         assert found.ok, f"compiled for {target}: {found}"
     return "right"
+
+
+def _first(model: ir.Model, unexplained: Mapping[str, str]) -> str:
+    """The first layer that rounding does not explain, and what it reads."""
+    node = next(n for n in model.graph if n.name in unexplained)
+    return f"{_text(node)}: {unexplained[node.name]}"
+
+
+def _text(node: ir.Node | None, depth: int = 4) -> str:
+    """A node and those before it, views left out, back to the neurons before."""
+    if node is None:
+        return "frames"
+    if depth == 0 or (node.op_type == "LIF" and depth < 4):
+        return node.op_type
+    if node.op_type in ("Reshape", "Squeeze", "Unsqueeze", "Flatten", "Transpose"):
+        return _text(node.inputs[0].producer(), depth)
+    read = [v for v in node.inputs if v is not None and v.const_value is None]
+    return f"{node.op_type}({', '.join(_text(v.producer(), depth - 1) for v in read)})"
 
 
 def recordings(model: ir.Model, seed: int) -> list[np.ndarray]:

@@ -103,9 +103,14 @@ def test_planes_everywhere_give_the_same_logits(model, recordings):
         "fold-batch-norm,make-integer,fuse-attention,pack-spikes,"
         "choose-kernels{kernel=planes},plan-memory"
     )
-    lowered = run_passes(copy_model(model), parse_pipeline(text))
-    kernels = {n.attributes["kernel"].value for n in lowered.graph if n.op_type == "SpikeConv"}
-    assert kernels == {"event", "planes"}
+    stages = lower(copy_model(model), parse_pipeline(text))
+    convolutions = [n for n in stages.kernels.graph if n.op_type == "SpikeConv"]
+    assert {n.attributes["kernel"].value for n in convolutions} == {"event", "planes"}
+    for recording in recordings[::25]:
+        feeds = {"frames": recording.frames}
+        expected, logits = (run_reference(m, feeds)[0] for m in (stages.integer, stages.kernels))
+        np.testing.assert_array_equal(logits, expected)
+        assert len(np.unique(logits)) > 1
 
 
 @pytest.mark.parametrize(("rate", "expected"), [(2, {"event"}), (90, {"event", "planes"})])

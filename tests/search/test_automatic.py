@@ -66,8 +66,17 @@ def test_uniform_gives_every_layer_the_same_bits(task, trained, tmp_path):
     assert {c for n, c in found["choices"].items() if n != "head"} == {"4u"}
 
 
+@pytest.fixture
+def cluster():
+    """Ray's processes live, and take time, until they are told to end."""
+    import ray
+
+    yield
+    ray.shutdown()
+
+
 @pytest.mark.parametrize("options", [{"workers": 2}, {"workers": 2, "ray": True}])
-def test_workers_find_what_one_process_finds(options, task, trained, tmp_path):
+def test_workers_find_what_one_process_finds(options, cluster, task, trained, tmp_path):
     one = search("beam", task, trained, tmp_path / "one", tolerance=0.1, beam=2)
     many = search("beam", task, trained, tmp_path / "many", tolerance=0.1, beam=2, **options)
     assert many["choices"] == one["choices"]

@@ -10,7 +10,8 @@ from click.testing import CliRunner
 
 from hqc.cli import cli
 from hqc.search.plots import draw_pareto, draw_probabilities, draw_sensitivity, draw_weights
-from hqc.search.run_folder import CONFIG, RESULT, RunFolder
+from hqc.search.results import CONFIG, RESULT
+from hqc.search.run_folder import RunFolder
 
 
 def texts(path):

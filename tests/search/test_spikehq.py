@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from itertools import product
 
 import pytest
 import torch
@@ -55,8 +56,14 @@ def run_search(folder, task, options=SMALL, *, resume=False, stop_after=None):
     return find_method("spikehq")(network(), task, options, run), run
 
 
-def test_it_chooses_for_every_layer_and_keeps_what_is_kept(task, tmp_path):
-    result, run = run_search(tmp_path / "run", task)
+@pytest.fixture(scope="module")
+def whole(task, tmp_path_factory):
+    """The result and the folder of a search that nothing interrupted."""
+    return run_search(tmp_path_factory.mktemp("whole") / "run", task)
+
+
+def test_it_chooses_for_every_layer_and_keeps_what_is_kept(whole):
+    result, run = whole
     assert set(result["choices"]) == set(quantizable_layers(network()))
     assert result["choices"]["head"] == result["choices"]["tokenizer.0.conv"] == "8u"
     assert set(result["choices"].values()) <= {"8u", "2u", "4u", "2l", "4l", "fp32"}
@@ -70,25 +77,29 @@ def test_it_chooses_for_every_layer_and_keeps_what_is_kept(task, tmp_path):
 
 
 @needs_compiler
-def test_fused_neurons_make_the_same_network(task, tmp_path):
-    expected, whole = run_search(tmp_path / "whole", task)
+def test_fused_neurons_make_the_same_network(whole, task, tmp_path):
     before = _compiled.cache_info().hits
     result, run = run_search(tmp_path / "run", task, replace(SMALL, fuse_neurons=True))
     assert _compiled.cache_info().hits > before
-    assert result == expected
-    assert read_metrics(run.path) == read_metrics(whole.path)
+    assert_equal((result, run), whole)
+
+
+def assert_equal(found, expected):
+    """Two searches came to the same by the same way, in every bit."""
+    (result, run), (expected_result, expected_run) = found, expected
+    assert result == expected_result
+    assert read_metrics(run.path) == read_metrics(expected_run.path)
+    for name, value in expected_run.load("train").items():
+        assert torch.equal(value, run.load("train")[name]), name
 
 
 @pytest.mark.parametrize("stop_after", [1, 2, 3, 4])
-def test_an_interrupted_search_goes_on_as_if_nothing_had_happened(task, tmp_path, stop_after):
-    expected, whole = run_search(tmp_path / "whole", task)
+def test_an_interrupted_search_goes_on_as_if_nothing_had_happened(
+    whole, task, tmp_path, stop_after
+):
     with pytest.raises(KeyboardInterrupt):
         run_search(tmp_path / "run", task, stop_after=stop_after)
-    result, run = run_search(tmp_path / "run", task, resume=True)
-    assert result == expected
-    assert read_metrics(run.path) == read_metrics(whole.path)
-    for name, value in whole.load("train").items():
-        assert torch.equal(value, run.load("train")[name]), name
+    assert_equal(run_search(tmp_path / "run", task, resume=True), whole)
 
 
 def test_with_hardware_above_all_every_layer_takes_two_bits(task, tmp_path):
@@ -131,18 +142,21 @@ def test_methods_are_found_by_name():
         find_method("spikhq")
 
 
-def test_a_folder_in_use_is_not_overwritten(task, tmp_path):
-    run_search(tmp_path / "run", task)
+def test_a_folder_in_use_is_not_overwritten(whole, task):
+    folder = whole[1].path
     with pytest.raises(UserError, match="is not empty"):
-        run_search(tmp_path / "run", task)
+        run_search(folder, task)
     with pytest.raises(UserError, match="other options: options"):
-        run_search(tmp_path / "run", task, Options(beta=3.0), resume=True)
+        run_search(folder, task, Options(beta=3.0), resume=True)
 
 
 @pytest.fixture
 def recordings(tmp_path):
-    for split in ("Train", "Test"):
-        (tmp_path / split).symlink_to(NMNIST / "sample")
+    for split, digit in product(("Train", "Test"), range(10)):
+        place = tmp_path / split / str(digit)
+        place.mkdir(parents=True)
+        for file in sorted((NMNIST / "sample" / str(digit)).glob("*.bin"))[:4]:
+            (place / file.name).symlink_to(file)
     return tmp_path
 
 

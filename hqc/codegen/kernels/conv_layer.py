@@ -25,6 +25,7 @@ from hqc.codegen.kernels.kernel_base import (
 )
 from hqc.codegen.kernels.lanes import clear
 from hqc.codegen.kernels.neurons import WORD, Neurons, fire
+from hqc.errors import UnsupportedModelError
 
 
 @T.macro
@@ -61,8 +62,16 @@ Layer = tuple[Geometry, Sums, tuple]
 
 
 def conv_layer(node: ir.Node, layer: Layer, vector: bool) -> KernelCall:
-    """The call of a layer that ends in neurons."""
+    """The call of a layer that ends in neurons, which have 32 bits.
+
+    Raises `UnsupportedModelError` where the sums may leave them.
+    """
     g, sums, key = layer
+    if sums.accumulator == "int64":
+        raise UnsupportedModelError(
+            f"node {node.name!r}: its sums over {g.inputs} inputs may leave 32 bits",
+            hint="train this layer with fewer bits",
+        )
     neurons = Neurons.of(node)
     time_steps = node.outputs[0].shape.numpy()[0]
     return KernelCall(

@@ -7,7 +7,7 @@ from tvm.script import tirx as T
 
 from hqc.codegen.kernels.conv_layer import Layer, Sums, conv_layer
 from hqc.codegen.kernels.conv_potentials import conv_potentials
-from hqc.codegen.kernels.geometry import Geometry, accumulator_type, code_rows
+from hqc.codegen.kernels.geometry import Geometry, accumulator_type, code_rows, is_wide
 from hqc.codegen.kernels.kernel_base import KernelCall, kernel
 from hqc.codegen.kernels.lanes import add_product
 from hqc.codegen.kernels.neurons import WORD
@@ -35,15 +35,15 @@ def frame_sums(node: ir.Node, vector: bool) -> Layer:
     g = Geometry.of(node, height, width, planes=1)
     stored = StoredWeights.of(node, code_rows(node))
     image = node.inputs[0].dtype.name.lower()
-    accumulator = accumulator_type(stored.codes, _LARGEST[image])
+    accumulator = accumulator_type(stored.codes, _LARGEST[image], is_wide(node))
 
     sums = Sums(
         image=image,
         weights=stored.constants(),
         accumulator=accumulator,
-        block_words=g.block_words,
+        block_words=g.block_words(accumulator),
         codes_size=g.inputs * g.columns * stored.code_bits // 8,
-        code=f"int{stored.code_bits}",
+        code=stored.code,
         events_size=0,
         event="uint16",
         prepare=unpack(stored, g.columns, vector),
@@ -53,7 +53,7 @@ def frame_sums(node: ir.Node, vector: bool) -> Layer:
 
 
 def _add_products(g: Geometry, accumulator: str, vector: bool):
-    add_row = add_product(g.block_words * WORD, accumulator, vector)
+    add_row = add_product(g.block_words(accumulator) * WORD, accumulator, vector)
     kernel_height, kernel_width = g.kernel
     stride_y, stride_x = g.strides
     top, left = g.pads

@@ -8,7 +8,11 @@ import numpy as np
 import onnx_ir as ir
 
 from hqc.codegen.kernels.neurons import WORD
+from hqc.dialect import find_op
 from hqc.dialect.planes import words
+
+_MOST = {"int16": 4, "int32": 4, "int64": 1}
+"""Words of output channels whose sums registers hold."""
 
 
 @dataclass(frozen=True)
@@ -46,10 +50,10 @@ class Geometry:
         """Inputs of one output: K."""
         return self.kernel[0] * self.kernel[1] * self.in_channels
 
-    @property
-    def block_words(self) -> int:
-        """Words of output channels that are summed at once: at most 4, all blocks equal."""
-        return next(b for b in (4, 3, 2, 1) if self.out_words % b == 0)
+    def block_words(self, accumulator: str) -> int:
+        """Words of output channels that are summed at once, all blocks equal: at most 4, and 1 of
+        64-bit sums, so that registers hold them."""
+        return next(b for b in (4, 3, 2, 1) if self.out_words % b == 0 and b <= _MOST[accumulator])
 
     @classmethod
     def of(cls, node: ir.Node, height: int, width: int, planes: int) -> Geometry:
@@ -70,13 +74,19 @@ class Geometry:
         )
 
 
+def is_wide(node: ir.Node) -> bool:
+    """Whether the node asks for sums of 64 bits."""
+    return bool(find_op(node).attributes(node).get("wide", 0))
+
+
 def code_rows(node: ir.Node) -> np.ndarray:
     """The node's codes as [K, N], K running over kernel rows, kernel columns, input channels."""
     codes = node.inputs[1].const_value.numpy()
     return np.ascontiguousarray(codes.transpose(2, 3, 1, 0).reshape(-1, codes.shape[0]))
 
 
-def accumulator_type(rows: np.ndarray, largest_input: int) -> str:
-    """int16 where these codes prove that it holds every partial sum, else int32."""
-    reach = int(np.abs(rows.astype(np.int64)).sum(0).max()) * largest_input
-    return "int16" if reach < 2**15 else "int32"
+def accumulator_type(rows: np.ndarray, largest_input: int, wide: bool) -> str:
+    """The narrowest of int16, int32 and int64 that these codes prove to hold every partial sum;
+    int64 where the node asks for `wide` sums."""
+    reach = int(np.abs(rows).sum(0).max()) * largest_input
+    return "int64" if wide else next(f"int{b}" for b in (16, 32, 64) if reach < 1 << (b - 1))

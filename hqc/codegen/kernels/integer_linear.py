@@ -55,17 +55,17 @@ def _build(stored: StoredWeights, inputs: int, classes: int, sums: str, shift: i
     columns = stored.columns
     fill = unpack(stored, columns, vector)
     convert = to_float32 if sums == "int64" else _convert
-    field, code = str(stored.constants()[0].array.dtype), f"int{stored.code_bits}"
+    field, offset = (str(c.array.dtype) for c in stored.constants())
 
     @T.prim_func(s_tir=True)
     def integer_linear(
         x_p: T.handle("int32"),
         y_p: T.handle("float32"),
         stored_p: T.handle(field),
-        offsets_p: T.handle("int8"),
+        offsets_p: T.handle(offset),
         bias_p: T.handle(sums),
         scale_p: T.handle("float32"),
-        codes_p: T.handle(code),
+        codes_p: T.handle(stored.code),
         t_begin: T.int32,
         steps: T.int32,
     ):
@@ -73,10 +73,10 @@ def _build(stored: StoredWeights, inputs: int, classes: int, sums: str, shift: i
         x = T.decl_buffer((ANY,), "int32", data=x_p)
         y = T.decl_buffer((ANY,), "float32", data=y_p)
         packed = T.decl_buffer((ANY,), field, data=stored_p)
-        offsets = T.decl_buffer((ANY,), "int8", data=offsets_p)
+        offsets = T.decl_buffer((ANY,), offset, data=offsets_p)
         bias = T.decl_buffer((ANY,), sums, data=bias_p)
         scale = T.decl_buffer((ANY,), "float32", data=scale_p)
-        codes = T.decl_buffer((ANY,), code, data=codes_p)
+        codes = T.decl_buffer((ANY,), stored.code, data=codes_p)
         fill(packed, offsets, codes)
         for n in range(classes):
             acc = T.alloc_buffer((1,), sums)

@@ -11,9 +11,9 @@ from tvm.script import tirx as T
 
 from hqc.codegen.kernels.kernel_base import Constant
 from hqc.dialect import find_op
+from hqc.dialect.layouts import WORD
 from hqc.dialect.planes import words
 
-WORD = 32
 _NEVER = 2**31 - 1
 
 

@@ -18,7 +18,9 @@ from hqc.codegen.kernels.kernel_base import (
 )
 from hqc.codegen.kernels.lanes import add
 from hqc.codegen.kernels.neurons import WORD, Neurons, fire, lowest_bit
+from hqc.codegen.kernels.spikes_as_potentials import small_integer
 from hqc.dialect.planes import words
+from hqc.errors import UnsupportedModelError
 
 
 @kernel("PackedAttention")
@@ -26,16 +28,31 @@ def emit(node: ir.Node, vector: bool) -> KernelCall:
     """The kernel of a PackedAttention.
 
     Row c of the product K^T V adds up, over tokens whose key fires in channel c, the values of c's
-    head; a token's sums are the rows of the channels in which its query fires.
+    head; a token's sums are the rows of the channels in which its query fires. A spike in plane p
+    of a key or query counts 2^p times.
+
+    Raises `UnsupportedModelError` where the sums may leave 32 bits.
     """
     shape = node.outputs[0].shape.numpy()
     tokens, channels = math.prod(shape[1:3]), node.attributes["channels"].value
     heads = node.attributes["heads"].value
     neurons, columns = Neurons.of(node), words(channels) * WORD
-    head_dim = channels // heads
+    head_dim, spare = divmod(channels, heads)
+    planes = tuple(v.shape.numpy()[3] for v in node.inputs[:3])
+    reach = tokens * head_dim * math.prod(2**p - 1 for p in planes)
+    if spare:
+        raise UnsupportedModelError(
+            f"node {node.name!r}: {channels} channels are not {heads} heads of one size"
+        )
+    if reach >= 2**31:
+        raise UnsupportedModelError(
+            f"node {node.name!r}: q, k and v of {planes} bits over {tokens} tokens and {head_dim} "
+            f"channels a head may add up to {reach}, more than 32 bits hold",
+            hint="put LIF neurons between a residual sum and the attention that reads it",
+        )
     state = tokens * columns * 4
     return KernelCall(
-        lambda: _build(tokens, columns, channels, head_dim, neurons, vector),
+        lambda: _build(tokens, columns, channels, head_dim, planes, neurons, vector),
         (
             Input(0),
             Input(1),
@@ -46,12 +63,21 @@ def emit(node: ir.Node, vector: bool) -> KernelCall:
             Scratch(columns * 4),
             State(state, state),
         ),
-        ("attention", tokens, columns, channels, head_dim, neurons, vector),
+        ("attention", tokens, columns, channels, head_dim, planes, neurons, vector),
     )
 
 
-def _build(tokens: int, columns: int, channels: int, head_dim: int, neurons: Neurons, vector: bool):
+def _build(
+    tokens: int,
+    columns: int,
+    channels: int,
+    head_dim: int,
+    planes: tuple[int, int, int],
+    neurons: Neurons,
+    vector: bool,
+):
     in_words, epilogue = columns // WORD, fire(neurons, columns)
+    q_planes, k_planes, v_planes = planes
     add_row = add(head_dim, "int32", vector)
 
     @T.prim_func(s_tir=True)
@@ -83,37 +109,37 @@ def _build(tokens: int, columns: int, channels: int, head_dim: int, neurons: Neu
             for n in range(channels * head_dim):
                 kv[n] = 0
             for token in range(tokens):
+                first: T.let = (s * tokens + token) * in_words
                 for w in range(in_words):
                     for v in T.vectorized(WORD):
-                        acc[w * WORD + v] = T.Cast(
-                            "int32",
-                            T.shift_right(
-                                values[(s * tokens + token) * in_words + w], T.Cast("uint32", v)
-                            )
-                            & T.uint32(1),
+                        acc[w * WORD + v] = small_integer(
+                            values, first * v_planes + w, in_words, v_planes, v
                         )
-                for w in range(in_words):
-                    word = T.alloc_buffer((1,), "uint32")
-                    word[0] = k[(s * tokens + token) * in_words + w]
-                    while word[0] != T.uint32(0):
-                        c: T.let = w * WORD + lowest_bit(word[0])
-                        add_row(kv, c * head_dim, acc, c // head_dim * head_dim, 0)
-                        word[0] = word[0] & (word[0] - T.uint32(1))
+                for p in T.unroll(k_planes):
+                    for w in range(in_words):
+                        word = T.alloc_buffer((1,), "uint32")
+                        word[0] = k[first * k_planes + p * in_words + w]
+                        while word[0] != T.uint32(0):
+                            c: T.let = w * WORD + lowest_bit(word[0])
+                            add_row(kv, c * head_dim, acc, c // head_dim * head_dim, p)
+                            word[0] = word[0] & (word[0] - T.uint32(1))
             for token in range(tokens):
+                first: T.let = (s * tokens + token) * in_words
                 for w in range(in_words):
                     for v in T.vectorized(WORD):
                         acc[w * WORD + v] = 0
-                for w in range(in_words):
-                    word = T.alloc_buffer((1,), "uint32")
-                    word[0] = q[(s * tokens + token) * in_words + w]
-                    while word[0] != T.uint32(0):
-                        c: T.let = w * WORD + lowest_bit(word[0])
-                        add_row(acc, c // head_dim * head_dim, kv, c * head_dim, 0)
-                        word[0] = word[0] & (word[0] - T.uint32(1))
+                for p in T.unroll(q_planes):
+                    for w in range(in_words):
+                        word = T.alloc_buffer((1,), "uint32")
+                        word[0] = q[first * q_planes + p * in_words + w]
+                        while word[0] != T.uint32(0):
+                            c: T.let = w * WORD + lowest_bit(word[0])
+                            add_row(acc, c // head_dim * head_dim, kv, c * head_dim, p)
+                            word[0] = word[0] & (word[0] - T.uint32(1))
                 for w in range(in_words):
                     epilogue(
                         acc, w * WORD, u, token * columns + w * WORD, levels, w * WORD,
-                        y, (s * tokens + token) * in_words + w, t_begin + s,
+                        y, first + w, t_begin + s,
                     )  # fmt: skip
 
     return packed_attention

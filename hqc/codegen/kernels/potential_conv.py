@@ -7,7 +7,7 @@ from tvm.script import tirx as T
 
 from hqc.codegen.kernels.conv_layer import Layer, Sums
 from hqc.codegen.kernels.conv_potentials import conv_potentials
-from hqc.codegen.kernels.geometry import Geometry, code_rows
+from hqc.codegen.kernels.geometry import Geometry, code_rows, is_wide
 from hqc.codegen.kernels.kernel_base import KernelCall, kernel
 from hqc.codegen.kernels.lanes import add_product, vector_width
 from hqc.codegen.kernels.neurons import WORD
@@ -31,30 +31,25 @@ def _layer(node: ir.Node, vector: bool, add) -> Layer:
     _, height, width, in_columns = node.inputs[0].shape.numpy()
     g = Geometry.of(node, height, width, planes=1)
     stored = StoredWeights.of(node, code_rows(node))
-    accumulator = "int64" if node.attributes["wide"].value else "int32"
+    accumulator = "int64" if is_wide(node) else "int32"
     sums = Sums(
         image="int32",
         weights=stored.constants(),
         accumulator=accumulator,
-        block_words=_block_words(g, accumulator),
+        block_words=g.block_words(accumulator),
         codes_size=g.inputs * g.columns * stored.code_bits // 8,
         events_size=0,
         event="uint16",
-        code=f"int{stored.code_bits}",
+        code=stored.code,
         prepare=unpack(stored, g.columns, vector),
         add=add(g, in_columns, accumulator, vector),
     )
     return g, sums, (add.__name__, stored.form, accumulator, in_columns)
 
 
-def _block_words(g: Geometry, accumulator: str) -> int:
-    """Words of output channels that are summed at once: as many as registers hold."""
-    return g.block_words if accumulator == "int32" else 1
-
-
 def _add_products(g: Geometry, in_columns: int, accumulator: str, vector: bool):
     """A TIR macro: the product of every input of a position with its row of codes."""
-    lanes = _block_words(g, accumulator) * WORD
+    lanes = g.block_words(accumulator) * WORD
     add_row = add_product(lanes, accumulator, vector)
     kernel_height, kernel_width = g.kernel
     stride_y, stride_x = g.strides
@@ -77,7 +72,7 @@ def _add_products(g: Geometry, in_columns: int, accumulator: str, vector: bool):
 
 def _add_own(g: Geometry, in_columns: int, accumulator: str, vector: bool):
     """A TIR macro: the product of every channel's inputs with its own codes."""
-    lanes = _block_words(g, accumulator) * WORD
+    lanes = g.block_words(accumulator) * WORD
     each, width_ = T.vectorized if vector else T.serial, vector_width(lanes)
     kernel_height, kernel_width = g.kernel
     stride_y, stride_x = g.strides

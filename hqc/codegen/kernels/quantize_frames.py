@@ -25,6 +25,10 @@ def emit(node: ir.Node, vector: bool) -> KernelCall:
     )
 
 
+_UNIT_IS_ONE = 1.5 * 2**23
+"""A float32 whose last bit is worth 1, and stays so with any byte added; its low byte is 0."""
+
+
 def _build(elements: int, byte: str, qmin: int, qmax: int):
     @T.prim_func(s_tir=True)
     def quantize_frames(
@@ -39,16 +43,11 @@ def _build(elements: int, byte: str, qmin: int, qmax: int):
         y = T.decl_buffer((ANY,), byte, data=y_p)
         scale = T.decl_buffer((ANY,), "float32", data=scale_p)
         for i in range(steps * elements):
-            # Clipped first, so that the truncation below is exact; not-a-number becomes qmin.
+            # Clipped first, so that every number is small; not-a-number becomes qmin. The sum's
+            # unit is 1, so that adding rounds to nearest even, and its lowest bits are the code.
             ratio: T.let = x[i] / scale[0]
             raised: T.let = T.Select(ratio > T.float32(qmin), ratio, T.float32(qmin))
             clipped: T.let = T.Select(raised < T.float32(qmax), raised, T.float32(qmax))
-            size: T.let = T.Select(clipped < T.float32(0), T.float32(0) - clipped, clipped)
-            whole: T.let = T.Cast("int32", size)
-            rest: T.let = size - T.Cast("float32", whole)
-            odd: T.let = whole & 1
-            up: T.let = T.Select(rest > T.float32(0.5), 1, T.Select(rest == T.float32(0.5), odd, 0))
-            code: T.let = T.Select(clipped < T.float32(0), 0 - whole - up, whole + up)
-            y[i] = T.Cast(byte, code)
+            y[i] = T.Cast(byte, T.reinterpret("int32", clipped + T.float32(_UNIT_IS_ONE)))
 
     return quantize_frames

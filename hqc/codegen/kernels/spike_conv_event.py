@@ -10,7 +10,7 @@ import onnx_ir as ir
 from tvm.script import tirx as T
 
 from hqc.codegen.kernels.conv_layer import Layer, Sums
-from hqc.codegen.kernels.geometry import Geometry, accumulator_type, code_rows
+from hqc.codegen.kernels.geometry import Geometry, accumulator_type, code_rows, is_wide
 from hqc.codegen.kernels.lanes import add, clear
 from hqc.codegen.kernels.neurons import WORD, lowest_bit
 from hqc.codegen.kernels.unpack import unpack
@@ -26,8 +26,8 @@ def event_sums(node: ir.Node, vector: bool) -> Layer:
     _, height, width, planes, _ = node.inputs[0].shape.numpy()
     g = Geometry.of(node, height, width, planes)
     stored = StoredWeights.of(node, code_rows(node))
-    accumulator = accumulator_type(stored.codes, 2**planes - 1)
-    largest = int(np.abs(stored.codes.astype(np.int64)).max(initial=1))
+    accumulator = accumulator_type(stored.codes, 2**planes - 1, is_wide(node))
+    largest = int(np.abs(stored.codes).max(initial=1))
     event = "uint16" if g.inputs < 2**16 else "int32"
     rows = _vector_rows if vector else _word_rows
     code, code_bits, prepare, add_rows = rows(g, stored, accumulator, largest)
@@ -35,7 +35,7 @@ def event_sums(node: ir.Node, vector: bool) -> Layer:
         image="uint32",
         weights=stored.constants(),
         accumulator=accumulator,
-        block_words=g.block_words,
+        block_words=g.block_words(accumulator),
         codes_size=g.inputs * g.columns * code_bits // 8,
         events_size=planes * g.inputs * np.dtype(event).itemsize,
         event=event,
@@ -49,24 +49,19 @@ def event_sums(node: ir.Node, vector: bool) -> Layer:
 
 def _vector_rows(g: Geometry, stored: StoredWeights, accumulator: str, largest: int):
     """Codes as bytes, added as bytes where several rows fit one; or wider codes, added as such."""
-    lanes, byte_rows = g.block_words * WORD, 127 // largest
+    lanes, byte_rows = g.block_words(accumulator) * WORD, 127 // largest
     if byte_rows >= _WORTH_WIDENING_LATE:
         add_rows = _add_late(lanes, g.columns, accumulator, byte_rows)
     else:
         add_rows = _add_wide(lanes, g.columns, accumulator)
-    return (
-        f"int{stored.code_bits}",
-        stored.code_bits,
-        unpack(stored, g.columns, vector=True),
-        add_rows,
-    )
+    return stored.code, stored.code_bits, unpack(stored, g.columns, vector=True), add_rows
 
 
 def _word_rows(g: Geometry, stored: StoredWeights, accumulator: str, largest: int):
     """Codes in lanes of 64-bit words, as wide as is needed for a few rows to fit."""
     bits = next(b for b in (8, 16, 32) if b == 32 or _lane(b) // largest >= _WORTH_WIDENING_LATE)
-    rows = _lane(bits) // largest
-    add_rows = add_word_rows(g.block_words * WORD, g.columns, bits, accumulator, rows)
+    rows, lanes = max(_lane(bits) // largest, 1), g.block_words(accumulator) * WORD
+    add_rows = add_word_rows(lanes, g.columns, bits, accumulator, rows)
     return "uint64", bits, unpack_words(stored, g.columns, bits), add_rows
 
 

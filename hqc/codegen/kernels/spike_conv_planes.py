@@ -10,14 +10,18 @@ import onnx_ir as ir
 from tvm.script import tirx as T
 
 from hqc.codegen.kernels.conv_layer import Layer, Sums
-from hqc.codegen.kernels.geometry import Geometry, code_rows
+from hqc.codegen.kernels.geometry import Geometry, code_rows, is_wide
 from hqc.codegen.kernels.kernel_base import Constant
 from hqc.codegen.kernels.neurons import WORD
 from hqc.codegen.kernels.weights import StoredWeights
 from hqc.dialect.planes import words
+from hqc.errors import VerificationError
 
 _WASTE = 1.05
 """Storage beyond the codes' own bits that a layer may take."""
+
+_MOST_BITS = 7
+"""Bits of a code whose counts, an int32 for each bit and output of a word, the stack holds."""
 
 
 def suits_planes(node: ir.Node) -> bool:
@@ -25,7 +29,7 @@ def suits_planes(node: ir.Node) -> bool:
     channels, in_channels = node.inputs[1].shape.numpy()[:2]
     bits, scheme = (node.attributes[n].value for n in ("weight_bits", "weight_scheme"))
     padded = words(channels) * words(in_channels) * WORD**2
-    fields = bits == 2 or (scheme == "uniform" and bits <= 8)
+    fields = bits == 2 or (scheme == "uniform" and bits <= _MOST_BITS)
     return fields and padded <= _WASTE * channels * in_channels
 
 
@@ -33,8 +37,11 @@ def plane_sums(node: ir.Node, vector: bool) -> Layer:
     """Sums of a convolution of packed spikes, by bit planes."""
     _, height, width, planes, _ = node.inputs[0].shape.numpy()
     g = Geometry.of(node, height, width, planes)
-    bits = node.attributes["weight_bits"].value
-    stored = StoredWeights(code_rows(node), bits, "uniform")
+    stored, bits = StoredWeights.of(node, code_rows(node)), node.attributes["weight_bits"].value
+    if not suits_planes(node):
+        raise VerificationError(f"node {node.name!r}: bit planes cannot hold its weights")
+    reach = g.inputs * (2**bits - 1) * (2**planes - 1)
+    accumulator = "int64" if is_wide(node) or reach >= 2**31 else "int32"
     offsets = np.zeros(g.columns, np.int32)
     offsets[: stored.columns] = stored.offsets()
 
@@ -44,14 +51,14 @@ def plane_sums(node: ir.Node, vector: bool) -> Layer:
             Constant(_weight_planes(stored, g, bits), is_weights=True),
             Constant(offsets),
         ),
-        accumulator="int32",
+        accumulator=accumulator,
         block_words=1,
         codes_size=0,
         events_size=0,
         event="uint16",
-        add=_add_counts(g, bits, vector),
+        add=_add_counts(g, bits, accumulator, vector),
     )
-    return g, sums, ("planes", bits)
+    return g, sums, ("planes", bits, accumulator)
 
 
 def _weight_planes(stored: StoredWeights, g: Geometry, bits: int) -> np.ndarray:
@@ -66,7 +73,7 @@ def _weight_planes(stored: StoredWeights, g: Geometry, bits: int) -> np.ndarray:
     return np.ascontiguousarray(octets).view("<u4")[..., 0]
 
 
-def _add_counts(g: Geometry, bits: int, vector: bool):
+def _add_counts(g: Geometry, bits: int, accumulator: str, vector: bool):
     """A TIR macro: sum over planes of the input and of the fields, and offset times spikes."""
     each = T.vectorized if vector else T.serial
     kernel_height, kernel_width = g.kernel
@@ -99,10 +106,13 @@ def _add_counts(g: Geometry, bits: int, vector: bool):
                                 )
             for b in T.unroll(bits):
                 for v in each(WORD):
-                    acc[v] = acc[v] + T.shift_left(T.Cast("int32", counts[b * WORD + v]), b + plane)
+                    acc[v] = acc[v] + T.shift_left(
+                        T.Cast(accumulator, counts[b * WORD + v]), T.Cast(accumulator, b + plane)
+                    )
             for v in each(WORD):
                 acc[v] = acc[v] + T.shift_left(
-                    T.Cast("int32", spikes[0]) * offsets[first + v], plane
+                    T.Cast(accumulator, spikes[0]) * T.Cast(accumulator, offsets[first + v]),
+                    T.Cast(accumulator, plane),
                 )
 
     return add_counts

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from functools import reduce
+from operator import add
 
 import onnx_ir as ir
 from tvm.script import tirx as T
@@ -23,6 +25,17 @@ def emit(node: ir.Node, vector: bool) -> KernelCall:
     )
 
 
+def plane_bit(x, row, in_words: int, p, lane):
+    """2^p where bit `lane` of plane p is set, else 0: int32. The planes are x[row + p in_words]."""
+    bit = T.shift_right(x[row + p * in_words], T.Cast("uint32", lane)) & T.uint32(1)
+    return T.Cast("int32", T.shift_left(bit, T.uint32(p)))
+
+
+def small_integer(x, row, in_words: int, planes: int, lane):
+    """The integer of all its planes: int32."""
+    return reduce(add, (plane_bit(x, row, in_words, p, lane) for p in range(planes)))
+
+
 def unpacked(planes: int):
     """A TIR macro: y[at ..] += the 32 integers whose planes are x[row], x[row + in_words] ..."""
 
@@ -30,13 +43,7 @@ def unpacked(planes: int):
     def body(x, row, in_words, y, at):
         for p in T.unroll(planes):
             for v in T.vectorized(WORD):
-                y[at + v] = y[at + v] + T.Cast(
-                    "int32",
-                    T.shift_left(
-                        T.shift_right(x[row + p * in_words], T.Cast("uint32", v)) & T.uint32(1),
-                        T.uint32(p),
-                    ),
-                )
+                y[at + v] = y[at + v] + plane_bit(x, row, in_words, p, v)
 
     return body
 

@@ -12,8 +12,7 @@ def unpack(stored_weights: StoredWeights, columns: int, vector: bool):
     """A TIR macro: stored rows -> codes [K, columns]; columns beyond N become 0."""
     read = stored_weights.reader()
     rows, row_items = len(stored_weights.codes), stored_weights.row_items
-    parts = stored_weights.code_bits // stored_weights.field_bits
-    used, code = stored_weights.columns, f"int{stored_weights.code_bits}"
+    parts, used, code = stored_weights.parts, stored_weights.columns, stored_weights.code
     each, width = T.vectorized if vector else T.serial, vector_width(row_items)
 
     @T.macro

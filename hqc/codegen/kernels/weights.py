@@ -1,28 +1,31 @@
-"""How weight codes are stored, and the code that makes them bytes again.
+"""How weight codes are stored, and the code that unpacks them.
 
 A row holds the codes of one input for all N outputs. With fields of f bits (2, 4 or 8) it is
 N f / 8 bytes: byte i holds output i in its lowest bits, then output i + N f / 8, and so on, so that
-whole vectors unpack with one shift and one mask. Codes of more than 8 bits are stored as they are,
-in 16 or 32.
+whole vectors unpack with one shift and one mask. Codes of more than 8 bits are stored unpacked.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import onnx_ir as ir
 from tvm.script import tirx as T
 
 from hqc.codegen.kernels.kernel_base import Constant
-from hqc.errors import UnsupportedModelError
+from hqc.errors import VerificationError
 
-_FIELDS = (2, 4, 8, 16, 32)
+_FIELDS = (2, 4, 8)
+_CODES = (8, 16, 32)
+_SHIFT_BITS = 4
+"""Bits that a power-of-two code may have: a field has three for the magnitude, one for the sign."""
 
 
 @dataclass(frozen=True, eq=False)
 class StoredWeights:
-    """Codes, integers [K, N], stored in fields of `field_bits`.
+    """Codes, integers [K, N], stored in fields of `field_bits`, unpacked to `code_bits`.
 
     Uniform: field = code - offset, an offset per output. Power of two: three bits of magnitude (0,
     or one more than the shift), then the sign.
@@ -34,24 +37,60 @@ class StoredWeights:
 
     @classmethod
     def of(cls, node: ir.Node, codes: np.ndarray) -> StoredWeights:
-        """Codes stored as the node's attributes say."""
+        """Codes stored as the node's attributes say.
+
+        Raises `VerificationError` where they need more bits than that, or more than 32.
+        """
         bits, scheme = (node.attributes[n].value for n in ("weight_bits", "weight_scheme"))
-        return cls(codes, bits, scheme)
+        stored = cls(codes.astype(np.int64), bits, scheme)
+        if not stored._fit():
+            raise VerificationError(
+                f"node {node.name!r}: its codes, {codes.min()} to {codes.max()}, are not {scheme} "
+                f"ones of {bits} bits"
+            )
+        return stored
+
+    def _fit(self) -> bool:
+        low, high = self._ends
+        if self.is_shift:
+            size = np.abs(self.codes)
+            largest = 1 << (2 ** (self.bits - 1) - 2)
+            powers = not (size & (size - 1)).any()
+            return self.bits <= _SHIFT_BITS and powers and max(-low, high) <= largest
+        span = int((self.codes.max(0) - np.minimum(self.codes.min(0), 0)).max())
+        return span < 1 << self.bits and low >= -(2**31) and high < 2**31
+
+    @cached_property
+    def _ends(self) -> tuple[int, int]:
+        """The least and the largest code, or 0."""
+        return int(self.codes.min(initial=0)), int(self.codes.max(initial=0))
 
     @property
     def form(self) -> tuple:
         """What code that reads the weights depends on."""
-        return (*self.codes.shape, self.field_bits, self.is_shift)
+        return (*self.codes.shape, self.field_bits, self.code, self.is_shift)
 
     @property
-    def field_bits(self) -> int:
-        """Bits that a code takes; the next of 2, 4, 8, 16, 32."""
-        return next(f for f in _FIELDS if f >= self.bits)
+    def is_packed(self) -> bool:
+        """Whether codes are stored in fields of bytes."""
+        return self.bits <= _FIELDS[-1]
 
     @property
     def code_bits(self) -> int:
-        """Bits of a code where it is not packed."""
-        return max(self.field_bits, 8)
+        """Bits of an unpacked code: as many as the codes need, at least as many as are stored."""
+        low, high = self._ends
+        enough = (b for b in _CODES if -(1 << (b - 1)) <= low and high < 1 << (b - 1))
+        return max(next(enough), next(b for b in _CODES if b >= self.bits))
+
+    @property
+    def code(self) -> str:
+        """The type of an unpacked code."""
+        return f"int{self.code_bits}"
+
+    @property
+    def field_bits(self) -> int:
+        """Bits that a code takes in storage."""
+        return next(f for f in _FIELDS if f >= self.bits) if self.is_packed else self.code_bits
 
     @property
     def is_shift(self) -> bool:
@@ -59,50 +98,49 @@ class StoredWeights:
         return self.scheme == "pow2" and self.bits > 2
 
     @property
+    def parts(self) -> int:
+        """Fields of an item, which is a byte, or a code where they are not packed."""
+        return 8 // self.field_bits if self.is_packed else 1
+
+    @property
     def columns(self) -> int:
-        """N, made up to whole bytes."""
-        per_byte = self.code_bits // self.field_bits
-        return -(-self.codes.shape[1] // per_byte) * per_byte
+        """N, made up to whole items."""
+        return -(-self.codes.shape[1] // self.parts) * self.parts
 
     @property
     def row_items(self) -> int:
-        """Bytes of a stored row; numbers, where codes have more than 8 bits."""
-        return self.columns * self.field_bits // self.code_bits
+        """Items of a stored row."""
+        return self.columns // self.parts
 
     def offsets(self) -> np.ndarray:
-        """The offset of each output, int8 [columns]."""
-        low = np.minimum(self.codes.min(0), 0) if self.field_bits <= 8 else np.zeros(0)
-        return np.pad(low, (0, self.columns - low.size)).astype(np.int8)
+        """The offset of each output [columns], of the codes' type; zeros where none is added."""
+        if not self.is_packed:
+            return np.zeros(self.columns, np.int8)
+        low = np.minimum(self.codes.min(0), 0)
+        return np.pad(low, (0, self.columns - low.size)).astype(self.code)
 
     def fields(self) -> np.ndarray:
         """The unsigned fields, uint8 [K, columns]; the codes, where they are stored as such."""
-        spare = ((0, 0), (0, self.columns - self.codes.shape[1]))
-        codes = np.pad(self.codes, spare)
-        if self.field_bits > 8:
-            return codes.astype(f"int{self.field_bits}")
-        codes = codes.astype(np.int16)
+        codes = np.pad(self.codes, ((0, 0), (0, self.columns - self.codes.shape[1])))
+        if not self.is_packed:
+            return codes.astype(self.code)
         if not self.is_shift:
-            fields = codes - self.offsets()
-            if fields.max(initial=0) >= 1 << self.field_bits:
-                raise UnsupportedModelError(f"codes span more than {self.field_bits} bits")
-            return fields.astype(np.uint8)
+            return (codes - self.offsets()).astype(np.uint8)
         magnitude = np.where(codes == 0, 0, np.log2(np.maximum(np.abs(codes), 1)) + 1)
         return (magnitude.astype(np.uint8) | (codes < 0) << 3).astype(np.uint8)
 
     def constants(self) -> tuple[Constant, Constant]:
         """The stored rows [K, row_items], and the offsets."""
-        if self.field_bits > 8:
-            return Constant(self.fields(), is_weights=True), Constant(self.offsets())
-        parts = self.fields().reshape(len(self.codes), -1, self.row_items)
-        shifts = np.arange(parts.shape[1], dtype=np.uint8)[:, None] * self.field_bits
+        parts = self.fields().reshape(len(self.codes), self.parts, self.row_items)
+        shifts = np.arange(self.parts, dtype=parts.dtype)[:, None] * self.field_bits
         stored = np.bitwise_or.reduce(parts << shifts, axis=1)
-        return Constant(stored.astype(np.uint8), is_weights=True), Constant(self.offsets())
+        return Constant(stored.astype(parts.dtype), is_weights=True), Constant(self.offsets())
 
     def reader(self):
         """A Python function (stored, offsets, k, i, part) -> TIR integer: the code of output
-        part * row_items + i for input k."""
-        bits, row_items = self.field_bits, self.row_items
-        if bits > 8:
+        part * row_items + i for input k, of the codes' type."""
+        bits, row_items, code = self.field_bits, self.row_items, self.code
+        if not self.is_packed:
             return lambda stored, offsets, k, i, part: stored[k * row_items + i]
         mask = (1 << bits) - 1
 
@@ -113,6 +151,6 @@ class StoredWeights:
                 magnitude = T.shift_right(T.shift_left(T.uint8(1), field & T.uint8(7)), T.uint8(1))
                 sign = T.int8(0) - T.Cast("int8", T.shift_right(field, T.uint8(3)))
                 return T.bitwise_xor(T.Cast("int8", magnitude), sign) - sign
-            return T.Cast("int8", field) + offsets[part * row_items + i]
+            return T.Cast(code, field) + offsets[part * row_items + i]
 
         return read

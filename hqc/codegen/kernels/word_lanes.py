@@ -18,7 +18,7 @@ def unpack_words(stored_weights: StoredWeights, columns: int, lane_bits: int):
     """A TIR macro: stored rows -> uint64 codes [K, columns * lane_bits / 64], lane 0 lowest."""
     read = stored_weights.reader()
     rows, row_items = len(stored_weights.codes), stored_weights.row_items
-    parts = stored_weights.code_bits // stored_weights.field_bits
+    parts = stored_weights.parts
     row_words, lanes = columns * lane_bits // REGISTER, REGISTER // lane_bits
     mask = (1 << lane_bits) - 1
 

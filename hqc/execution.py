@@ -1,0 +1,58 @@
+"""Running the code of a compiled library here, under the target's emulator if it needs one."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import onnx_ir as ir
+
+from hqc.codegen.toolchain import Toolchain
+from hqc.data.recordings import Recording
+from hqc.emulator import program_command
+from hqc.errors import VerificationError
+from hqc.reference import ReferenceSession
+from hqc.targets import Target
+
+MODES = ("run", "stream")
+"""How a library computes: all time steps in one call, or one step a call."""
+
+
+def link_runner(toolchain: Toolchain, name: str, folder: Path) -> Path:
+    """The library's program, which reads frames and writes logits."""
+    toolchain.program([f"{name}_runner.c", f"lib{name}.a"], "runner", folder)
+    return folder / "runner"
+
+
+def execute(
+    target: Target, runner: Path, mode: str, recordings: Sequence[Recording], classes: int
+) -> np.ndarray:
+    """Logits [recordings, classes] of the runner, under the target's emulator if it has one."""
+    frames = b"".join(r.frames.tobytes() for r in recordings)
+    command = program_command(target, runner, mode)
+    result = subprocess.run(command, input=frames, capture_output=True, check=False)
+    if result.returncode:
+        said = result.stderr.decode(errors="replace").strip()
+        raise VerificationError(f"the compiled code for {target.name} failed: {said}")
+    return np.frombuffer(result.stdout, "<f4").reshape(-1, classes)
+
+
+def check_library(
+    kernels: ir.Model, target: Target, toolchain: Toolchain, name: str, folder: Path,
+    frames: np.ndarray,
+) -> None:  # fmt: skip
+    """Raise `VerificationError` where a library's logits are not its kernel model's, bit by bit."""
+    given = kernels.graph.inputs[0].name
+    (expected,) = ReferenceSession(kernels).run({given: frames})
+    runner = link_runner(toolchain, name, folder)
+    for mode in MODES:
+        (logits,) = execute(target, runner, mode, [Recording("", frames)], expected.size)
+        if not np.array_equal(logits, expected.reshape(-1)):
+            differ = int((logits != expected.reshape(-1)).sum())
+            raise VerificationError(
+                f"{differ} of {logits.size} logits of the compiled code ({mode}) differ from the "
+                "kernel model's"
+            )
+    runner.unlink()
