@@ -52,7 +52,7 @@ class MakeInteger(Pass):
                         overflow.node,
                         "its membrane potentials do not fit 32 bits beside the least threshold "
                         f"that reads them, {overflow.stream.threshold:g}",
-                        "is the scale of a BatchNorm before it far too large?",
+                        "is a scale or a bias before it, as of a BatchNorm, far too large?",
                     ) from None
 
     def _lowered(self, model: ir.Model, streams: dict[ir.Value, Stream]) -> ir.Model:

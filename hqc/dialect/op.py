@@ -68,7 +68,10 @@ class Op:
         where = f"node {node.name!r} ({self.domain}::{self.name})"
         known = set(self.proto.attribute) | set(self.defaults)
         if unknown := sorted(set(given) - known):
-            raise UserError(f"{where}: unknown attribute {unknown[0]!r}")
+            names = ", ".join(sorted(known)) or "none"
+            raise UserError(
+                f"{where}: unknown attribute {unknown[0]!r}", hint=f"its attributes are: {names}"
+            )
         if missing := sorted(set(self.proto.attribute) - set(given)):
             raise UserError(f"{where}: attribute {missing[0]!r} is missing")
         for name, default in self.defaults.items():

@@ -146,7 +146,11 @@ def _bind(path: Path, proto: onnx.ModelProto, bind: dict[str, int]) -> None:
         dim.dim_value = bind[name]
         bound = True
     if unused:
-        raise UserError(f"--bind: the model has no dimension {sorted(unused)[0]!r}")
+        without = ", ".join(sorted(set(bind) - unused))
+        raise UserError(
+            f"--bind: the model has no dimension {sorted(unused)[0]!r} without a size",
+            hint=f"those without one are: {without or 'none'}",
+        )
     if bound:
         del proto.graph.value_info[:]
         for dim in proto.graph.output[0].type.tensor_type.shape.dim:
@@ -197,7 +201,7 @@ def _check_shape(path: Path, node: ir.Node, value: ir.Value) -> None:
     if value.shape is None or not value.shape.is_static() or value.dtype is None:
         raise UnsupportedModelError(
             f"{path}: node {node.name!r} ({node.op_type}) has an output of unknown shape",
-            hint="hqc needs static shapes; give symbolic ones a size with --bind NAME=SIZE",
+            hint="hqc needs static shapes, which no shape that the graph computes is",
         )
     if math.prod(value.shape.numpy()) > _LARGEST_TENSOR:
         raise UnsupportedModelError(
