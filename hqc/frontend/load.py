@@ -15,10 +15,10 @@ from onnx_ir.passes.common import LiftConstantsToInitializersPass
 
 from hqc.codegen.names import c_name
 from hqc.dialect import DIALECT, attach_functions, find_op
-from hqc.dialect.facts import BOUND, FACTS
+from hqc.dialect.facts import BOUND, FACTS, Facts
 from hqc.errors import UnsupportedModelError, UserError, in_short
 from hqc.frontend.names import name_nodes
-from hqc.frontend.operands import check_operands
+from hqc.frontend.operands import ON_FLOATS, check_operands
 from hqc.frontend.opsets import check_ops, with_our_opset
 from hqc.frontend.repeated_image import take_frames
 from hqc.frontend.tensors import LARGEST_MODEL, check_tensors, read_external_data
@@ -60,17 +60,28 @@ def load_model(path: str | PathLike[str], bind: Mapping[str, int] | None = None)
     model = _with_shapes(path, model)
     check_operands(path, model)
     model = take_frames(model)
-    _forget_facts(model.graph)
+    _check_facts(path, model.graph)
     _check_input(path, model)
     return model
 
 
-def _forget_facts(graph: ir.Graph) -> None:
-    """Drop what passes say of tensors, which a file of the dialect may not."""
-    for node in graph:
-        for value in node.outputs:
+def _check_facts(path: Path, graph: ir.Graph) -> None:
+    """Drop what passes say of tensors where it is not theirs to say: beside ops on floats.
+
+    What a dumped integer model says is kept, and checked after every pass.
+    """
+    floats = any(n.domain == DIALECT and n.op_type in ON_FLOATS for n in graph)
+    for value in (v for node in graph for v in node.outputs):
+        if floats:
             value.metadata_props.pop(FACTS, None)
             value.metadata_props.pop(BOUND, None)
+        try:
+            Facts.of(value)
+        except (ValueError, TypeError):
+            raise UserError(
+                f"{path}: what tensor {value.name!r} says of itself, {FACTS}, cannot be read",
+                hint="start from the dialect model",
+            ) from None
 
 
 def _check_input(path: Path, model: ir.Model) -> None:

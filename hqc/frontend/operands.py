@@ -9,7 +9,8 @@ import onnx_ir as ir
 from hqc.dialect import DIALECT, Op, find_op
 from hqc.errors import UserError
 
-_ON_FLOATS = ("QuantUniform", "QuantPow2", "LIF", "IntegerLIF")
+ON_FLOATS = ("QuantUniform", "QuantPow2", "LIF", "IntegerLIF")
+"""Ops of the dialect that a user writes."""
 
 
 def check_operands(path: Path, model: ir.Model) -> None:
@@ -33,7 +34,7 @@ def _of_ours(op: Op, node: ir.Node) -> str | None:
     if len(node.inputs) != wanted or None in node.inputs:
         given = sum(value is not None for value in node.inputs)
         return f"it has {given} inputs, not {wanted}"
-    if node.domain != DIALECT or node.op_type not in _ON_FLOATS:
+    if node.domain != DIALECT or node.op_type not in ON_FLOATS:
         return None
     if any(value.dtype != ir.DataType.FLOAT for value in node.inputs):
         return f"it reads {' and '.join(v.dtype.name for v in node.inputs)}, not FLOAT"

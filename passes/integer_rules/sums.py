@@ -337,6 +337,12 @@ def _classifier(
 
     The head of a network may have weights far coarser than its bias.
     """
+    if {f.root for axis in x.view for f in axis} > {"C"}:
+        raise unsupported(
+            node,
+            f"it classifies a mean whose axes are [{spell(x.view)}]",
+            "take the mean over all of time and position before the classifier, or after it",
+        )
     bias = sums.offset / sums.scale
     reach = np.abs(weights.codes).sum(0).max() * float(x.high.max()) + np.abs(bias).max()
     shift = _HEAD_BITS - int(np.ceil(np.log2(max(reach, 1))))
