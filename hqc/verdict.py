@@ -132,7 +132,7 @@ class FloatLayers:
         for neurons, fired in zip(self.neurons, spikes, strict=True):
             feeds[neurons.output] = fired.astype(np.float64).reshape(neurons.shape)
         with np.errstate(invalid="ignore"):  # what is not a number, no bound explains
-            tensors = self._rest.run(None, feeds)
+            tensors = list(self._rest.run(None, feeds))
         return tensors[: self._outputs], tensors[self._outputs :]
 
 

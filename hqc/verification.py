@@ -143,6 +143,11 @@ def _neurons(dialect: ir.Model) -> dict[str, str]:
     return {n.name: n.outputs[0].name for n in dialect.graph if n.op_type == "LIF"}
 
 
+def _differs(compiled: Mapping[str, np.ndarray], mode: str, index: int, logits: np.ndarray) -> bool:
+    """Whether compiled code, if there is any in that mode, gave other logits."""
+    return mode in compiled and not np.array_equal(compiled[mode][index], logits)
+
+
 def compare(
     stages: Stages,
     recordings: Sequence[Recording],
@@ -181,10 +186,8 @@ def compare(
         for wrong in verdict.explain(recording.frames, integers[0], integers[1:]):
             found.unexplained.setdefault(wrong.layer, f"{wrong}, in {recording.name}")
         found.kernels_differ += not np.array_equal(packed[0].reshape(-1), logits)
-        for mode, differ in (("run", "compiled_differs"), ("stream", "stream_differs")):
-            if mode in compiled:
-                differs = not np.array_equal(compiled[mode][index], logits)
-                setattr(found, differ, getattr(found, differ) + differs)
+        found.compiled_differs += _differs(compiled, "run", index, logits)
+        found.stream_differs += _differs(compiled, "stream", index, logits)
         found.logits_error = max(
             found.logits_error, float(np.abs(floats[0].reshape(-1) - logits).max())
         )

@@ -6,6 +6,8 @@ fixed point.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import onnx_ir as ir
 
@@ -95,7 +97,7 @@ def _text(name: str, product: str) -> str:
         """
 
 
-def verify_conv(node: ir.Node, channels: int, size: tuple[int, int]) -> tuple[int, int]:
+def verify_conv(node: ir.Node, channels: int, size: Sequence[int]) -> tuple[int, int]:
     """A convolution's codes and window against an input of that many channels and that size.
 
     Returns the size of its output.
@@ -119,7 +121,8 @@ def depthwise_interval(
         sum_interval(row[None], least[None], most[None])
         for row, least, most in zip(rows, *ends, strict=True)
     ]
-    return tuple(np.concatenate(part) for part in zip(*pairs, strict=True))
+    low, high = (np.concatenate(part) for part in zip(*pairs, strict=True))
+    return low, high
 
 
 def verify_integer_conv(node: ir.Node) -> None:

@@ -26,7 +26,7 @@ def spikes_layer(node: ir.Node) -> Interval:
     x = facts_of(node.inputs[0], "spikes", "levels")
     channels = node.attributes["channels"].value
     time_steps, *size = verify_packed(node.inputs[0], channels)[:3]
-    _verify_place(node, time_steps, verify_conv(node, channels, tuple(size)))
+    _verify_place(node, time_steps, verify_conv(node, channels, size))
     return sum_interval(constant_of(node.inputs[1]), np.array(x.low), np.array(x.high))
 
 
@@ -34,7 +34,7 @@ def frames_layer(node: ir.Node) -> Interval:
     """A convolution of frames [T, C, H, W]."""
     x = facts_of(node.inputs[0], "frames")
     time_steps, channels, *size = node.inputs[0].shape.numpy()
-    _verify_place(node, time_steps, verify_conv(node, channels, tuple(size)))
+    _verify_place(node, time_steps, verify_conv(node, channels, size))
     return sum_interval(constant_of(node.inputs[1]), np.array(x.low), np.array(x.high))
 
 
@@ -45,7 +45,7 @@ def potentials_layer(node: ir.Node) -> Interval:
     channels, codes = node.attributes["channels"].value, constant_of(node.inputs[1])
     verify_potentials(node.inputs[0], channels)
     time_steps, *size = node.inputs[0].shape.numpy()[:3]
-    _verify_place(node, time_steps, verify_conv(node, 1 if depthwise else channels, tuple(size)))
+    _verify_place(node, time_steps, verify_conv(node, 1 if depthwise else channels, size))
     if depthwise:
         expect("the codes' output channels", len(codes), channels)
     interval = depthwise_interval if depthwise else sum_interval

@@ -169,11 +169,11 @@ class Agreement:
                 spikes.replace_all_uses_with(given, replace_graph_outputs=True)
                 cut.graph.remove(node, safe=True)
                 cut.graph.inputs.append(given)
-        given = {value.name for value in cut.graph.inputs}
-        (self._frames,) = given - {spikes for _, _, spikes, _ in self._neurons}
+        inputs = {value.name for value in cut.graph.inputs}
+        (self._frames,) = inputs - {spikes for _, _, spikes, _ in self._neurons}
         (self._logits,) = (value.name for value in cut.graph.outputs)
         self._watched = list(
-            dict.fromkeys(x for _, x, _, _ in self._neurons if x not in {*given, self._logits})
+            dict.fromkeys(x for _, x, _, _ in self._neurons if x not in {*inputs, self._logits})
         )
         self._session = ReferenceSession(cut, self._watched)
 

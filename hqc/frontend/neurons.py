@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 import sys
+from collections.abc import Mapping
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -54,7 +56,7 @@ def is_stateful(module: nn.Module) -> bool:
     )
 
 
-def _classes(names: dict[str, tuple[str, ...]]) -> tuple[type, ...]:
+def _classes(names: Mapping[str, tuple[str, ...]]) -> tuple[type, ...]:
     """The library's own classes, by identity; none where nobody has imported the library."""
     modules = {name: sys.modules[name] for name in names if name in sys.modules}
     found = (getattr(modules[m], name, None) for m in modules for name in names[m])
@@ -70,8 +72,9 @@ def _own(name: str, node: nn.Module) -> LIF | None:
         learned = any(isinstance(value, Tensor) for value in settings.values())
         return LIF(**numbers, decay_input=node.decay_input) if learned else None
     _check_kind(name, node)
-    threshold = _number(name, "v_threshold", node.v_threshold)
-    reset = _number(name, "v_reset", node.v_reset)
+    threshold, reset = (
+        _number(name, key, getattr(node, key)) for key in ("v_threshold", "v_reset")
+    )
     # Theirs rests, starts and is reset at v_reset. Potentials counted from there leak to 0, start
     # at 0 and are reset to 0, as ours.
     rest = reset or 0.0
@@ -82,18 +85,19 @@ def _own(name: str, node: nn.Module) -> LIF | None:
         )
     _check_start(name, node, rest)
     _check_surrogate(name, node.surrogate_function)
-    settings = (threshold - rest, None if reset is None else 0.0)
-    if hasattr(node, "w"):
-        tau = 1 / torch.sigmoid(torch.tensor(_number(name, "w", node.w))).item()
-    elif hasattr(node, "tau"):
-        tau = _number(name, "tau", node.tau)
+    levels = (threshold - rest, None if reset is None else 0.0)
+    learned, tau = getattr(node, "w", None), getattr(node, "tau", None)
+    if learned is not None:
+        tau = 1 / torch.sigmoid(torch.tensor(_number(name, "w", learned))).item()
+    elif tau is not None:
+        tau = _number(name, "tau", tau)
     else:
-        return LIF(math.inf, *settings, decay_input=False)
+        return LIF(math.inf, *levels, decay_input=False)
     if not tau >= 1:
         raise UnsupportedModelError(
             f"layer {name!r}: tau is {tau:g}", hint="tau must be at least 1, where nothing is kept"
         )
-    return LIF(tau, *settings, getattr(node, "decay_input", True))
+    return LIF(tau, *levels, getattr(node, "decay_input", True))
 
 
 def _check_kind(name: str, node: nn.Module) -> None:
@@ -134,9 +138,9 @@ def _check_unchanged(name: str, node: nn.Module, kind: type) -> None:
         if (callable(value) or hasattr(value, "__get__"))
         and (hasattr(kind, key) or key in _SETTINGS)
     } | {key for key, value in vars(node).items() if callable(value) and hasattr(kind, key)}
-    if changed := sorted(changed - _SAME_NEURON):
+    if own := sorted(changed - _SAME_NEURON):
         raise UnsupportedModelError(
-            f"layer {name!r} is no plain {kind.__name__}: its {', '.join(changed)} is its own",
+            f"layer {name!r} is no plain {kind.__name__}: its {', '.join(own)} is its own",
             hint=f"hqc compiles what {kind.__module__}.{kind.__name__} does",
         )
 
@@ -167,7 +171,7 @@ def _check_start(name: str, node: nn.Module, rest: float) -> None:
         )
 
 
-def _check_surrogate(name: str, surrogate: object) -> None:
+def _check_surrogate(name: str, surrogate: Any) -> None:
     """Refuse one that is not, forward, a step at 0: 1 for -0 and 0 and above, 0 below."""
     if not getattr(surrogate, "spiking", True):
         raise UnsupportedModelError(
