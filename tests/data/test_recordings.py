@@ -155,9 +155,10 @@ for path in sorted(Path({str(tmp_path)!r}).iterdir()):
     "verb", [["run", MODEL, "RECORDING"], ["energy", MODEL, "--data", "RECORDING"]]
 )
 @pytest.mark.parametrize("name", ["cut.npy", "pipe.bin", "zero.npy", "big.bin", "bomb.png"])
-def test_the_command_line_refuses_them_too(verb, name, run_hqc, tmp_path):
+def test_the_command_line_refuses_them_too(verb, name, run_hqc_alone, tmp_path):
     CASES[name][0](tmp_path / name)
-    done = run_hqc(*(name if word == "RECORDING" else word for word in verb), timeout=100)
+    words = [name if word == "RECORDING" else word for word in verb]
+    done = run_hqc_alone(*words, timeout=100)
     assert done.returncode == 2, done.stderr
     assert done.stdout == ""
     assert done.stderr.count("hqc: error:") == 1
