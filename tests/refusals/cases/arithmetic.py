@@ -113,8 +113,8 @@ def a_product_of_spikes_and_potentials(net):
 
 
 @refused(
-    "node 'gate' (Mul): its inputs, of shapes [2, 6, 1, 5] and [2, 6, 4, 1], are both repeated "
-    "along an axis; only one may be",
+    "node 'gate' (Mul): its inputs' axes are [T C 1 X] and [T C Y 1]",
+    hint="multiply spikes of one shape, or spikes and a mask that is the same at all positions",
 )
 def a_product_of_spikes_each_repeated_along_an_axis(net):
     """Of a column for each row."""
@@ -123,6 +123,18 @@ def a_product_of_spikes_each_repeated_along_an_axis(net):
         net.op("MaxPool", s, kernel_shape=window, strides=window) for window in ([H, 1], [1, W])
     )
     net.end(net.op("Mul", *pooled, name="gate"))
+
+
+@refused(
+    "node 'gate' (Mul): its inputs' axes are [T C Y X] and [C T 1 1]",
+    hint="multiply spikes of one shape, or spikes and a mask that is the same at all positions",
+)
+def a_mask_of_channels_along_time(net):
+    """There are as many steps as channels."""
+    net.frames = (D, 1, 3, H, W)
+    mask = net.op("MaxPool", net.spikes(name="other"), kernel_shape=[H, W])
+    mask = net.op("Transpose", mask, perm=[1, 0, 2, 3])
+    net.end(net.op("Mul", net.spikes(), mask, name="gate"))
 
 
 @refused(
