@@ -138,6 +138,46 @@ def a_mask_of_channels_along_time(net):
 
 
 @refused(
+    "node 'gate' (Mul): its inputs' axes are [T C Y X] and [T 1 Y X]",
+    hint="multiply spikes of one shape, or spikes and a mask that is the same at all positions",
+)
+def a_mask_of_positions(net):
+    net.end(net.op("Mul", net.spikes(), net.spikes(1, name="mask"), name="gate"))
+
+
+@refused(
+    "node 'gate' (Mul): its inputs' axes are [T C Y X] and [T C X Y]",
+    hint="multiply spikes of one shape, or spikes and a mask that is the same at all positions",
+)
+def a_product_of_two_layouts(net):
+    net.frames = (T, 1, 3, 4, 4)
+    s = net.spikes()
+    net.end(net.op("Mul", s, net.op("Transpose", s, perm=[0, 1, 3, 2]), name="gate"))
+
+
+@refused(
+    "node 'gate' (Mul): its inputs' axes are [T 1 Y*X C] and [T 1 C 1]",
+    hint="multiply spikes of one shape, or spikes and a mask that is the same at all positions",
+)
+def a_mask_of_channels_along_tokens(net):
+    """There are as many tokens as channels."""
+    net.frames = (T, 1, 3, 2, 3)
+    mask = net.op("MaxPool", net.spikes(name="other"), kernel_shape=[2, 3])
+    gated = net.op("Mul", net.tokens(), net.view(mask, (T, 1, D, 1)), name="gate")
+    net.end_of_tokens(gated)
+
+
+@refused(
+    "node 'gate' (Mul): its inputs' axes are [T C Y/2 Y%2 X] and [T C Y/2 1 1]",
+    hint="multiply spikes of one shape, or spikes and a mask that is the same at all positions",
+)
+def a_mask_of_a_part_of_the_rows(net):
+    s = net.view(net.spikes(), (T, D, H // 2, 2, W))
+    mask = net.lif(net.mean(s, [3, 4], keepdims=1), name="mask")
+    net.end(net.op("Mul", s, mask, name="gate"), (0, 2, 3, 4))
+
+
+@refused(
     "node 'not' (Sub): it subtracts spikes from a constant, which is not lowered",
     hint="multiply by -1, then add the constant",
 )

@@ -348,3 +348,27 @@ def frames_in_double_precision(net):
     proto = sound(net)
     proto.graph.input[0].type.tensor_type.elem_type = TensorProto.DOUBLE
     return proto
+
+
+@refused(
+    "model.onnx: node 'QuantUniform_0' (ai.hqc::QuantUniform): it reads a single number",
+    hint=EXPORT_AGAIN,
+)
+def frames_of_a_single_number(net):
+    net.frames = ()
+    x = net.op("QuantUniform", "frames", net.constant([1.0]), domain=DIALECT, bits=8, signed=0)
+    net.end(net.lif(net.conv(net.view(x, (1, 1, 1, 1)), (1, D))))
+
+
+NO_RUN = "does it run by itself? onnxruntime.InferenceSession(file).run(None, frames)"
+
+
+@refused("onnxruntime does not run the model 'small': ...'conv'...", hint=NO_RUN)
+def a_convolution_of_other_channels(net):
+    """Shape inference lets it through."""
+    net.end(net.lif(net.conv(net.image(), (C + 4, D))))
+
+
+@refused("onnxruntime does not run the model 'small': ...'conv'...", hint=NO_RUN)
+def a_convolution_of_another_kernel_than_its_weights(net):
+    net.end(net.lif(net.conv(net.spikes(), kernel_shape=[3, 3], pads=[1, 1, 1, 1])))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import onnx
-from onnx import helper
+from onnx import TensorProto, helper
 
 from hqc.dialect import DIALECT
 from tests.refusals.case import C, D, H, Small, T, W, refused
@@ -75,6 +75,20 @@ def a_second_output(net):
 )
 def an_op_without_a_rule(net):
     net.end(net.op("AveragePool", net.spikes(), kernel_shape=[2, 2], name="pool"))
+
+
+@refused(
+    "node 'if': hqc has no integer lowering for If",
+    hint="it lowers: Add, ...; see docs/extending.md for adding a rule",
+)
+def a_choice_by_a_constant(net):
+    """Its branches read what is outside of them, so that it is not constant."""
+    s = net.spikes()
+    same = [helper.make_node("Identity", [s], ["chosen"])]
+    out = helper.make_tensor_value_info("chosen", TensorProto.FLOAT, (T, D, H, W))
+    branch = helper.make_graph(same, "branch", [], [out])
+    condition = net.constant(True, bool)
+    net.end(net.op("If", condition, then_branch=branch, else_branch=branch, name="if"))
 
 
 @refused(
@@ -302,7 +316,7 @@ def a_linear_layer_of_frames(net):
 
 @refused(
     "node 'head' (MatMul): it classifies a mean whose axes are [T C]",
-    hint="...",
+    hint="take the mean over all of time and position before the classifier, or after it",
 )
 def a_classifier_of_every_step(net):
     rates = net.mean(net.spikes(), [2, 3])
