@@ -15,19 +15,13 @@ def pack_and(node: ir.Node, packing: Packing) -> Packed:
     a, b = (packing.input(node, i) for i in (0, 1))
     if a.sizes["Y"] * a.sizes["X"] < b.sizes["Y"] * b.sizes["X"]:
         a, b = b, a
-    same = all(x.kind == "spikes" and x.planes == 1 for x in (a, b))
-    everywhere = {**a.sizes, "Y": 1, "X": 1}
-    if not same or b.sizes not in (a.sizes, everywhere):
-        shapes = " and ".join(str(list(v.shape.numpy())) for v in node.inputs)
+    everywhere = tuple(() if {f.root for f in axis} <= {"Y", "X"} else axis for axis in a.view)
+    spikes = all(x.kind == "spikes" and x.planes == 1 for x in (a, b))
+    if not spikes or b.view not in (a.view, everywhere):
         raise unsupported(
             node,
-            f"it multiplies {a.kind} and {b.kind} of shapes {shapes}; only spikes of one shape, or "
-            "spikes and a mask of their channels, are multiplied",
-        )
-    if b.sizes == a.sizes and a.view != b.view:
-        raise unsupported(
-            node,
-            f"its inputs differ in their axes, [{spell(a.view)}] and [{spell(b.view)}]",
-            "permute one of them before",
+            f"it multiplies {a.kind} of the axes [{spell(a.view)}] and {b.kind} of "
+            f"[{spell(b.view)}]; only spikes of the same axes, or spikes and a mask of their "
+            "channels, are multiplied",
         )
     return packing.spikes(node, "AndSpikes", [a.value, b.value], a.view, a.sizes)

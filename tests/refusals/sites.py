@@ -19,8 +19,8 @@ from hqc.dialect import Op, ops
 _PACKAGES = (hqc.passes, hqc.codegen)
 _MODULES = (
     *("hqc.compiler", "hqc.dialect.op"),
-    *("hqc.frontend.load", "hqc.frontend.names", "hqc.frontend.opsets"),
-    *("hqc.frontend.repeated_image", "hqc.frontend.tensors"),
+    *("hqc.frontend.load", "hqc.frontend.names", "hqc.frontend.operands"),
+    *("hqc.frontend.opsets", "hqc.frontend.repeated_image", "hqc.frontend.tensors"),
 )
 
 _ERRORS = {"UserError", "UnsupportedModelError", "unsupported"}

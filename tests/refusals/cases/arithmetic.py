@@ -113,8 +113,8 @@ def a_product_of_spikes_and_potentials(net):
 
 
 @refused(
-    "node 'gate' (Mul): its inputs, of shapes [2, 6, 1, 5] and [2, 6, 4, 1], are both repeated "
-    "along an axis; only one may be",
+    "node 'gate' (Mul): its inputs' axes are [T C 1 X] and [T C Y 1]",
+    hint="multiply spikes of one shape, or spikes and a mask that is the same at all positions",
 )
 def a_product_of_spikes_each_repeated_along_an_axis(net):
     """Of a column for each row."""
@@ -123,6 +123,58 @@ def a_product_of_spikes_each_repeated_along_an_axis(net):
         net.op("MaxPool", s, kernel_shape=window, strides=window) for window in ([H, 1], [1, W])
     )
     net.end(net.op("Mul", *pooled, name="gate"))
+
+
+@refused(
+    "node 'gate' (Mul): its inputs' axes are [T C Y X] and [C T 1 1]",
+    hint="multiply spikes of one shape, or spikes and a mask that is the same at all positions",
+)
+def a_mask_of_channels_along_time(net):
+    """There are as many steps as channels."""
+    net.frames = (D, 1, 3, H, W)
+    mask = net.op("MaxPool", net.spikes(name="other"), kernel_shape=[H, W])
+    mask = net.op("Transpose", mask, perm=[1, 0, 2, 3])
+    net.end(net.op("Mul", net.spikes(), mask, name="gate"))
+
+
+@refused(
+    "node 'gate' (Mul): its inputs' axes are [T C Y X] and [T 1 Y X]",
+    hint="multiply spikes of one shape, or spikes and a mask that is the same at all positions",
+)
+def a_mask_of_positions(net):
+    net.end(net.op("Mul", net.spikes(), net.spikes(1, name="mask"), name="gate"))
+
+
+@refused(
+    "node 'gate' (Mul): its inputs' axes are [T C Y X] and [T C X Y]",
+    hint="multiply spikes of one shape, or spikes and a mask that is the same at all positions",
+)
+def a_product_of_two_layouts(net):
+    net.frames = (T, 1, 3, 4, 4)
+    s = net.spikes()
+    net.end(net.op("Mul", s, net.op("Transpose", s, perm=[0, 1, 3, 2]), name="gate"))
+
+
+@refused(
+    "node 'gate' (Mul): its inputs' axes are [T 1 Y*X C] and [T 1 C 1]",
+    hint="multiply spikes of one shape, or spikes and a mask that is the same at all positions",
+)
+def a_mask_of_channels_along_tokens(net):
+    """There are as many tokens as channels."""
+    net.frames = (T, 1, 3, 2, 3)
+    mask = net.op("MaxPool", net.spikes(name="other"), kernel_shape=[2, 3])
+    gated = net.op("Mul", net.tokens(), net.view(mask, (T, 1, D, 1)), name="gate")
+    net.end_of_tokens(gated)
+
+
+@refused(
+    "node 'gate' (Mul): its inputs' axes are [T C Y/2 Y%2 X] and [T C Y/2 1 1]",
+    hint="multiply spikes of one shape, or spikes and a mask that is the same at all positions",
+)
+def a_mask_of_a_part_of_the_rows(net):
+    s = net.view(net.spikes(), (T, D, H // 2, 2, W))
+    mask = net.lif(net.mean(s, [3, 4], keepdims=1), name="mask")
+    net.end(net.op("Mul", s, mask, name="gate"), (0, 2, 3, 4))
 
 
 @refused(

@@ -49,6 +49,42 @@ def neurons_without_a_threshold(net):
 
 
 @refused(
+    "node 'lif' (ai.hqc::LIF): v_threshold and v_reset must be finite",
+)
+def neurons_that_never_fire(net):
+    neurons(net, v_threshold=float("inf"))
+
+
+@refused(
+    "node 'lif' (ai.hqc::LIF): v_threshold and v_reset must be finite",
+)
+def neurons_that_are_reset_to_no_number(net):
+    neurons(net, v_reset=float("nan"))
+
+
+@refused(
+    "node 'lif' (ai.hqc::LIF): attribute 'tau' is 2, not of type float",
+)
+def neurons_of_a_whole_number_for_tau(net):
+    neurons(net, tau=2)
+
+
+@refused(
+    "node 'lif' (ai.hqc::LIF): attribute 'soft_reset' is 1.0, not of type int",
+)
+def neurons_of_a_fraction_for_soft_reset(net):
+    neurons(net, soft_reset=1.0)
+
+
+@refused(
+    "node 'act' (ai.hqc::QuantUniform): bits is 4, must be 2 to 16",
+)
+def a_quantizer_whose_bits_are_a_text(net):
+    one = net.constant([1.0])
+    net.end(net.op("QuantUniform", net.spikes(), one, domain=DIALECT, bits="4", name="act"))
+
+
+@refused(
     "node 'QuantUniform_2' (ai.hqc::QuantUniform): bits is 1, must be 2 to 16",
 )
 def weights_of_one_bit(net):

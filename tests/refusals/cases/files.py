@@ -1,4 +1,4 @@
-"""Files: hqc/frontend/load.py, opsets.py and tensors.py."""
+"""Files: hqc/frontend/load.py, opsets.py, tensors.py and operands.py."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, parser
 
+from hqc.dialect import DIALECT
 from hqc.frontend.tensors import LARGEST_MODEL
-from tests.refusals.case import D, H, Small, T, W, refused
+from tests.refusals.case import C, D, H, Small, T, W, refused
 
 
 def sound(net: Small) -> onnx.ModelProto:
@@ -33,7 +34,7 @@ def an_empty_file(net):
 
 
 @refused(
-    "model.onnx: not a valid model: ...'nowhere'...LIF_0...",
+    "model.onnx: not a valid model: ...'nowhere'...",
 )
 def a_node_that_reads_what_is_not_there(net):
     net.end(net.lif("nowhere"))
@@ -151,7 +152,7 @@ def an_op_of_another_domain(net):
 
 
 @refused(
-    "model.onnx: opset 13 cannot be brought to 21: BatchNormalization...",
+    "model.onnx: opset 13 cannot be brought to 21: ...BatchNormalization...",
     hint="export the model with opset_version=21",
 )
 def a_norm_of_an_old_opset_in_training_mode(net):
@@ -223,7 +224,7 @@ def data_that_is_cut_short(net):
 
 
 @refused(
-    "model.onnx: its weights take more than 2,147,483,647 bytes",
+    "model.onnx: its weights take more than 1,073,741,824 bytes",
     hint="hqc compiles networks for devices; is it the right model?",
 )
 def data_of_more_bytes_than_a_model_may_have(net):
@@ -242,3 +243,132 @@ def a_tensor_that_does_not_fill_its_shape(net):
     proto = onnx.load(net.save(net.path))
     proto.graph.initializer[-1].dims[:] = [3]
     return proto
+
+
+EXPORT_AGAIN = "does the model run in onnxruntime? if not, export it again"
+
+
+@refused(
+    "model.onnx: node 'conv' (Conv): its bias [5] does not fit its output [2, 6, 4, 5]",
+    hint=EXPORT_AGAIN,
+)
+def a_bias_for_other_channels(net):
+    net.end(net.lif(net.conv(net.spikes(), bias=net.constant(np.ones(D - 1)))))
+
+
+@refused(
+    "model.onnx: node 'conv' (Conv): its bias [6, 1] does not fit its output [2, 6, 4, 5]",
+    hint=EXPORT_AGAIN,
+)
+def a_bias_of_two_axes(net):
+    net.end(net.lif(net.conv(net.spikes(), bias=net.constant(np.ones((D, 1))))))
+
+
+@refused(
+    "model.onnx: node 'head' (Gemm): its bias [3] does not fit its output [1, 2]",
+    hint=EXPORT_AGAIN,
+)
+def a_classifiers_bias_for_other_classes(net):
+    net.head(net.mean(net.spikes(), [0, 2, 3]), D, bias=np.ones(3))
+
+
+@refused(
+    "model.onnx: node 'lif' (ai.hqc::LIF): it has 2 inputs, not 1",
+    hint=EXPORT_AGAIN,
+)
+def neurons_of_two_inputs(net):
+    y = net.conv(net.spikes())
+    net.end(net.op("LIF", y, y, domain=DIALECT, name="lif"))
+
+
+def from_quantizer(net: Small, *scale: str, **attributes: object) -> None:
+    """Weights [6, 3, 1, 1] of that quantizer."""
+    inputs = net.constant(np.ones((D, C, 1, 1))), *scale
+    codes = net.op("QuantUniform", *inputs, domain=DIALECT, bits=4, name="quant", **attributes)
+    net.end(net.lif(net.op("Conv", net.image(), codes)))
+
+
+@refused(
+    "model.onnx: node 'quant' (ai.hqc::QuantUniform): it has 1 inputs, not 2",
+    hint=EXPORT_AGAIN,
+)
+def a_quantizer_without_a_scale(net):
+    from_quantizer(net)
+
+
+@refused(
+    "model.onnx: node 'quant' (ai.hqc::QuantUniform): axis 7 is none of [6, 3, 1, 1]",
+    hint=EXPORT_AGAIN,
+)
+def a_quantizer_along_an_axis_that_there_is_not(net):
+    from_quantizer(net, net.constant([1.0]), axis=7)
+
+
+@refused(
+    "model.onnx: node 'quant' (ai.hqc::QuantUniform): scales [4] are neither one number nor one "
+    "for each of 6 channels",
+    hint=EXPORT_AGAIN,
+)
+def a_quantizer_of_scales_for_other_channels(net):
+    from_quantizer(net, net.constant(np.ones(4)))
+
+
+@refused(
+    "model.onnx: node 'quant' (ai.hqc::QuantUniform): it reads FLOAT and DOUBLE, not FLOAT",
+    hint=EXPORT_AGAIN,
+)
+def a_quantizer_of_a_scale_in_double_precision(net):
+    from_quantizer(net, net.constant([1.0], np.float64))
+
+
+@refused(
+    "model.onnx: node 'lif' (ai.hqc::LIF): it reads FLOAT16, not FLOAT",
+    hint=EXPORT_AGAIN,
+)
+def neurons_in_half_precision(net):
+    y = net.op("Cast", net.conv(net.spikes()), to=TensorProto.FLOAT16)
+    net.end(net.op("Cast", net.lif(y, name="lif"), to=TensorProto.FLOAT))
+
+
+@refused(
+    "model.onnx: node 'quant' (ai.hqc::QuantUniform): it reads a single number",
+    hint=EXPORT_AGAIN,
+)
+def a_quantizer_of_a_single_number(net):
+    one = net.constant(1.0), net.constant(1.0)
+    factor = net.op("QuantUniform", *one, domain=DIALECT, bits=4, name="quant")
+    net.end(net.lif(net.op("Mul", net.spikes(), factor)))
+
+
+@refused(
+    "model.onnx: input 'frames' is no float32 tensor of known rank",
+    hint="hqc compiles models of frames in float32, [T, 1, C, H, W]",
+)
+def frames_in_double_precision(net):
+    proto = sound(net)
+    proto.graph.input[0].type.tensor_type.elem_type = TensorProto.DOUBLE
+    return proto
+
+
+@refused(
+    "model.onnx: node 'QuantUniform_0' (ai.hqc::QuantUniform): it reads a single number",
+    hint=EXPORT_AGAIN,
+)
+def frames_of_a_single_number(net):
+    net.frames = ()
+    x = net.op("QuantUniform", "frames", net.constant([1.0]), domain=DIALECT, bits=8, signed=0)
+    net.end(net.lif(net.conv(net.view(x, (1, 1, 1, 1)), (1, D))))
+
+
+NO_RUN = "does it run by itself? onnxruntime.InferenceSession(file).run(None, frames)"
+
+
+@refused("onnxruntime does not run the model 'small': ...'conv'...", hint=NO_RUN)
+def a_convolution_of_other_channels(net):
+    """Shape inference lets it through."""
+    net.end(net.lif(net.conv(net.image(), (C + 4, D))))
+
+
+@refused("onnxruntime does not run the model 'small': ...'conv'...", hint=NO_RUN)
+def a_convolution_of_another_kernel_than_its_weights(net):
+    net.end(net.lif(net.conv(net.spikes(), kernel_shape=[3, 3], pads=[1, 1, 1, 1])))

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
-from onnx import helper
+import onnx
+from onnx import TensorProto, helper
 
 from hqc.dialect import DIALECT
 from tests.refusals.case import C, D, H, Small, T, W, refused
@@ -77,6 +78,20 @@ def an_op_without_a_rule(net):
 
 
 @refused(
+    "node 'if': hqc has no integer lowering for If",
+    hint="it lowers: Add, ...; see docs/extending.md for adding a rule",
+)
+def a_choice_by_a_constant(net):
+    """Its branches read what is outside of them, so that it is not constant."""
+    s = net.spikes()
+    same = [helper.make_node("Identity", [s], ["chosen"])]
+    out = helper.make_tensor_value_info("chosen", TensorProto.FLOAT, (T, D, H, W))
+    branch = helper.make_graph(same, "branch", [], [out])
+    condition = net.constant(True, bool)
+    net.end(net.op("If", condition, then_branch=branch, else_branch=branch, name="if"))
+
+
+@refused(
     "node 'conv' (Conv): its weights have 6 scales along an axis that is not its output channels",
     hint="give their quantizer one scale, or the axis of the output channels",
 )
@@ -85,14 +100,6 @@ def weights_quantized_by_input(net):
     inputs = net.constant(np.ones((D, D, 1, 1))), scale
     codes = net.op("QuantUniform", *inputs, domain=DIALECT, bits=4, axis=1)
     net.end(net.lif(net.op("Conv", net.spikes(), codes, name="conv")))
-
-
-@refused(
-    "node 'conv' (Conv): its bias has 5 numbers for 6 outputs",
-)
-def a_bias_for_other_channels(net):
-    bias = net.constant(np.ones(D - 1))
-    net.end(net.lif(net.conv(net.spikes(), bias=bias)))
 
 
 @refused(
@@ -286,3 +293,43 @@ def a_bias_that_no_integer_holds(net):
 def a_convolution_of_potentials_that_leave_no_room(net):
     y = net.op("Mul", net.conv(net.spikes()), net.constant(1e30))
     net.end(net.lif(net.conv(y, name="second")))
+
+
+@refused(
+    "node 'fc' (Gemm): its bias, of shape [6, 1], varies along the rows of its input",
+    hint="give one number an output",
+)
+def a_linear_layer_whose_bias_is_one_a_row(net):
+    net.frames = (D, 1, C, 1, 1)
+    x, bias = net.view(net.spikes(), (D, D)), net.constant(np.ones((D, 1)))
+    net.end(net.lif(net.op("Gemm", x, net.weights(D, D), bias, name="fc")), (0,))
+
+
+@refused(
+    "node 'fc' (MatMul): a linear layer of frames",
+    hint="let a convolution read them, of 1 x 1 if need be",
+)
+def a_linear_layer_of_frames(net):
+    x = net.op("Transpose", net.view(net.image(), (T, 1, C, H * W)), perm=[0, 1, 3, 2])
+    net.end_of_tokens(net.lif(net.op("MatMul", x, net.weights(C, D), name="fc")))
+
+
+@refused(
+    "node 'head' (MatMul): it classifies a mean whose axes are [T C]",
+    hint="take the mean over all of time and position before the classifier, or after it",
+)
+def a_classifier_of_every_step(net):
+    rates = net.mean(net.spikes(), [2, 3])
+    net.op("MatMul", rates, net.weights(D, 2), name="head", out="logits")
+    proto = onnx.load(net.save(net.path))
+    proto.graph.output[0].type.tensor_type.shape.dim[0].dim_value = T
+    return proto
+
+
+@refused(
+    "node 'drop' (Dropout): it is in training mode",
+    hint="export the model in eval mode",
+)
+def dropout_in_training_mode(net):
+    training = net.constant(0.5), net.constant(True, bool)
+    net.end(net.op("Dropout", net.spikes(), *training, name="drop"))

@@ -11,19 +11,13 @@ import onnx
 import onnx_ir as ir
 from onnx import TensorProto, helper, numpy_helper
 
-from hqc.compiler import lower, pipeline_for
+from hqc.compiler import Stages, lower, pipeline_for
 from hqc.dialect import DIALECT
+from hqc.dialect.facts import FACTS
 from hqc.frontend.load import load_model
 from hqc.targets import load_target
 from tests.refusals.case import C, D, Small, T, refused
-
-
-@refused(
-    "node 'lif' (ai.hqc::FixedPointLIF): it reads spikes, neither sums nor potentials",
-)
-def neurons_on_a_mean_of_one_position(net):
-    net.frames = (T, 1, C, 1, 1)
-    net.end(net.lif(net.mean(net.spikes(), [2, 3], keepdims=1, name="mean"), name="lif"))
+from tests.refusals.cases.attention import attention
 
 
 @refused(
@@ -45,25 +39,6 @@ def a_convolution_of_a_mean_of_rows(net):
 
 
 @refused(
-    "node 'gate' (BitwiseAnd): it multiplies spikes and spikes of shapes [2, 6, 4, 5] and [2, 1, "
-    "4, 5]; only spikes of one shape, or spikes and a mask of their channels, are multiplied",
-)
-def a_mask_of_positions(net):
-    s, mask = net.spikes(), net.spikes(1, name="mask")
-    net.end(net.op("Mul", s, mask, name="gate"))
-
-
-@refused(
-    "node 'gate' (BitwiseAnd): its inputs differ in their axes, [T C Y X] and [T C X Y]",
-    hint="permute one of them before",
-)
-def a_product_of_two_layouts(net):
-    net.frames = (T, 1, C, 4, 4)
-    s = net.spikes()
-    net.end(net.op("Mul", s, net.op("Transpose", s, perm=[0, 1, 3, 2]), name="gate"))
-
-
-@refused(
     "node 'scores' (MatMul): there is no kernel for it",
     hint="a product of activations is lowered where neurons read (Q K^T) V",
 )
@@ -74,24 +49,19 @@ def a_shortcut_around_attention(net):
     net.end_of_tokens(net.lif(net.op("Add", y, v, name="add")))
 
 
-@refused(
-    "node 'head' (ai.hqc::IntegerLinear): it reads spikes summed over [X Y] of [T C Y X]; a "
-    "classifier reads spikes summed over all of time and position",
-    hint="take the mean of spikes over all of both before it",
-)
-def a_classifier_of_every_step(net):
-    rates = net.mean(net.spikes(), [2, 3])
-    net.op("MatMul", rates, net.weights(D, 2), name="head", out="logits")
-    proto = onnx.load(net.save(net.path))
-    proto.graph.output[0].type.tensor_type.shape.dim[0].dim_value = T
-    return proto
-
-
 def as_integers(net: Small) -> onnx.ModelProto:
     """The integer graph of a sound network, to spoil."""
-    model = load_model(net.save(net.path))
-    stages = lower(model, pipeline_for(load_target("host"), "make-integer"))
-    return ir.serde.serialize_model(stages.integer)
+    return ir.serde.serialize_model(lowered(net, "make-integer").integer)
+
+
+def as_kernels(net: Small) -> onnx.ModelProto:
+    """The graph of kernels of a sound network, to spoil."""
+    return ir.serde.serialize_model(lowered(net, "make-integer,fuse-attention,pack-spikes").kernels)
+
+
+def lowered(net: Small, passes: str) -> Stages:
+    """The network after those passes."""
+    return lower(load_model(net.save(net.path)), pipeline_for(load_target("host"), passes))
 
 
 def two_layers(net: Small) -> onnx.ModelProto:
@@ -107,16 +77,59 @@ def named(proto: onnx.ModelProto, name: str) -> onnx.NodeProto:
 
 
 def insert(
-    proto: onnx.ModelProto, before: str, op_type: str, *constants: np.ndarray, **attributes
+    proto: onnx.ModelProto,
+    before: str,
+    op_type: str,
+    *constants: np.ndarray,
+    to: int | None = None,
+    **attributes,
 ) -> None:
-    """Put a node between one of that name and its first input."""
+    """Put a node between one of that name and its first input, of the same facts.
+
+    `to` is the type of its output, where it is not that of its input.
+    """
     reader = named(proto, before)
     out = f"{op_type}_{len(proto.graph.node)}"
     names = [f"{out}.{index}" for index in range(len(constants))]
     proto.graph.initializer.extend(map(numpy_helper.from_array, constants, names))
+    if op_type == "Cast":
+        attributes["to"] = to
     made = helper.make_node(op_type, [reader.input[0], *names], [out], out, **attributes)
     proto.graph.node.insert(list(proto.graph.node).index(reader), made)
-    reader.input[0] = out
+    info = proto.graph.value_info.add()
+    info.CopyFrom(next(i for i in proto.graph.value_info if i.name == reader.input[0]))
+    info.name = reader.input[0] = out
+    info.type.tensor_type.elem_type = to or info.type.tensor_type.elem_type
+    info.type.tensor_type.ClearField("shape")
+
+
+def rescale(proto: onnx.ModelProto, before: str, shift: int = 0) -> None:
+    """Put a Rescale by 2^-shift between the node of that name and its first input."""
+    numbers, to = (np.int32([1]), np.int64([0])), TensorProto.INT32
+    insert(proto, before, "Rescale", *numbers, to=to, domain=DIALECT, shift=shift)
+
+
+@refused(
+    "node 'QuantUniform_0' (ai.hqc::QuantizeFrames): nothing says what its output can reach",
+    hint="run make-integer before",
+    passes="pack-spikes",
+)
+def an_integer_model_that_says_nothing_of_its_tensors(net):
+    proto = two_layers(net)
+    del proto.graph.value_info[:]
+    return proto
+
+
+@refused(
+    "model.onnx: what tensor '...' says of itself, hqc.tensor, cannot be read",
+    hint="start from the dialect model",
+    passes="pack-spikes",
+)
+def an_integer_model_whose_facts_are_cut_short(net):
+    proto = two_layers(net)
+    fact = next(p for i in proto.graph.value_info for p in i.metadata_props if p.key == FACTS)
+    fact.value = fact.value[:9]
+    return proto
 
 
 @refused(
@@ -127,7 +140,9 @@ def insert(
 def integer_frames_of_two_recordings(net):
     proto = two_layers(net)
     proto.graph.input[0].type.tensor_type.shape.dim[1].dim_value = 2
-    del proto.graph.value_info[:]
+    frames = named(proto, "QuantUniform_0").output[0]
+    info = next(i for i in proto.graph.value_info if i.name == frames)
+    info.type.tensor_type.shape.dim[1].dim_value = 2
     return proto
 
 
@@ -212,10 +227,7 @@ def an_integer_layer_of_frames(net):
 )
 def integer_frames_that_are_rescaled(net):
     proto = two_layers(net)
-    insert(proto, "stem", "Rescale", np.int32([1]), np.int64([0]), domain=DIALECT, shift=8)
-    made = named(proto, "stem").input[0]
-    info = helper.make_tensor_value_info(made, TensorProto.INT32, (T, C, D, D))
-    proto.graph.value_info.append(info)
+    rescale(proto, "stem", shift=8)
     return proto
 
 
@@ -245,14 +257,78 @@ def an_integer_sum_of_spikes_and_potentials(net):
 
 
 @refused(
-    "codes span more than 2 bits",
+    "node 'head' (ai.hqc::IntegerLinear): it reads potentials summed over [T X Y] of [T C Y X]; a "
+    "classifier reads spikes summed over all of time and position",
+    hint="take the mean of spikes over all of both before it",
+    passes="pack-spikes",
+)
+def an_integer_classifier_of_potentials(net):
+    proto = two_layers(net)
+    rescale(proto, "ReduceMean_8")
+    return proto
+
+
+def product(net: Small) -> onnx.ModelProto:
+    """The integer graph of a product `gate` of spikes and spikes."""
+    net.frames = (T, 1, C, D, D)
+    net.end(net.op("Mul", net.spikes(), net.spikes(name="other"), name="gate"))
+    return as_integers(net)
+
+
+@refused(
+    "node 'gate' (BitwiseAnd): it multiplies spikes of the axes [T C X Y] and spikes of [T C Y X]; "
+    "only spikes of the same axes, or spikes and a mask of their channels, are multiplied",
+    passes="pack-spikes",
+)
+def an_integer_product_of_two_layouts(net):
+    proto = product(net)
+    insert(proto, "gate", "Transpose", perm=[0, 1, 3, 2])
+    return proto
+
+
+@refused(
+    "node 'gate' (BitwiseAnd): it multiplies spikes of the axes [T C Y X] and spikes of [C T 1 1]; "
+    "only spikes of the same axes, or spikes and a mask of their channels, are multiplied",
+    passes="pack-spikes",
+)
+def an_integer_mask_of_channels_along_time(net):
+    net.frames = (D, 1, C, D, D)
+    net.end(net.op("Mul", net.spikes(), net.spikes(name="other"), name="gate"))
+    proto = as_integers(net)
+    window = {"kernel_shape": [D, D], "strides": [1, 1], "pads": [0] * 4}
+    insert(proto, "gate", "OrPool", domain=DIALECT, **window)
+    insert(proto, "gate", "Transpose", perm=[1, 0, 2, 3])
+    return proto
+
+
+def attribute(proto: onnx.ModelProto, node: str, name: str) -> onnx.AttributeProto:
+    """An attribute of the node of that name."""
+    return next(a for a in named(proto, node).attribute if a.name == name)
+
+
+@refused(
+    "node 'attention': 6 channels are not 4 heads of one size",
     passes="plan-memory",
 )
-def codes_of_more_bits_than_they_are_said_to_have(net):
+def a_kernel_of_heads_of_several_sizes(net):
+    attention(net)
+    proto = as_kernels(net)
+    attribute(proto, "attention", "heads").i = 4
+    return proto
+
+
+@refused(
+    "node 'stem.lif': its sums over 3 inputs may leave 32 bits",
+    hint="train this layer with fewer bits",
+    passes="plan-memory",
+)
+def a_kernel_whose_codes_are_large(net):
     net.end(net.spikes())
-    model = load_model(net.save(net.path))
-    stages = lower(model, pipeline_for(load_target("host"), "make-integer,pack-spikes"))
-    proto = ir.serde.serialize_model(stages.kernels)
-    bits = next(a for a in named(proto, "stem.lif").attribute if a.name == "weight_bits")
-    bits.i = 2
+    proto = as_kernels(net)
+    attribute(proto, "stem.lif", "weight_bits").i = 32
+    codes = next(i for i in proto.graph.initializer if i.name == named(proto, "stem.lif").input[1])
+    large = np.full(codes.dims, 2**30, np.int32)
+    codes.CopyFrom(numpy_helper.from_array(large, codes.name))
+    info = next(i for i in proto.graph.value_info if i.name == codes.name)
+    info.type.tensor_type.elem_type = TensorProto.INT32
     return proto

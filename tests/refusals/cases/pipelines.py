@@ -38,6 +38,14 @@ def an_option_that_a_pass_lacks(net):
 
 
 @refused(
+    "pass 'make-integer': option 'mode' is a word, not 1",
+    passes="make-integer{mode=1}",
+)
+def an_option_of_another_type(net):
+    sound(net)
+
+
+@refused(
     "make-integer has no mode 'rounded'",
     hint="modes are: auto, exact, guarded",
     passes="make-integer{mode=rounded}",
@@ -56,10 +64,10 @@ def a_kernel_that_there_is_not(net):
 
 
 @refused(
-    "--dump-after: the pipeline has no pass 'pack-spikes'",
-    hint="it has: make-integer; or say all",
-    passes="make-integer",
-    options={"dump_after": "pack-spikes"},
+    "--dump-after: the pipeline has no pass 'choose-kernels'",
+    hint="it has: make-integer, pack-spikes, plan-memory; or say all",
+    passes="make-integer,pack-spikes,plan-memory",
+    options={"dump_after": "choose-kernels"},
 )
 def a_dump_after_a_pass_that_does_not_run(net):
     sound(net)
