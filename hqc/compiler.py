@@ -18,9 +18,8 @@ from hqc.codegen.names import check_name
 from hqc.codegen.toolchain import Toolchain
 from hqc.data.recordings import preprocessing_of, read_recordings, sample_beside
 from hqc.data.synthetic import frames_over_range
-from hqc.dialect.metadata import ARENA
 from hqc.emulator import runs_here
-from hqc.errors import UserError
+from hqc.errors import OwnError, UserError, VerificationError
 from hqc.execution import check_library
 from hqc.firing_rates import annotate_firing_rates
 from hqc.frontend.load import load_model, model_name
@@ -28,6 +27,7 @@ from hqc.manifest import describe
 from hqc.pass_verifier import PassVerifier
 from hqc.passes import DEFAULT, Pass, PassDumper, parse_pipeline, run_passes
 from hqc.passes.graph import copy_model
+from hqc.reference import run_reference
 from hqc.targets import Target, load_target
 from hqc.targets.formatting import show
 
@@ -87,8 +87,22 @@ def lower(
         observers.append(PassVerifier(model, {name: _frames(model, calibration)}))
     if dump:
         observers.append(dump)
-    lowered = run_passes(model, steps, observers)
+    try:
+        lowered = run_passes(model, steps, observers)
+    except (VerificationError, OwnError):
+        _check_runs(stages["dialect"])
+        raise
+    _check_runs(stages["dialect"])
     return Stages(stages["dialect"], stages.get("integer", lowered), lowered)
+
+
+def _check_runs(dialect: ir.Model) -> None:
+    """Run a model once: what the checker lets pass and onnxruntime does not run means nothing.
+
+    Raises `NotRunnableError`.
+    """
+    (frames,) = dialect.graph.inputs
+    run_reference(dialect, {frames.name: np.zeros(frames.shape.numpy(), np.float32)})
 
 
 def _frames(dialect: ir.Model, calibration: Sequence[np.ndarray]) -> np.ndarray:
@@ -121,6 +135,11 @@ def compile(
     """
     chosen = load_target(target)
     steps = pipeline_for(chosen, passes)
+    if steps[-1].name != "plan-memory":
+        raise UserError(
+            "--passes: the pipeline does not end in plan-memory: nothing to compile",
+            hint=f"the whole pipeline is {DEFAULT}",
+        )
     output = Path(output)
     dump = PassDumper(dump_after, steps, Path(f"{output}-passes")) if dump_after else None
     if name is not None:
@@ -137,11 +156,6 @@ def compile(
             dump=dump,
             progress=progress,
         )
-        if ARENA not in stages.kernels.metadata_props:
-            raise UserError(
-                "--passes: the pipeline does not end in plan-memory: nothing to compile",
-                hint=f"the whole pipeline is {DEFAULT}",
-            )
         progress("generate code")
         toolchain = Toolchain.of(chosen, cc)
         recordings = calibrate or sample_beside(model)

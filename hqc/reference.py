@@ -27,7 +27,7 @@ class ReferenceSession:
         options = onnxruntime.SessionOptions()
         options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
         options.intra_op_num_threads = 1
-        options.log_severity_level = 3
+        options.log_severity_level = 4
         self._name = model.graph.name
         try:
             self._session = onnxruntime.InferenceSession(

@@ -101,8 +101,11 @@ def through_view(node: ir.Node, view: Axes) -> Axes:
         return view
     if node.op_type == "Transpose":
         return tuple(view[axis] for axis in ints(node, "perm", range(len(view))[::-1]))
-    shape = constant(node.inputs[1])
-    result = reshape(view, node.outputs[0].shape.numpy() if shape is None else shape)
+    constant_shape = constant(node.inputs[1])
+    shape = node.outputs[0].shape.numpy() if constant_shape is None else constant_shape.tolist()
+    result = reshape(view, shape)
     if result is None:
-        raise unsupported(node, "it mixes time, position and channels in one axis")
+        raise unsupported(
+            node, f"its input's axes, [{spell(view)}], cannot be followed to {list(shape)}"
+        )
     return result

@@ -38,6 +38,8 @@ class FoldConstants(Pass):
         quantized: set[ir.Value] = set()
         for node in list(model.graph):
             inputs = [v for v in node.inputs if v is not None]
+            if any(a.type == ir.AttributeType.GRAPH for a in node.attributes.values()):
+                continue  # what its graph reads is not among its inputs
             if not inputs or any(constant(v) is None and v not in quantized for v in inputs):
                 continue
             if _keeps_codes(node, quantized):

@@ -61,7 +61,11 @@ def _fuse(graph: ir.Graph, neurons: ir.Node, outer: ir.Node) -> None:
     left, right = (_root(v) for v in outer.inputs)
     inner, inner_views = left if left[0] is not None and left[0].op_type == "MatMul" else right
     if inner is None or inner.op_type != "MatMul" or inner_views:
-        raise unsupported(outer, "a product of two activations that is not (Q K^T) V")
+        raise unsupported(
+            outer,
+            "neurons read a product of two activations that is neither (Q K^T) V nor Q (K^T V)",
+            "write attention as (q @ k.transpose(-2, -1)) @ v over heads, without neurons between",
+        )
     pair = [_root(v) for v in inner.inputs]
     scores_first = inner is left[0]
     (q, k, v) = (*pair, right) if scores_first else (left, *pair)
@@ -69,7 +73,11 @@ def _fuse(graph: ir.Graph, neurons: ir.Node, outer: ir.Node) -> None:
     sources = [factor[0].outputs[0] for factor in (q, k, v)]
     shape = sources[0].shape.numpy()
     if len(shape) not in (4, 5) or any(s.shape.numpy() != shape for s in sources):
-        raise unsupported(inner, "q, k and v are not of one shape [T, N, L, D] or [T, N, D, H, W]")
+        shapes = ", ".join(str(list(s.shape.numpy())) for s in sources)
+        raise unsupported(
+            inner,
+            f"q, k and v are of shapes {shapes}, not of one, [T, N, L, D] or [T, N, D, H, W]",
+        )
     names = "TNLC" if len(shape) == 4 else "TNCYX"
     root = axes(*zip(names, shape, strict=True))
     by_name = dict(zip(names, root, strict=True))
@@ -84,13 +92,23 @@ def _fuse(graph: ir.Graph, neurons: ir.Node, outer: ir.Node) -> None:
     channels = axes(("C", head_dim))[0]
     by_token, by_channel = (*outer_axes, tokens, channels), (*outer_axes, channels, tokens)
     _, views = _root(neurons.inputs[0])
-    if (q_axes, k_axes, v_axes) != (by_token, by_channel, by_token) or _follow(
-        by_token, views
-    ) != root:
+    if (q_axes, k_axes, v_axes) != (by_token, by_channel, by_token):
+        pair = list(inner.inputs)
+        factors = [*pair, outer.inputs[1]] if scores_first else [outer.inputs[0], *pair]
+        found = ", ".join(f"[{Facts.of(v).axes}]" for v in factors)
         raise unsupported(
             inner,
-            "its factors are not q [T, N, heads, L, d], k transposed, v",
+            f"neurons give q as [{Facts.of(sources[0]).axes}], and q, k and v are factors as "
+            f"{found}; wanted are [T, N, L, D] or [T, N, D, H, W], and [T, N, heads, L, d], k's "
+            "last two exchanged",
             "write attention as (q @ k.transpose(-2, -1)) @ v over heads",
+        )
+    if _follow(by_token, views) != root:
+        axes_read, axes_given = (Facts.of(v).axes for v in (neurons.inputs[0], sources[0]))
+        raise unsupported(
+            neurons,
+            f"it reads attention as [{axes_read}], whose q, k and v neurons gave as [{axes_given}]",
+            "let all four layers of neurons be of the same axes",
         )
     new_nodes: list[ir.Node] = []
     attention = ir.node(

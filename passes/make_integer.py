@@ -52,12 +52,12 @@ class MakeInteger(Pass):
                         overflow.node,
                         "its membrane potentials do not fit 32 bits beside the least threshold "
                         f"that reads them, {overflow.stream.threshold:g}",
-                        "is the scale of a BatchNorm before it far too large?",
+                        "is a scale or a bias before it, as of a BatchNorm, far too large?",
                     ) from None
 
     def _lowered(self, model: ir.Model, streams: dict[ir.Value, Stream]) -> ir.Model:
         graph = model.graph
-        time_steps = graph.inputs[0].shape.numpy()[0]
+        time_steps, *_ = *graph.inputs[0].shape.numpy(), 1
         lowering = Lowering(GraphBuilder(graph), self.mode, time_steps, streams)
         for node in graph:
             result = find_rule(node)(node, lowering)

@@ -7,7 +7,8 @@ from typing import ClassVar
 
 import onnx_ir as ir
 
-from hqc.passes.graph import GraphBuilder
+from hqc.dialect.facts import Facts
+from hqc.passes.graph import GraphBuilder, unsupported
 from hqc.passes.packing import Packing, find_step
 from hqc.passes.pass_base import Pass, register
 
@@ -32,6 +33,10 @@ class PackSpikes(Pass):
         """Build the kernel model."""
         packing = Packing(GraphBuilder(model.graph))
         for node in model.graph:
+            if Facts.of(node.outputs[0]) is None:
+                raise unsupported(
+                    node, "nothing says what its output can reach", "run make-integer before"
+                )
             result = find_step(node)(node, packing)
             if result is not None:
                 packing.env[node.outputs[0]] = result

@@ -50,10 +50,14 @@ def find_pass(name: str, options: dict[str, str | int]) -> Pass:
             hint=f"passes are: {known}",
         )
     cls = _PASSES[name]
-    known_options = [f.name for f in fields(cls)]
-    if unknown := [o for o in options if o not in known_options]:
+    defaults = {f.name: f.default for f in fields(cls)}
+    if unknown := [o for o in options if o not in defaults]:
         raise UserError(
             f"pass {name!r} has no option {unknown[0]!r}",
-            hint=f"its options are: {', '.join(known_options) or 'none'}",
+            hint=f"its options are: {', '.join(defaults) or 'none'}",
         )
+    for option, value in options.items():
+        if type(value) is not type(defaults[option]):
+            wanted = "a whole number" if isinstance(defaults[option], int) else "a word"
+            raise UserError(f"pass {name!r}: option {option!r} is {wanted}, not {value!r}")
     return cls(**options)

@@ -7,7 +7,7 @@ from typing import ClassVar
 
 import onnx_ir as ir
 
-from hqc.passes.graph import constant
+from hqc.passes.graph import constant, integer
 from hqc.passes.pass_base import Pass, register
 
 
@@ -39,8 +39,9 @@ def _sink(graph: ir.Graph, mean: ir.Node) -> None:
         return
     first, *bias = reversed(layer)
     x, weights = first.inputs
-    rates = ir.node("ReduceMean", [x, mean.inputs[1]], {"keepdims": 0}, name=mean.name)
-    rates.outputs[0].shape = ir.Shape(x.shape.numpy()[1:])
+    keepdims = integer(mean, "keepdims", 1)
+    rates = ir.node("ReduceMean", [x, mean.inputs[1]], {"keepdims": keepdims}, name=mean.name)
+    rates.outputs[0].shape = ir.Shape([1] * keepdims + list(x.shape.numpy()[1:]))
     rates.outputs[0].type = x.type
     classifier = ir.node(
         "Gemm", [rates.outputs[0], weights, *(b.inputs[1] for b in bias)], name=first.name

@@ -100,7 +100,7 @@ class Library:
         if plan["bytes"] != [o.size for o in call.operands if isinstance(o, Scratch | State)]:
             raise UserError(
                 f"node {node.name!r}: its memory was planned for a target with other vectors",
-                hint="give plan-memory the target's vector_bits: plan-memory{vector_bits=0}",
+                hint="give plan-memory the target's vector_bits, 0 for one without vectors",
             )
         areas = iter(
             self._area({"run": run, "stream": stream})

@@ -40,6 +40,8 @@ def _check(attributes: dict) -> str | None:
         return "tau = inf (IF neurons) needs decay_input = 0, or no input arrives"
     if not attributes["v_threshold"] > 0:
         return f"v_threshold is {attributes['v_threshold']}, must be above 0"
+    if not np.isfinite([attributes["v_threshold"], attributes["v_reset"]]).all():
+        return "v_threshold and v_reset must be finite"
     return None
 
 

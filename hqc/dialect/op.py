@@ -68,9 +68,19 @@ class Op:
         where = f"node {node.name!r} ({self.domain}::{self.name})"
         known = set(self.proto.attribute) | set(self.defaults)
         if unknown := sorted(set(given) - known):
-            raise UserError(f"{where}: unknown attribute {unknown[0]!r}")
+            names = ", ".join(sorted(known)) or "none"
+            raise UserError(
+                f"{where}: unknown attribute {unknown[0]!r}", hint=f"its attributes are: {names}"
+            )
         if missing := sorted(set(self.proto.attribute) - set(given)):
             raise UserError(f"{where}: attribute {missing[0]!r} is missing")
+        for name, default in self.defaults.items():
+            numeric = isinstance(default, int | float)
+            if numeric and type(given.get(name, default)) is not type(default):
+                raise UserError(
+                    f"{where}: attribute {name!r} is {given[name]!r}, not of type "
+                    f"{type(default).__name__}"
+                )
         values = {**self.defaults, **given}
         if problem := self.check(values):
             raise UserError(f"{where}: {problem}")

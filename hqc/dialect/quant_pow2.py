@@ -35,7 +35,7 @@ def quant_pow2(x: np.ndarray, scale: np.ndarray, *, bits: int, axis: int = 0) ->
 
 
 def _check(attributes: dict) -> str | None:
-    if not 2 <= attributes["bits"] <= 4:
+    if not isinstance(attributes["bits"], int) or not 2 <= attributes["bits"] <= 4:
         return f"bits is {attributes['bits']}, must be 2 to 4"
     return None
 

@@ -45,7 +45,7 @@ def quant_uniform(x: np.ndarray, scale: np.ndarray, **attributes: int) -> np.nda
 
 
 def _check(attributes: dict) -> str | None:
-    if not 2 <= attributes["bits"] <= 16:
+    if not isinstance(attributes["bits"], int) or not 2 <= attributes["bits"] <= 16:
         return f"bits is {attributes['bits']}, must be 2 to 16"
     return None
 

@@ -15,8 +15,10 @@ from onnx_ir.passes.common import LiftConstantsToInitializersPass
 
 from hqc.codegen.names import c_name
 from hqc.dialect import DIALECT, attach_functions, find_op
+from hqc.dialect.facts import BOUND, FACTS, Facts
 from hqc.errors import UnsupportedModelError, UserError, in_short
 from hqc.frontend.names import name_nodes
+from hqc.frontend.operands import ON_FLOATS, check_operands
 from hqc.frontend.opsets import check_ops, with_our_opset
 from hqc.frontend.repeated_image import take_frames
 from hqc.frontend.tensors import LARGEST_MODEL, check_tensors, read_external_data
@@ -55,7 +57,40 @@ def load_model(path: str | PathLike[str], bind: Mapping[str, int] | None = None)
             op.attributes(node)
     _check_weights(path, model)
     attach_functions(model)
-    return take_frames(_with_shapes(path, model))
+    model = _with_shapes(path, model)
+    check_operands(path, model)
+    model = take_frames(model)
+    _check_facts(path, model.graph)
+    _check_input(path, model)
+    return model
+
+
+def _check_facts(path: Path, graph: ir.Graph) -> None:
+    """Drop what passes say of tensors where it is not theirs to say: beside ops on floats.
+
+    What a dumped integer model says is kept, and checked after every pass.
+    """
+    floats = any(n.domain == DIALECT and n.op_type in ON_FLOATS for n in graph)
+    for value in (v for node in graph for v in node.outputs):
+        if floats:
+            value.metadata_props.pop(FACTS, None)
+            value.metadata_props.pop(BOUND, None)
+        try:
+            Facts.of(value)
+        except (ValueError, TypeError):
+            raise UserError(
+                f"{path}: what tensor {value.name!r} says of itself, {FACTS}, cannot be read",
+                hint="start from the dialect model",
+            ) from None
+
+
+def _check_input(path: Path, model: ir.Model) -> None:
+    (frames,) = model.graph.inputs
+    if frames.dtype != ir.DataType.FLOAT:
+        raise UnsupportedModelError(
+            f"{path}: input {frames.name!r} holds {frames.dtype.name.lower()}",
+            hint="let the model take float32 frames; their quantizer is its first node",
+        )
 
 
 def model_name(model: ir.Model, path: str | PathLike[str] | None = None) -> str:
@@ -86,7 +121,7 @@ def _read(path: Path) -> onnx.ModelProto:
 def _check(path: Path, proto: onnx.ModelProto) -> None:
     try:
         onnx.checker.check_model(proto)
-    except onnx.checker.ValidationError as error:
+    except Exception as error:  # also for texts that are not UTF-8
         raise UserError(f"{path}: not a valid model: {in_short(error)}") from None
 
 
@@ -122,7 +157,11 @@ def _bind(path: Path, proto: onnx.ModelProto, bind: dict[str, int]) -> None:
         dim.dim_value = bind[name]
         bound = True
     if unused:
-        raise UserError(f"--bind: the model has no dimension {sorted(unused)[0]!r}")
+        without = ", ".join(sorted(set(bind) - unused))
+        raise UserError(
+            f"--bind: the model has no dimension {sorted(unused)[0]!r} without a size",
+            hint=f"those without one are: {without or 'none'}",
+        )
     if bound:
         del proto.graph.value_info[:]
         for dim in proto.graph.output[0].type.tensor_type.shape.dim:
@@ -173,7 +212,7 @@ def _check_shape(path: Path, node: ir.Node, value: ir.Value) -> None:
     if value.shape is None or not value.shape.is_static() or value.dtype is None:
         raise UnsupportedModelError(
             f"{path}: node {node.name!r} ({node.op_type}) has an output of unknown shape",
-            hint="hqc needs static shapes; give symbolic ones a size with --bind NAME=SIZE",
+            hint="hqc needs static shapes, which no shape that the graph computes is",
         )
     if math.prod(value.shape.numpy()) > _LARGEST_TENSOR:
         raise UnsupportedModelError(

@@ -19,7 +19,7 @@ from hqc.search.method import Options, method, search_space
 from hqc.search.metrics import read_metrics
 from hqc.search.plots import draw_probabilities, draw_weights, weights_of
 from hqc.search.result import counted_frames, describe
-from hqc.search.results import RECIPE, RESULT
+from hqc.search.results import RECIPE, RESULT, read_result
 from hqc.search.run_folder import RunFolder
 from hqc.search.training import (
     FLOAT_RATE,
@@ -77,7 +77,7 @@ def spikehq(model: nn.Module, task: Task, options: Options, run: RunFolder) -> d
         recipe = _search(copy.deepcopy(model), space, task, options, run)
         run.write_json(RECIPE, recipe)
         run.save("search", {})
-    recipe = run.read(run.path, RECIPE)
+    recipe = read_result(run.path, RECIPE)
     apply_recipe(model, recipe)
     fit(model, task, run, "train", options.train_epochs, TRAIN_RATE, options, options.seed + 2)
     run.draw("probabilities.svg", draw_probabilities, read_metrics(run.path))

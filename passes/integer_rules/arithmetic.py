@@ -35,7 +35,12 @@ def _with_constant(node: ir.Node, lowering: Lowering) -> tuple[Quantity, np.ndar
             continue
         x = lowering.quantity(node, index)
         if array.ndim > len(x.shape):
-            raise unsupported(node, f"its constant has {array.ndim} axes, its input {len(x.shape)}")
+            raise unsupported(
+                node,
+                f"its constant, of shape {list(array.shape)}, has more axes than its input, of "
+                f"shape {list(x.shape)}",
+                "reshape the constant to as many axes",
+            )
         wide = np.asarray(array, np.float64).reshape(
             (1,) * (len(x.shape) - array.ndim) + array.shape
         )
@@ -65,11 +70,14 @@ def lower_multiplication(node: ir.Node, lowering: Lowering) -> Quantity:
     if found is None and node.op_type == "Mul":
         return _both_fire(node, lowering)
     if found is None or (node.op_type == "Div" and constant(node.inputs[1]) is None):
-        raise unsupported(node, "only a constant factor or divisor is lowered")
+        raise unsupported(
+            node, f"it divides by {node.inputs[1].name!r}, which is computed, not a constant"
+        )
     x, factor = found
     if node.op_type == "Div":
         if not np.all(factor):
-            raise unsupported(node, "it divides by 0")
+            zeros = factor.size - np.count_nonzero(factor)
+            raise unsupported(node, f"{zeros} of the {factor.size} numbers it divides by are 0")
         factor = 1 / factor
     return _scaled(x, factor)
 
@@ -102,9 +110,12 @@ def batch_norm(node: ir.Node) -> tuple[np.ndarray, np.ndarray]:
     parameters that are computed, for training mode, and where variance + epsilon is not positive.
     """
     parameters = [constant(v) for v in node.inputs[1:5]]
-    if any(p is None for p in parameters) or integer(node, "training_mode", 0):
+    training = integer(node, "training_mode", 0)
+    if any(p is None for p in parameters) or training:
         raise unsupported(
-            node, "its parameters are computed by the graph", "export the model in eval mode"
+            node,
+            "it is in training mode" if training else "its parameters are computed by the graph",
+            "export the model in eval mode",
         )
     gamma, beta, mean, variance = (p.astype(np.float64) for p in parameters)
     epsilon = node.attributes["epsilon"].value if "epsilon" in node.attributes else 1e-5
@@ -126,13 +137,18 @@ def _both_fire(node: ir.Node, lowering: Lowering) -> Quantity:
     if not {a.kind, b.kind} == {"spikes"} or not (a.is_bytes and b.is_bytes):
         raise unsupported(
             node,
-            f"a product of {a.kind} and {b.kind}; only spikes are multiplied",
+            f"it multiplies {a.spelled} and {b.spelled}; only spikes are multiplied",
             "put neurons before the product of two activations",
         )
     shape = tuple(node.outputs[0].shape.numpy())
-    like = next((x for x in (a, b) if x.shape == shape), None)
-    if like is None:
-        raise unsupported(node, "both its inputs are repeated along some axis")
+    like, mask = (a, b) if a.shape == shape else (b, a)
+    everywhere = tuple(() if {f.root for f in axis} <= {"Y", "X"} else axis for axis in like.view)
+    if like.shape != shape or mask.view not in (like.view, everywhere):
+        raise unsupported(
+            node,
+            f"its inputs' axes are [{spell(a.view)}] and [{spell(b.view)}]",
+            "multiply spikes of one shape, or spikes and a mask that is the same at all positions",
+        )
     product = replace(like, scale=a.scale * b.scale)
     return lowering.emit(node, "BitwiseAnd", [a.value, b.value], product, ir.DataType.UINT8)
 
@@ -144,16 +160,30 @@ def lower_addition(node: ir.Node, lowering: Lowering) -> Quantity:
     if found is not None:
         x, term = found
         if node.op_type == "Sub" and constant(node.inputs[1]) is None:
-            raise unsupported(node, "a constant less an activation is not lowered")
+            raise unsupported(
+                node,
+                f"it subtracts {x.spelled} from a constant, which is not lowered",
+                "multiply by -1, then add the constant",
+            )
         return replace(x, offset=x.offset + (-term if node.op_type == "Sub" else term))
     if node.op_type == "Sub":
-        raise unsupported(node, "a difference of two activations is not lowered")
+        raise unsupported(
+            node,
+            "it subtracts an activation from another, which is not lowered",
+            "multiply the second by -1, then add the two",
+        )
     a, b = (lowering.quantity(node, i) for i in (0, 1))
     if a.shape != b.shape:
-        raise unsupported(node, f"its inputs differ in shape: {list(a.shape)}, {list(b.shape)}")
+        raise unsupported(
+            node,
+            f"it adds tensors of shapes {list(a.shape)} and {list(b.shape)}; only those of one "
+            "shape are added",
+        )
     if a.view != b.view:
         raise unsupported(
-            node, f"its inputs differ in their axes: [{spell(a.view)}] and [{spell(b.view)}]"
+            node,
+            f"its inputs differ in their axes, [{spell(a.view)}] and [{spell(b.view)}]",
+            "permute one of them before",
         )
     if {a.kind, b.kind} <= {"spikes", "levels"} and _as_bytes(a, b):
         high = a.high + b.high
@@ -191,8 +221,13 @@ def refuse_auto_pad(node: ir.Node) -> None:
 def lower_max_pool(node: ir.Node, lowering: Lowering) -> Quantity:
     """An OR of spikes, the largest of potentials."""
     refuse_auto_pad(node)
-    if integer(node, "ceil_mode", 0) or set(ints(node, "dilations", [1])) != {1}:
-        raise unsupported(node, "ceil_mode and dilations are not lowered")
+    ceil_mode, dilations = integer(node, "ceil_mode", 0), ints(node, "dilations", [1])
+    if ceil_mode or set(dilations) != {1}:
+        raise unsupported(
+            node,
+            f"ceil_mode is {ceil_mode} and dilations are {dilations}; only windows without either "
+            "are lowered",
+        )
     kernel = ints(node, "kernel_shape", ())
     pads = ints(node, "pads", [0] * 2 * len(kernel))
     if len(kernel) != 2 or any(p >= k for p, k in zip(pads, kernel * 2, strict=True)):
@@ -227,7 +262,9 @@ def lower_reduction(node: ir.Node, lowering: Lowering) -> Quantity:
     x = lowering.quantity(node, 0)
     reduced = lowering.constant(node, 1)
     if reduced is None or not reduced.size:
-        raise unsupported(node, "only sums over given axes are lowered")
+        raise unsupported(
+            node, "it does not say which axes it reduces", "name the axes, of time and position"
+        )
     reduced = sorted({int(a) % len(x.shape) for a in reduced})
     keepdims = integer(node, "keepdims", 1)
     roots = {f.root for a in reduced for f in x.view[a]}

@@ -208,7 +208,11 @@ def _candidate(node: ir.Node, x: Quantity, lowering: Lowering) -> Candidate | No
         constant = moved * memory < FINE * v_threshold
         error, signs = np.where(constant, error + moved, error), np.where(constant, 0, signs)
     elif np.any(signs <= 0):
-        raise unsupported(node, "a channel's scale is not positive, and no weights carry its sign")
+        raise unsupported(
+            node,
+            f"it reads {x.kind} times {float(scale.min()):.3g}, and no weights can carry the sign",
+            "multiply by a positive number",
+        )
     if not _signs_fit(x, signs, lowering):
         return None
     low, high = np.minimum(low * signs, high * signs), np.maximum(low * signs, high * signs)

@@ -90,6 +90,12 @@ class Quantity:
         )
 
     @property
+    def spelled(self) -> str:
+        """What it holds, as messages say it."""
+        simple = self.is_plain or self.kind in ("sums", "potentials")
+        return self.kind if simple else f"{self.kind} that are scaled or shifted"
+
+    @property
     def channels(self) -> int:
         """Channels that the numbers differ by; 1 where they do not."""
         return max(np.size(a) for a in (self.scale, self.offset, self.low, self.high, self.error))
@@ -171,8 +177,14 @@ class Lowering:
         if value in self.logits:
             raise unsupported(
                 node,
-                f"reads {value.name!r}, the output of the classifier",
+                f"it reads {value.name!r}, the output of the classifier",
                 "the classifier must be the last layer",
+            )
+        if isinstance(found, Weights) or constant(value) is not None:
+            raise unsupported(
+                node,
+                f"its input {value.name!r} is constant; only an activation is lowered there",
+                "let weights be the second factor" if node.op_type in ("Gemm", "MatMul") else None,
             )
         raise unsupported(
             node,
@@ -222,7 +234,7 @@ class Lowering:
         array = constant(value)
         if array is None:
             raise unsupported(
-                node, f"its input {value.name!r} is computed", "only a constant is lowered there"
+                node, f"its input {value.name!r} is computed; only a constant is lowered there"
             )
         return array
 

@@ -24,7 +24,11 @@ def _constants(node: ir.Node) -> tuple[np.ndarray, np.ndarray]:
             "activations between layers must be spikes; quantize weights and the input only",
         )
     if not np.all(scale > 0):
-        raise unsupported(node, "its scale is not positive", "was training stopped too early?")
+        raise unsupported(
+            node,
+            f"its scale is {scale.min():g}, must be above 0",
+            "was training stopped too early?",
+        )
     return weights, scale
 
 
@@ -55,9 +59,12 @@ def _weights(
 def _lower_input(node: ir.Node, lowering: Lowering, attributes: dict) -> Quantity:
     scale = constant(node.inputs[1])
     if attributes["bits"] > _WIDEST:
-        raise unsupported(node, "frames of more than 8 bits are not lowered", "use 8 or fewer")
+        raise unsupported(
+            node, f"it quantizes the frames to {attributes['bits']} bits", "use 8 or fewer"
+        )
     if scale is None or scale.size != 1 or not scale.item() > 0:
-        raise unsupported(node, "the input's quantizer must have one constant, positive scale")
+        found = "computed" if scale is None else f"{scale.reshape(-1).tolist()}"
+        raise unsupported(node, f"the scale of the frames is {found}, must be one positive number")
     frames = lowering.builder.inputs[node.inputs[0].graph.inputs.index(node.inputs[0])]
     shape = frames.shape.numpy()
     if len(shape) != 5 or shape[1] != 1:

@@ -76,7 +76,12 @@ def _weights(
     if isinstance(found, Weights):
         found = found.transposed(perm) if perm else found
         if not found.per_channel(axis):
-            raise unsupported(node, "its weights are not quantized per output channel")
+            raise unsupported(
+                node,
+                f"its weights have {found.scale.size} scales along an axis that is not its output "
+                "channels",
+                "give their quantizer one scale, or the axis of the output channels",
+            )
         return found
     array = (found.transpose(perm) if perm else found).astype(np.float64)
     rows = np.moveaxis(np.abs(array), axis, 0)
@@ -181,8 +186,15 @@ def lower_conv(node: ir.Node, lowering: Lowering) -> Quantity:
     refuse_auto_pad(node)
     x = lowering.quantity(node, 0)
     weights = _weights(node, lowering, 0, x.reach if x.is_bytes else 1)
-    if weights is None or weights.codes.ndim != 4 or set(ints(node, "dilations", [1])) != {1}:
-        raise unsupported(node, "only two-dimensional convolutions without dilation are lowered")
+    if weights is None:
+        raise unsupported(node, "its weights are computed; only constant ones are lowered")
+    dilations = ints(node, "dilations", [1])
+    if weights.codes.ndim != 4 or set(dilations) != {1}:
+        raise unsupported(
+            node,
+            f"it has {weights.codes.ndim - 2} dimensions, and dilations of {dilations}; only two, "
+            "without dilation, are lowered",
+        )
     if not x.is_image:
         raise unsupported(
             node,
@@ -193,7 +205,11 @@ def lower_conv(node: ir.Node, lowering: Lowering) -> Quantity:
     channels, inputs = weights.codes.shape[:2]
     depthwise = group > 1 and group == channels == x.shape[1] and inputs == 1
     if group > 1 and not depthwise:
-        raise unsupported(node, f"{group} groups of {inputs} channels; only depthwise are lowered")
+        raise unsupported(
+            node,
+            f"it has {group} groups, each of {inputs} inputs and {channels // group} outputs; only "
+            "groups of one and one, which are depthwise, are lowered",
+        )
     if depthwise and x.kind == "frames":
         raise unsupported(
             node,
@@ -222,11 +238,21 @@ def lower_conv(node: ir.Node, lowering: Lowering) -> Quantity:
 def lower_gemm(node: ir.Node, lowering: Lowering) -> Quantity | None:
     """Gemm -> MatMulInteger, or IntegerLinear where it is the classifier."""
     if integer(node, "transA", 0):
-        raise unsupported(node, "only activations times weights are lowered")
-    for factor in ("alpha", "beta"):
+        raise unsupported(node, "transA is 1; activations are lowered as they are")
+    for factor, scaled in (("alpha", "weights"), ("beta", "bias")):
         if factor in node.attributes and node.attributes[factor].value != 1.0:
-            raise unsupported(node, f"{factor} is not 1")
+            raise unsupported(
+                node,
+                f"{factor} is {node.attributes[factor].value:g}, not 1",
+                f"scale the {scaled} instead",
+            )
     bias = lowering.constant(node, 2)
+    if bias is not None and bias.size > 1 and bias.shape[-1] != bias.size:
+        raise unsupported(
+            node,
+            f"its bias, of shape {list(bias.shape)}, varies along the rows of its input",
+            "give one number an output",
+        )
     return _linear(node, lowering, bias, [1, 0] if integer(node, "transB", 0) else None)
 
 
@@ -240,12 +266,16 @@ def lower_matmul(node: ir.Node, lowering: Lowering) -> Quantity | None:
     if not (kinds and a.is_plain and b.is_plain and a.low.min() >= 0 and b.low.min() >= 0):
         raise unsupported(
             node,
-            f"it multiplies {a.kind} and {b.kind}",
+            f"it multiplies {a.spelled} and {b.spelled}",
             "put LIF neurons before a product of activations",
         )
     shape = tuple(node.outputs[0].shape.numpy())
     if a.shape[:-2] != b.shape[:-2] or a.view[:-2] != b.view[:-2]:
-        raise unsupported(node, f"its factors' axes are [{spell(a.view)}] and [{spell(b.view)}]")
+        raise unsupported(
+            node,
+            f"its factors' axes, [{spell(a.view)}] and [{spell(b.view)}], differ before the last "
+            "two",
+        )
     high = int(a.high.max()) * int(b.high.max()) * a.shape[-1]
     if high > INT32:
         raise unsupported(node, f"its sums reach {high}, more than 32 bits hold")
@@ -279,7 +309,7 @@ def _linear(
             node, "a linear layer of frames", "let a convolution read them, of 1 x 1 if need be"
         )
     if x.kind not in ("spikes", "levels") or not x.is_plain:
-        raise unsupported(node, f"it reads {x.kind}", "put LIF neurons before a linear layer")
+        raise unsupported(node, f"it reads {x.spelled}", "put LIF neurons before a linear layer")
     if not x.is_channels(-1):
         raise unsupported(
             node,
@@ -287,8 +317,11 @@ def _linear(
             "permute the axes so that the channels are last",
         )
     weights = _weights(node, lowering, 1, x.reach, perm)
-    if weights is None or weights.codes.ndim != 2:
-        raise unsupported(node, "only activations times weights are lowered")
+    if weights is None:
+        raise unsupported(node, "its weights are computed; only constant ones are lowered")
+    if weights.codes.ndim != 2:
+        shape = list(weights.codes.shape)
+        raise unsupported(node, f"its weights, of shape {shape}, are not a matrix")
     shape = node.outputs[0].shape.numpy()
     sums = _sum(node, x, weights, bias, (*x.view[:-1], *axes(("C", shape[-1]))), 1)
     if x.value.dtype == ir.DataType.INT32:
@@ -304,6 +337,12 @@ def _classifier(
 
     The head of a network may have weights far coarser than its bias.
     """
+    if {f.root for axis in x.view for f in axis} > {"C"}:
+        raise unsupported(
+            node,
+            f"it classifies a mean whose axes are [{spell(x.view)}]",
+            "take the mean over all of time and position before the classifier, or after it",
+        )
     bias = sums.offset / sums.scale
     reach = np.abs(weights.codes).sum(0).max() * float(x.high.max()) + np.abs(bias).max()
     shift = _HEAD_BITS - int(np.ceil(np.log2(max(reach, 1))))
@@ -311,7 +350,11 @@ def _classifier(
     if wide:
         shift += 31
     if shift < 0:
-        raise unsupported(node, f"its bias reaches {np.abs(bias).max():.3g} of its sums' units")
+        raise unsupported(
+            node,
+            f"its bias reaches {np.abs(bias).max():.3g} units of its sums, more than 64 bits hold",
+            "is the bias far too large, or the scale of the weights far too small?",
+        )
     unit = sums.scale * 2.0**-shift
     whole = np.round(bias * 2.0**shift)
     initializer = _codes(node, lowering, weights)

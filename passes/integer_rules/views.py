@@ -29,7 +29,11 @@ def _moved(node: ir.Node, x: Quantity, view: Axes) -> Quantity:
 
 @rule("Identity", "Dropout", attributes=("seed",))
 def lower_identity(node: ir.Node, lowering: Lowering) -> Quantity | Weights:
-    """Nothing is left of it."""
+    """Nothing is left of it; a Dropout that trains is refused."""
+    if len(node.inputs) > 2 and node.inputs[2] is not None:
+        training = lowering.constant(node, 2)
+        if np.any(training):
+            raise unsupported(node, "it is in training mode", "export the model in eval mode")
     found = lowering.env.get(node.inputs[0])
     return found if isinstance(found, Weights) else lowering.quantity(node, 0)
 

@@ -35,7 +35,12 @@ def pack_classifier(node: ir.Node, packing: Packing) -> None:
     channels = x.sizes["C"]
     everywhere = {root for root in "TYX" if x.sizes[root] > 1}
     if (x.kind, x.summed, flatten(x.view)) != ("spikes", everywhere, axes(("C", channels))[0]):
-        raise unsupported(node, "it does not read a sum of spikes over all of time and position")
+        raise unsupported(
+            node,
+            f"it reads {x.kind} summed over [{' '.join(sorted(x.summed))}] of [T C Y X]; a "
+            "classifier reads spikes summed over all of time and position",
+            "take the mean of spikes over all of both before it",
+        )
     counts = packing.builder.op(
         "SumSpikes",
         [x.value],

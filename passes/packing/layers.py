@@ -15,7 +15,7 @@ from hqc.dialect.facts import Facts
 from hqc.dialect.fixed_point_lif import NAMES
 from hqc.dialect.intervals import INT32
 from hqc.dialect.metadata import LAYER
-from hqc.passes.axes import axes
+from hqc.passes.axes import axes, spell
 from hqc.passes.graph import constant, ints, unsupported
 from hqc.passes.integer_rules.quantity import BITS, SCHEME
 from hqc.passes.packing.packed import Packed, Packing, Sums, image, packs
@@ -43,7 +43,9 @@ def defer_linear(node: ir.Node, packing: Packing) -> Sums:
     """A linear layer, left to what reads it: a convolution of one by one."""
     x = packing.input(node)
     if x.view[-1] != axes(("C", x.sizes["C"]))[0]:
-        raise unsupported(node, "its input's last axis is not the channels")
+        raise unsupported(
+            node, f"its input's axes are [{spell(x.view)}], whose last is not the channels"
+        )
     sizes = {**x.sizes, "C": node.outputs[0].shape.numpy()[-1]}
     return Sums(node, x, (*x.view[:-1], *axes(("C", sizes["C"]))), sizes, _fits(node))
 
@@ -56,7 +58,9 @@ def pack_neurons(node: ir.Node, packing: Packing) -> Packed:
         source = packing.as_potentials(node, packing.input(node))
     sizes = source.sizes
     if source.view[0] != axes(("T", sizes["T"]))[0]:
-        raise unsupported(node, "its first axis is not time")
+        raise unsupported(
+            node, f"its input's axes are [{spell(source.view)}], whose first is not time"
+        )
     parameters = packing.by_channel(node.inputs[1:], sizes["C"])
     attributes = {name: node.attributes[name].value for name in NAMES}
     if isinstance(source, Sums):
@@ -117,7 +121,7 @@ def _layer(packing: Packing, sums: Sums) -> tuple[list[ir.Value], dict]:
     elif layer.op_type in ("ConvInteger", "IntegerConv"):
         x = _without_batch(packing, sums.x)
     else:
-        raise unsupported(layer, "frames are lowered for convolutions of all channels only")
+        raise unsupported(layer, "it reads frames, which only convolutions of all channels do")
     stored = packing.builder.initializer(codes, f"{layer.name}.codes")
     stored.metadata_props[LAYER] = meta[LAYER]
     return [x, stored], attributes

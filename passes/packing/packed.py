@@ -13,7 +13,7 @@ from hqc.dialect import KERNEL
 from hqc.dialect.facts import Facts
 from hqc.dialect.layouts import WORD
 from hqc.dialect.planes import words
-from hqc.passes.axes import Axes, axes
+from hqc.passes.axes import Axes, axes, spell
 from hqc.passes.graph import GraphBuilder, constant, unsupported
 
 
@@ -71,8 +71,13 @@ class Packing:
         found = self.tensor(node, index)
         if not found.summed:
             return found
-        if found.summed != {root for root in "YX" if found.sizes[root] > 1}:
-            raise unsupported(node, "it reads a mean over only a part of time and position")
+        positions = {root for root in "YX" if found.sizes[root] > 1}
+        if found.summed != positions:
+            raise unsupported(
+                node,
+                f"it reads a sum over [{' '.join(sorted(found.summed))}] of [T C Y X]; only one "
+                "over all positions, Y and X, is lowered here",
+            )
         sizes = {**found.sizes, "Y": 1, "X": 1}
         whole = replace(found, summed=frozenset())
         facts = Facts.of(node.inputs[index])
@@ -93,7 +98,9 @@ class Packing:
         """The node's input, which must have the axes of an image."""
         x = self.input(node)
         if not x.is_image:
-            raise unsupported(node, "its input is not an image [T, C, H, W]")
+            raise unsupported(
+                node, f"its input's axes are [{spell(x.view)}], not those of an image, [T C Y X]"
+            )
         return x
 
     def constant(self, value: ir.Value) -> ir.Value:
@@ -187,4 +194,10 @@ def find_step(node: ir.Node) -> Step:
     try:
         return _STEPS[node.domain, node.op_type]
     except KeyError:
-        raise unsupported(node, "there is no packed kernel for it") from None
+        raise unsupported(
+            node,
+            "there is no kernel for it",
+            "a product of activations is lowered where neurons read (Q K^T) V"
+            if node.op_type == "MatMul"
+            else None,
+        ) from None

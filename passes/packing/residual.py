@@ -5,6 +5,7 @@ from __future__ import annotations
 import onnx_ir as ir
 
 from hqc.dialect.facts import Facts
+from hqc.passes.axes import spell
 from hqc.passes.graph import unsupported
 from hqc.passes.packing.packed import Packed, Packing, packs
 
@@ -14,7 +15,9 @@ def pack_add(node: ir.Node, packing: Packing) -> Packed:
     """AddPlanes or AddPotentials."""
     a, b = (packing.input(node, i) for i in (0, 1))
     if a.view != b.view or a.sizes != b.sizes:
-        raise unsupported(node, "its inputs have different axes")
+        raise unsupported(
+            node, f"its inputs differ in their axes, [{spell(a.view)}] and [{spell(b.view)}]"
+        )
     inputs = [a.value, b.value]
     if {a.kind, b.kind} == {"potentials"}:
         return packing.potentials(node, "AddPotentials", inputs, a)

@@ -101,4 +101,4 @@ def test_a_model_is_packed_without_tvm(tmp_path):
     done = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, check=True
     )
-    assert done.stdout == "[]\n"
+    assert done.stdout == "['onnxruntime']\n"  # which says whether the model runs at all

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,20 +13,24 @@ from hqc.codegen.kernels import Constant, Input, KernelCall, Output, Scratch, St
 from hqc.codegen.library import c_types
 from hqc.codegen.tir import write_object
 from hqc.codegen.toolchain import Toolchain
+from hqc.emulator import program_command
 from hqc.targets import Target
 
 GUARD = 64
+MEMORY = 1 << 23
+"""Bytes for a case's activations, constants and areas; the smallest board has twice as many."""
 
 _MAIN = """
 #include <stdint.h>
 #include <stdio.h>
 #include <string.h>
 #define GUARD %(guard)d
-static uint8_t memory[1 << 24] __attribute__((aligned(64)));
+static uint8_t memory[%(memory)d] __attribute__((aligned(64)));
 static uint8_t *top;
 static uint8_t *area(size_t size) {
     uint8_t *at = top;
     top += (size + 63) / 64 * 64 + GUARD;
+    if (top > memory + sizeof memory) fprintf(stderr, "out of memory\\n");
     return at;
 }
 static uint8_t *load(size_t size) {
@@ -65,7 +68,7 @@ class Case:
         return len(self.expected) != self.time_steps or self.expected.ndim == 2
 
 
-def _case_text(index: int, case: Case) -> str:
+def _case_text(symbol: str, case: Case) -> str:
     """C that runs the case whole, then step by step into the same areas, writing both outputs."""
     lines, whole, steps, checks = [], [], [], []
     for number, operand in enumerate(case.call.operands):
@@ -103,11 +106,11 @@ def _case_text(index: int, case: Case) -> str:
             f"    {{ /* {case.name} */",
             "    memset(memory, 0xA5, sizeof memory); top = memory;",
             *(f"    {line}" for line in lines),
-            f"    case_{index}({', '.join(whole)}, 0, {case.time_steps});",
+            f"    {symbol}({', '.join(whole)}, 0, {case.time_steps});",
             f"    fwrite(out, {size}, 1, stdout);",
             f"    memset(out, 0xA5, {size});",
             f"    for (t = 0; t < {case.time_steps}; t++)",
-            f"        case_{index}({', '.join(steps)}, t, 1);",
+            f"        {symbol}({', '.join(steps)}, t, 1);",
             f"    fwrite(out, {size}, 1, stdout);",
             f'    if (!({guards})) fprintf(stderr, "{case.name}: wrote outside\\n");',
             "    }",
@@ -116,16 +119,22 @@ def _case_text(index: int, case: Case) -> str:
 
 
 def outputs(cases: Sequence[Case], target: Target, folder: Path) -> list[tuple[np.ndarray, ...]]:
-    """What each case computes on the target, whole and step by step."""
-    functions = {f"case_{i}": case.call.build() for i, case in enumerate(cases)}
+    """What each case computes on the target, whole and step by step.
+
+    Calls of one key share a function here too, which shows that their keys say what they need.
+    """
+    calls = {case.call.key: case.call for case in cases}
+    symbols = {key: f"kernel_{number}" for number, key in enumerate(calls)}
+    functions = {symbols[key]: call.build() for key, call in calls.items()}
     prototypes = [
-        f"void case_{i}({', '.join(c_types(functions[f'case_{i}'], case.call))});"
-        for i, case in enumerate(cases)
+        f"void {symbols[key]}({', '.join(c_types(functions[symbols[key]], call))});"
+        for key, call in calls.items()
     ]
     text = _MAIN % {
         "guard": GUARD,
+        "memory": MEMORY,
         "prototypes": "\n".join(prototypes),
-        "cases": "\n".join(_case_text(i, case) for i, case in enumerate(cases)),
+        "cases": "\n".join(_case_text(symbols[case.call.key], case) for case in cases),
     }
     (folder / "main.c").write_text(text)
     write_object(functions, target.tvm_target(), folder / "kernels.o")
@@ -136,7 +145,7 @@ def outputs(cases: Sequence[Case], target: Target, folder: Path) -> list[tuple[n
         for o in case.call.operands
         if isinstance(o, Input | Constant)
     )
-    command = [*shlex.split(target.emulate or ""), str(folder / "main")]
+    command = program_command(target, folder / "main")
     done = subprocess.run(command, input=feed, capture_output=True, check=True)
     assert not done.stderr, done.stderr.decode()
     results, at = [], 0

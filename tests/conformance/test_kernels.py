@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import subprocess
 from contextlib import nullcontext
 
 import numpy as np
@@ -349,7 +350,15 @@ CASES = [
 ]
 
 
-@pytest.mark.parametrize("name", ["host", "arm-a72", "rv64gc"])
+ISAS = [
+    "host", "arm-a72", "armv7-a7", "cortex-m4", "cortex-m55", "rv32imc", "rv64gc", "rv64gcv",
+]  # fmt: skip
+FLOATS_IN_SOFTWARE = {
+    "__divsf3", "__eqsf2", "__fixsfsi", "__floatsisf", "__gtsf2", "__ltsf2", "__mulsf3", "__subsf3",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ISAS)
 def test_kernels_equal_references(name, tmp_path):
     target = load_target(name)
     by_name = {op.name: op for op in ops()}
@@ -365,6 +374,11 @@ def test_kernels_equal_references(name, tmp_path):
         assert len(np.unique(case.expected)) > 1, f"{case.name} tests nothing"
         np.testing.assert_array_equal(whole, case.expected, err_msg=f"{case.name}, whole")
         np.testing.assert_array_equal(steps, case.expected, err_msg=f"{case.name}, steps")
+    done = subprocess.run(
+        ["nm", "-u", tmp_path / "kernels.o"], capture_output=True, text=True, check=True
+    )
+    helpers = FLOATS_IN_SOFTWARE if name == "rv32imc" else set()
+    assert set(done.stdout.split()) - {"U", "memset", "memcpy"} <= helpers
 
 
 def test_every_kernel_is_covered():

@@ -101,7 +101,7 @@ def test_it_exports_and_compiles(network, tmp_path):
     assert isinstance(network.features[2], neuron.LIFNode)
     found = verify(tmp_path / "model.onnx", "host")
     assert found.ok
-    assert found.recordings == 4
+    assert found.recordings == 5
     assert 0 == found.spikes_differ < found.spikes
     assert found.logits_error < 1e-6
 

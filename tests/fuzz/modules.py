@@ -41,6 +41,9 @@ from hqc.verification import compare
 from tests.fuzz.oracle import reason
 
 _RECORDINGS = 4
+_ROUND = 10
+"""Modules of one seed: hypothesis varies the first ones, so that more give little that is new."""
+
 _SURROGATES = {
     "Sigmoid": surrogate.Sigmoid,
     "ATan": surrogate.ATan,
@@ -567,14 +570,15 @@ class Fuzzing:
 
     def run(self, count: int, seed: int) -> None:
         """Draw and check so many modules."""
+        for done in range(0, count, _ROUND):
 
-        @hypothesis.seed(seed)
-        @_settings(count)
-        @given(modules())
-        def run(spec: Spec) -> None:
-            self._check(spec)
+            @hypothesis.seed(f"{seed} {done}")
+            @_settings(min(_ROUND, count - done))
+            @given(modules())
+            def run(spec: Spec) -> None:
+                self._check(spec)
 
-        run()
+            run()
 
     def _check(self, spec: Spec) -> None:
         try:

@@ -116,7 +116,7 @@ def test_a_scale_along_the_inputs_is_refused(tmp_path):
     )
     path = tmp_path / "g.onnx"
     onnx.save(onnx.parser.parse_model(text.format(**USUAL)), path)
-    with pytest.raises(UnsupportedModelError, match="not quantized per output channel"):
+    with pytest.raises(UnsupportedModelError, match="axis that is not its output channels"):
         run_passes(load_model(path), parse_pipeline(INTEGER))
 
 

@@ -41,6 +41,8 @@ def test_options_are_parsed():
         ("fold-batchnorm", "no pass 'fold-batchnorm'; did you mean 'fold-batch-norm'"),
         ("make-integer{mod=exact}", "has no option 'mod'"),
         ("make-integer{mode=fast}", "has no mode 'fast'"),
+        ("make-integer{mode=3}", "option 'mode' is a word, not 3"),
+        ("plan-memory{vector_bits=wide}", "option 'vector_bits' is a whole number, not 'wide'"),
         ("choose-kernels{kernel=table}", "has no kernel 'table'"),
         ("fold-batch-norm,,make-integer", "cannot read this at column 17"),
         ("make-integer{mode=}", "cannot read this at column 19"),

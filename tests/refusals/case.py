@@ -34,7 +34,7 @@ class Small(Network):
         self.path = folder / "model.onnx"
 
     def image(self) -> str:
-        """The frames as an image [T, C, H, W], its view without a fault of its own."""
+        """The frames as counts, an image [T, C, H, W]."""
         return self.input()
 
     def weights(self, *shape: int, bits: int = 4, **attributes) -> str:
@@ -42,10 +42,12 @@ class Small(Network):
         drawn = np.random.default_rng(len(self.nodes)).normal(size=shape)
         return self.quantized(drawn, bits, **attributes)
 
-    def conv(self, x: str, channels: Sequence[int] = (D, D), bias: str = "", **attributes) -> str:
+    def conv(
+        self, x: str, channels: Sequence[int] = (D, D), bias: str = "", bits: int = 4, **attributes
+    ) -> str:
         """A convolution of one by one, from inputs to outputs."""
         inputs, outputs = channels
-        codes = self.weights(outputs, inputs, 1, 1)
+        codes = self.weights(outputs, inputs, 1, 1, bits=bits)
         attributes = {"kernel_shape": [1, 1], "name": "conv", **attributes}
         return self.op("Conv", x, codes, *([bias] if bias else []), **attributes)
 

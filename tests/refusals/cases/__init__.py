@@ -3,5 +3,9 @@
 import importlib
 import pkgutil
 
+from tests.refusals.case import CASES
+
 for _module in pkgutil.iter_modules(__path__):
     importlib.import_module(f"{__name__}.{_module.name}")
+
+__all__ = ["CASES"]

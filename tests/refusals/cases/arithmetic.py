@@ -3,33 +3,48 @@
 from __future__ import annotations
 
 import numpy as np
+from onnx import helper
 
 from tests.refusals.case import D, H, Small, T, W, refused
 
 
-@refused("?")
+@refused(
+    "node 'mul' (Mul): its constant, of shape [1, 2, 1, 1, 1], has more axes than its input, of "
+    "shape [2, 6, 4, 5]",
+    hint="reshape the constant to as many axes",
+)
 def a_factor_of_more_axes_than_its_input(net):
     y = net.op("Mul", net.conv(net.spikes()), net.constant(np.ones((1, T, 1, 1, 1))), name="mul")
     net.end(net.lif(net.view(y, (T, D, H, W))))
 
 
-@refused("?")
+@refused(
+    "node 'm' (Mul): its constant, of shape [1, 1, 1, 5], varies along axes other than the "
+    "channels of its input, whose axes are [T C Y X]",
+    hint="let it be one number, or one a channel",
+)
 def a_factor_for_each_column(net):
     net.end(net.lif(net.op("Mul", net.conv(net.spikes()), net.constant([1, 2, 3, 4, 5]), name="m")))
 
 
-@refused("?")
+@refused(
+    "node 'div' (Div): it divides by 'value_4', which is computed, not a constant",
+)
 def a_computed_divisor(net):
     s = net.spikes()
     net.end(net.lif(net.op("Div", net.conv(s), s, name="div")))
 
 
-@refused("?")
+@refused(
+    "node 'div' (Div): it divides by 'value_6', which is computed, not a constant",
+)
 def a_constant_divided(net):
     net.end(net.lif(net.op("Div", net.constant(1.0), net.conv(net.spikes()), name="div")))
 
 
-@refused("?")
+@refused(
+    "node 'div' (Div): 1 of the 6 numbers it divides by are 0",
+)
 def a_divisor_of_zero(net):
     divisor = net.constant(np.reshape([1, 2, 0, 4, 5, 6], (D, 1, 1)))
     net.end(net.lif(net.op("Div", net.conv(net.spikes()), divisor, name="div")))
@@ -40,20 +55,45 @@ def norm(net: Small, x: str, *parameters: str, channels: int = D, **attributes) 
     return net.op("BatchNormalization", x, *parameters, *given, name="norm", **attributes)
 
 
-@refused("?")
+@refused(
+    "node 'norm' (BatchNormalization): its input's axes are [T Y C X], and axis 1, which it "
+    "normalizes, is not the channels",
+    hint="permute the axes before it, so that they are [..., C, ...] with C at place 1",
+)
 def a_norm_of_rows(net):
     y = net.op("Transpose", net.conv(net.spikes()), perm=[0, 2, 1, 3])
     y = net.op("Transpose", norm(net, y, channels=H), perm=[0, 2, 1, 3])
     net.end(net.lif(y))
 
 
-@refused("?")
+@refused(
+    "node 'norm' (BatchNormalization): its parameters are computed by the graph",
+    hint="export the model in eval mode",
+)
 def a_norm_of_computed_parameters(net):
     gamma = net.mean(net.spikes(), [0, 2, 3])
     net.end(net.lif(norm(net, net.conv(net.spikes(name="other")), gamma)))
 
 
-@refused("?")
+@refused(
+    "node 'norm' (BatchNormalization): it is in training mode",
+    hint="export the model in eval mode",
+)
+def a_norm_in_training_mode(net):
+    outputs = ["normalized", "mean", "variance"]
+    numbers = [net.constant(np.full(D, n)) for n in (1.0, 0.5, 0.0, 1.0)]
+    norm = helper.make_node(
+        "BatchNormalization", [net.conv(net.spikes()), *numbers], outputs, "norm", training_mode=1
+    )
+    net.nodes.append(norm)
+    net.end(net.lif("normalized"))
+
+
+@refused(
+    "node 'norm' (BatchNormalization): the variance of channel 3 is -1, with epsilon -0.99999 (2 "
+    "of 6 channels are not above 0)",
+    hint="a variance is never negative: was the checkpoint damaged, or epsilon set to 0?",
+)
 def a_norm_of_negative_variance(net):
     variance = net.constant([1, 1, 1, -1, 1, -2])
     y = net.op(
@@ -63,13 +103,19 @@ def a_norm_of_negative_variance(net):
     net.end(net.lif(y))
 
 
-@refused("?")
+@refused(
+    "node 'gate' (Mul): it multiplies spikes and sums; only spikes are multiplied",
+    hint="put neurons before the product of two activations",
+)
 def a_product_of_spikes_and_potentials(net):
     s = net.spikes()
     net.end(net.lif(net.op("Mul", s, net.conv(s), name="gate")))
 
 
-@refused("?")
+@refused(
+    "node 'gate' (Mul): its inputs, of shapes [2, 6, 1, 5] and [2, 6, 4, 1], are both repeated "
+    "along an axis; only one may be",
+)
 def a_product_of_spikes_each_repeated_along_an_axis(net):
     """Of a column for each row."""
     s = net.spikes()
@@ -79,24 +125,36 @@ def a_product_of_spikes_each_repeated_along_an_axis(net):
     net.end(net.op("Mul", *pooled, name="gate"))
 
 
-@refused("?")
+@refused(
+    "node 'not' (Sub): it subtracts spikes from a constant, which is not lowered",
+    hint="multiply by -1, then add the constant",
+)
 def a_constant_less_spikes(net):
     net.end(net.lif(net.op("Sub", net.constant(1.0), net.spikes(), name="not")))
 
 
-@refused("?")
+@refused(
+    "node 'sub' (Sub): it subtracts an activation from another, which is not lowered",
+    hint="multiply the second by -1, then add the two",
+)
 def a_difference_of_spikes(net):
     net.end(net.lif(net.op("Sub", net.spikes(), net.spikes(name="other"), name="sub")))
 
 
-@refused("?")
+@refused(
+    "node 'add' (Add): it adds tensors of shapes [2, 6, 4, 5] and [2, 6, 1, 1]; only those of one "
+    "shape are added",
+)
 def a_sum_of_two_shapes(net):
     s = net.spikes()
     pooled = net.op("MaxPool", s, kernel_shape=[H, W])
     net.end(net.lif(net.op("Add", s, pooled, name="add")))
 
 
-@refused("?")
+@refused(
+    "node 'add' (Add): its inputs differ in their axes, [T C Y X] and [T C X Y]",
+    hint="permute one of them before",
+)
 def a_sum_of_two_layouts(net):
     """Rows and columns change places."""
     net.frames = (T, 1, 3, 4, 4)
@@ -104,7 +162,11 @@ def a_sum_of_two_layouts(net):
     net.end(net.lif(net.op("Add", s, net.op("Transpose", s, perm=[0, 1, 3, 2]), name="add")))
 
 
-@refused("?", passes="make-integer")
+@refused(
+    "node 'conv' (Conv): auto_pad is SAME_UPPER, not explicit pads",
+    hint="run fold-padding before",
+    passes="make-integer",
+)
 def padding_that_is_not_written_out(net):
     net.end(net.lif(net.conv(net.spikes(), auto_pad="SAME_UPPER")))
 
@@ -113,42 +175,53 @@ def pooled(net: Small, x: str, axes=(0, 2, 3), **attributes) -> None:
     net.end(net.op("MaxPool", x, name="pool", **attributes), axes)
 
 
-@refused("?")
+@refused(
+    "node 'pool' (MaxPool): ceil_mode is 1 and dilations are [1]; only windows without either are "
+    "lowered",
+)
 def pooling_of_windows_that_reach_beyond(net):
     pooled(net, net.spikes(), kernel_shape=[2, 2], strides=[2, 2], ceil_mode=1)
 
 
-@refused("?")
+@refused(
+    "node 'pool' (MaxPool): its window is [2], padded by [0, 0]",
+    hint="pool images, in windows that are wider than their padding",
+)
 def pooling_in_one_dimension(net):
     y = net.view(net.spikes(), (T, D, H * W))
     pooled(net, y, (0, 2), kernel_shape=[2])
 
 
-@refused("?")
+@refused(
+    "node 'pool' (MaxPool): its window is [2, 2], padded by [2, 0, 0, 0]",
+    hint="pool images, in windows that are wider than their padding",
+)
 def pooling_of_padding_alone(net):
     pooled(net, net.spikes(), kernel_shape=[2, 2], pads=[2, 0, 0, 0])
 
 
-@refused("?")
+@refused(
+    "node 'pool' (MaxPool): its input's axes are [T 1 Y*X C]",
+    hint="pool images, [T, C, H, W]",
+)
 def pooling_of_tokens(net):
     x = net.op("MaxPool", net.tokens(), kernel_shape=[2, 1], name="pool")
     net.end_of_tokens(x)
 
 
-@refused("?")
-def a_mean_over_computed_axes(net):
-    s = net.spikes()
-    axes = net.op("Cast", net.op("Sign", s), to=7)
-    net.end(net.lif(net.op("ReduceMean", s, axes, keepdims=1, name="mean")))
-
-
-@refused("?")
+@refused(
+    "node 'mean' (ReduceMean): it does not say which axes it reduces",
+    hint="name the axes, of time and position",
+)
 def a_mean_over_all_axes(net):
     mean = net.op("ReduceMean", net.spikes(), keepdims=0, name="mean")
     net.head(net.view(mean, (1, 1)), 1)
 
 
-@refused("?")
+@refused(
+    "node 'mean' (ReduceMean): it reduces axes [1] of [T C Y X], channels among them",
+    hint="reduce time and position alone",
+)
 def a_mean_over_channels(net):
     y = net.mean(net.spikes(), [1], keepdims=1, name="mean")
     net.end(net.lif(net.conv(y, (1, D))))

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
-from tests.refusals.case import D, H, Small, T, W, refused
+from tests.refusals.case import C, D, H, Small, T, W, refused
 
 L = H * W
 
 
-def parts(net: Small, tokens: int = L) -> list[str]:
-    """q, k and v as [T, 1, tokens, D]; k is not transposed yet."""
-    return [net.tokens(name) for name in "qkv"]
+def parts(net: Small, **strides: int) -> list[str]:
+    """q, k and v as [T, 1, L, D]; k is not transposed yet."""
+    made = []
+    for name in "qkv":
+        stride = strides.get(name, 1)
+        y = net.conv(net.image(), (C, D), name=name, strides=[stride, 1])
+        y = turned(net, net.view(y, (T, 1, D, L // stride)))
+        made.append(net.lif(y, v_threshold=2.0, name=f"{name}.lif"))
+    return made
 
 
 def turned(net: Small, x: str) -> str:
@@ -25,37 +31,34 @@ def attention(net: Small, scale: float = 0.5) -> None:
     net.end_of_tokens(net.lif(net.op("Mul", y, net.constant(scale)), name="attention"))
 
 
-@refused("?")
-def a_product_of_two_that_neurons_read(net):
-    q, k, _ = parts(net)
-    y = net.op("MatMul", q, turned(net, k), name="scores")
-    net.end(net.lif(y, name="lif"), (0, 1, 2), L)
-
-
-@refused("?")
-def a_product_that_no_neurons_read(net):
-    q, k, _ = parts(net)
-    y = net.op("MatMul", q, turned(net, k), name="scores")
-    net.end(y, (0, 1, 2), L)
-
-
-@refused("?")
+@refused(
+    "node 'scores' (MatMul): neurons read a product of two activations that is neither (Q K^T) V "
+    "nor Q (K^T V)",
+    hint="write attention as (q @ k.transpose(-2, -1)) @ v over heads, without neurons between",
+)
 def scores_that_neurons_read(net):
     q, k, v = parts(net)
     scores = net.lif(net.op("MatMul", q, turned(net, k), name="scores"), name="lif")
     net.end_of_tokens(net.lif(net.op("MatMul", scores, v, name="product")))
 
 
-@refused("?")
+@refused(
+    "node 'scores' (MatMul): q, k and v are of shapes [2, 1, 20, 6], [2, 1, 10, 6], [2, 1, 10, "
+    "6], not of one, [T, N, L, D] or [T, N, D, H, W]",
+)
 def attention_to_fewer_tokens(net):
-    q = net.tokens("q")
-    few = net.op("MaxPool", net.spikes(name="k"), kernel_shape=[2, 1], strides=[2, 1])
-    k = net.view(few, (T, 1, D, L // 2))
-    y = net.op("MatMul", net.op("MatMul", q, k, name="scores"), turned(net, k), name="product")
-    net.end_of_tokens(net.lif(y))
+    """Keys and values are of every other row."""
+    q, k, v = parts(net, k=2, v=2)
+    scores = net.op("MatMul", q, turned(net, k), name="scores")
+    net.end_of_tokens(net.lif(net.op("MatMul", scores, v, name="product")))
 
 
-@refused("?")
+@refused(
+    "node 'scores' (MatMul): neurons give q as [T 1 Y*X C], and q, k and v are factors as [T 1 C "
+    "Y*X], [T 1 Y*X C], [T 1 C Y*X]; wanted are [T, N, L, D] or [T, N, D, H, W], and [T, N, "
+    "heads, L, d], k's last two exchanged",
+    hint="write attention as (q @ k.transpose(-2, -1)) @ v over heads",
+)
 def attention_between_channels(net):
     """K Q^T, not Q K^T, weighs the channels of v."""
     q, k, v = parts(net)
@@ -64,7 +67,26 @@ def attention_between_channels(net):
     net.end(net.lif(y), (0, 1, 3))
 
 
-@refused("?")
+@refused(
+    "node 'attention' (ai.hqc::FixedPointLIF): it reads attention as [T 1 C/3 Y*X C%3], whose q, "
+    "k and v neurons gave as [T 1 Y*X C]",
+    hint="let all four layers of neurons be of the same axes",
+)
+def attention_whose_neurons_come_before_its_heads_are_merged(net):
+    def heads(x: str) -> str:
+        return net.op("Transpose", net.view(x, (T, 1, L, 2, 3)), perm=[0, 1, 3, 2, 4])
+
+    q, k, v = (heads(x) for x in parts(net))
+    k = net.op("Transpose", k, perm=[0, 1, 2, 4, 3])
+    y = net.op("MatMul", net.op("MatMul", q, k, name="scores"), v, name="product")
+    net.end(net.lif(y, name="attention"), (0, 1, 3))
+
+
+@refused(
+    "node 'attention' (ai.hqc::SpikeAttention): the axes of q, k and v are [T C Y X], [T C Y X], "
+    "[T C Y X], not those of tokens, [T 1 Y*X C]",
+    hint="give attention tokens [T, N, L, D], of channels D",
+)
 def attention_between_rows(net):
     """Along the columns of images, one of them each channel's."""
     q, k, v = (net.spikes(name=name) for name in "qkv")

@@ -8,12 +8,17 @@ from hqc.dialect import DIALECT, KERNEL
 from tests.refusals.case import D, Small, refused
 
 
-@refused("?")
+@refused(
+    "node 'lif' (ai.hqc::LIF): unknown attribute 'leak'",
+    hint="its attributes are: decay_input, soft_reset, tau, v_reset, v_threshold",
+)
 def neurons_of_an_attribute_that_they_lack(net):
     net.end(net.lif(net.spikes(), leak=0.5, name="lif"))
 
 
-@refused("?")
+@refused(
+    "node 'act' (ai.hqc::QuantUniform): attribute 'bits' is missing",
+)
 def a_quantizer_without_bits(net):
     net.end(net.op("QuantUniform", net.spikes(), net.constant([1.0]), domain=DIALECT, name="act"))
 
@@ -22,46 +27,62 @@ def neurons(net: Small, **attributes: float) -> None:
     net.end(net.lif(net.conv(net.spikes()), name="lif", **attributes))
 
 
-@refused("?")
+@refused(
+    "node 'lif' (ai.hqc::LIF): tau is 0.5, must be at least 1",
+)
 def neurons_that_leak_more_than_all(net):
     neurons(net, tau=0.5)
 
 
-@refused("?")
+@refused(
+    "node 'lif' (ai.hqc::LIF): tau = inf (IF neurons) needs decay_input = 0, or no input arrives",
+)
 def neurons_without_a_leak_that_decay_their_input(net):
     neurons(net, tau=float("inf"))
 
 
-@refused("?")
+@refused(
+    "node 'lif' (ai.hqc::LIF): v_threshold is 0.0, must be above 0",
+)
 def neurons_without_a_threshold(net):
     neurons(net, v_threshold=0.0)
 
 
-@refused("?")
+@refused(
+    "node 'QuantUniform_2' (ai.hqc::QuantUniform): bits is 1, must be 2 to 16",
+)
 def weights_of_one_bit(net):
     net.end(net.lif(net.op("Conv", net.image(), net.quantized(np.ones((D, 3, 1, 1)), 1, 1.0))))
 
 
-@refused("?")
+@refused(
+    "node 'codes' (ai.hqc::QuantPow2): bits is 5, must be 2 to 4",
+)
 def powers_of_two_of_five_bits(net):
     inputs = net.constant(np.ones((D, 3, 1, 1))), net.constant([1.0])
     codes = net.op("QuantPow2", *inputs, domain=DIALECT, bits=5, name="codes")
     net.end(net.lif(net.op("Conv", net.image(), codes)))
 
 
-@refused("?")
+@refused(
+    "node 'lif' (ai.hqc::IntegerLIF): levels is 0, must be 1 to 255",
+)
 def neurons_of_no_levels(net):
     net.end(net.op("IntegerLIF", net.spikes(), domain=DIALECT, levels=0, name="lif"))
 
 
-@refused("?")
+@refused(
+    "node 'rescale' (ai.hqc::Rescale): shift is 63, not 0 to 62",
+)
 def a_rescaling_by_63_bits(net):
     numbers = net.constant([1], np.int32), net.constant([1], np.int64)
     y = net.op("Rescale", net.spikes(), *numbers, domain=DIALECT, shift=63, name="rescale")
     net.end(y)
 
 
-@refused("?")
+@refused(
+    "node 'head' (ai.hqc::IntegerLinear): shift is 63, not 0 to 62",
+)
 def a_classifier_whose_bias_has_63_more_bits(net):
     numbers = net.constant(np.ones((D, 2)), np.int8), net.constant([0] * 2, np.int32)
     attributes = {"weight_bits": 8, "weight_scheme": "uniform", "shift": 63}
@@ -71,12 +92,16 @@ def a_classifier_whose_bias_has_63_more_bits(net):
     )  # fmt: skip
 
 
-@refused("?")
+@refused(
+    "node 'pack' (ai.hqc.kernel::PackPlanes): planes is 9, not 1 to 8",
+)
 def spikes_of_nine_planes(net):
     net.end(net.op("PackPlanes", net.spikes(), domain=KERNEL, planes=9, name="pack"))
 
 
-@refused("?")
+@refused(
+    "node 'input' (ai.hqc::QuantizeFrames): -1 to 255 are not bytes of its type",
+)
 def frames_of_negative_bytes(net):
     scale = net.constant([1.0])
     x = net.op("QuantizeFrames", "frames", scale, domain=DIALECT, qmin=-1, qmax=255, name="input")

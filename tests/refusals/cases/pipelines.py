@@ -10,4 +10,95 @@ def sound(net: Small) -> None:
     net.end(net.spikes())
 
 
-refused("?", passes="fold-padding,,make-integer")(sound)
+@refused(
+    "--passes: cannot read this at column 14\n  fold-padding,,make-integer\n               ^",
+    hint='write e.g. "fold-batch-norm,make-integer{mode=exact},pack-spikes"',
+    passes="fold-padding,,make-integer",
+)
+def a_pipeline_with_a_gap(net):
+    sound(net)
+
+
+@refused(
+    "there is no pass 'make-integers'; did you mean 'make-integer'?",
+    hint="passes are: ...make-integer, pack-spikes, plan-memory...",
+    passes="make-integers",
+)
+def a_pass_that_there_is_not(net):
+    sound(net)
+
+
+@refused(
+    "pass 'pack-spikes' has no option 'mode'",
+    hint="its options are: none",
+    passes="pack-spikes{mode=exact}",
+)
+def an_option_that_a_pass_lacks(net):
+    sound(net)
+
+
+@refused(
+    "make-integer has no mode 'rounded'",
+    hint="modes are: auto, exact, guarded",
+    passes="make-integer{mode=rounded}",
+)
+def a_mode_that_there_is_not(net):
+    sound(net)
+
+
+@refused(
+    "choose-kernels has no kernel 'dense'",
+    hint="kernels are: auto, event, planes",
+    passes="choose-kernels{kernel=dense}",
+)
+def a_kernel_that_there_is_not(net):
+    sound(net)
+
+
+@refused(
+    "--dump-after: the pipeline has no pass 'pack-spikes'",
+    hint="it has: make-integer; or say all",
+    passes="make-integer",
+    options={"dump_after": "pack-spikes"},
+)
+def a_dump_after_a_pass_that_does_not_run(net):
+    sound(net)
+
+
+@refused(
+    "--passes: the pipeline does not end in plan-memory: nothing to compile",
+    hint="the whole pipeline is ...make-integer,...plan-memory",
+    passes="make-integer",
+    options={"name": "net"},
+)
+def a_pipeline_that_ends_too_early(net):
+    sound(net)
+
+
+@refused(
+    "node 'stem': there is no kernel for ConvInteger",
+    passes="make-integer,plan-memory",
+)
+def a_plan_for_what_are_no_kernels(net):
+    sound(net)
+
+
+@refused(
+    "node 'LIF_7': its memory was planned for a target with other vectors",
+    hint="give plan-memory the target's vector_bits, 0 for one without vectors",
+    passes="make-integer,pack-spikes,choose-kernels,plan-memory{vector_bits=0}",
+    options={"name": "net"},
+)
+def a_plan_for_a_target_without_vectors(net):
+    """Codes of 8 bits are unpacked to bytes with vectors, and to lanes of 16 bits without."""
+    net.frames = (1, 1, C, 1, 1)
+    net.end(net.lif(net.conv(net.spikes(), bits=8)))
+
+
+@refused(
+    "--name 'My-Net' is not a C identifier",
+    hint="say e.g. --name my_net",
+    options={"name": "My-Net"},
+)
+def a_name_that_is_none_in_c(net):
+    sound(net)
