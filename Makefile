@@ -1,13 +1,16 @@
 # make demo   compile the example for this machine and run it on real recordings
 # make test   the whole test suite
+# make fuzz   random networks for MINUTES, compiled for all targets that run here in turn
 # make report the report of the example, and its picture in docs/ (needs chromium)
 # They make .venv themselves; make test installs Debian packages where it may.
 
 PYTHON ?= python3
 TORCH ?= torch==2.13.0
 BIN := .venv/bin
+MINUTES ?= 5
+SEED ?= 0
 
-.PHONY: demo test lint tools report clean
+.PHONY: demo test fuzz lint tools report clean
 
 demo: .venv/base
 	$(BIN)/python examples/nmnist/demo.py
@@ -15,6 +18,9 @@ demo: .venv/base
 # A process for each core; in each, torch's threads would only wait for each other.
 test: .venv/full tools
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $$(nproc) --dist worksteal
+
+fuzz: .venv/full tools
+	OMP_NUM_THREADS=1 $(BIN)/python -m tests.fuzz --minutes $(MINUTES) --seed $(SEED)
 
 lint: .venv/full
 	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy -p hqc

@@ -2,41 +2,125 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 
+import onnx
+import onnx_ir as ir
+import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 
+from hqc.compiler import lower
+from hqc.dialect import attach_functions
+from hqc.dialect.lif import LIF
+from hqc.errors import UnsupportedModelError
 from tests.conftest import needs_compiler
+from tests.fuzz import oracle
 from tests.fuzz.networks import Network, networks
 from tests.fuzz.oracle import check
 
 
-def checked(count: int, target: str | None = None) -> Counter[str]:
-    """How many of so many networks are right, and how many refused; always the same networks."""
-    verdicts: Counter[str] = Counter()
+class Checked:
+    """Verdicts on so many networks, always the same ones, and the attributes that they have."""
 
-    @settings(
-        max_examples=count,
-        derandomize=True,
-        database=None,
-        deadline=None,
-        phases=[Phase.generate, Phase.shrink],
-        suppress_health_check=list(HealthCheck),
-    )
-    @given(networks())
-    def run(network: Network) -> None:
-        verdicts[check(network, target).partition(":")[0]] += 1
+    def __init__(self, count: int, target: str | None = None) -> None:
+        self.verdicts: Counter[str] = Counter()
+        self.attributes: defaultdict[str, set[str]] = defaultdict(set)
+        seen = set()
 
-    run()
-    return verdicts
+        @settings(
+            max_examples=count,
+            derandomize=True,
+            database=None,
+            deadline=None,
+            phases=[Phase.generate, Phase.shrink],
+            suppress_health_check=list(HealthCheck),
+        )
+        @given(networks())
+        def run(network: Network) -> None:
+            key = network.proto.SerializeToString(deterministic=True)
+            if key in seen:
+                return
+            verdict = check(network, target)
+            seen.add(key)
+            self.verdicts[verdict.partition(":")[0]] += 1
+            for node in network.proto.graph.node:
+                self.attributes[node.op_type].update(a.name for a in node.attribute)
+
+        run()
 
 
 def test_networks_are_right_or_refused():
-    verdicts = checked(150)
-    assert verdicts["right"] > verdicts["refused"]
+    checked = Checked(250)
+    assert checked.verdicts["right"] > 2 * checked.verdicts["refused"] > 0
+    has = checked.attributes
+    assert has["LIF"] == set(LIF.defaults)
+    assert has["QuantUniform"] == {"bits", "signed", "narrow", "axis"}
+    assert has["QuantPow2"] == {"bits", "axis"}
+    assert has["Conv"] >= {"pads", "strides", "group", "kernel_shape"}
+    assert has["MaxPool"] >= {"pads", "strides", "kernel_shape"}
+    ops = (
+        "Gemm MatMul BatchNormalization Add Sub Mul Div ReduceMean ReduceSum Transpose Pad Squeeze"
+    )
+    assert has.keys() >= set(ops.split())
 
 
 @needs_compiler
 def test_compiled_networks_are_right_or_refused():
-    verdicts = checked(12, "host")
-    assert verdicts["right"] > verdicts["refused"]
+    assert Checked(10, "host").verdicts["right"] > 3
+
+
+@pytest.fixture
+def network(tiny_model):
+    return Network(ir.serde.serialize_model(attach_functions(ir.load(tiny_model))))
+
+
+def test_a_right_network_is_called_right(network):
+    assert check(network) == "right"
+
+
+def spoiled(stage: str, op_type: str, index: int, by: int):
+    """`lower`, with a number added to a parameter of the first such node of that stage."""
+
+    def run(*arguments):
+        stages = lower(*arguments)
+        graph = getattr(stages, stage).graph
+        value = next(n for n in graph if n.op_type == op_type).inputs[index]
+        value.const_value = ir.tensor(value.const_value.numpy() + by)
+        return stages
+
+    return run
+
+
+@pytest.mark.parametrize(
+    ("stage", "op_type", "index", "by", "message"),
+    [
+        ("integer", "FixedPointLIF", 2, 2**24, r"integers: LIF\(BatchNormalization\(Conv\("),
+        ("integer", "IntegerLinear", 2, 2**16, r"integers: Gemm\("),
+        ("kernels", "IntegerLinear", 2, 1, "kernels: . recordings differ"),
+    ],
+)
+def test_wrong_code_is_found(network, monkeypatch, stage, op_type, index, by, message):
+    monkeypatch.setattr(oracle, "lower", spoiled(stage, op_type, index, by))
+    with pytest.raises(AssertionError, match=message) as raised:
+        check(network)
+    path = raised.value.__notes__[0].removeprefix("the network: ")
+    assert onnx.load(path).graph.node == network.proto.graph.node
+
+
+def test_an_error_that_is_no_refusal_is_found(network, monkeypatch):
+    monkeypatch.setattr(oracle, "lower", lambda *arguments: {}["wide"])
+    with pytest.raises(AssertionError, match=r"KeyError at test_networks\.py:\d+: 'wide'"):
+        check(network)
+
+
+@pytest.mark.parametrize(("op_type", "is_own"), [("Conv", True), ("ConvInteger", False)])
+def test_refusals_must_speak_of_ops_of_the_model(network, monkeypatch, op_type, is_own):
+    def refuse(*arguments):
+        raise UnsupportedModelError(f"node 'conv' ({op_type}): too large")
+
+    monkeypatch.setattr(oracle, "lower", refuse)
+    if is_own:
+        assert check(network) == "refused: node 'conv' (Conv): too large"
+    else:
+        with pytest.raises(AssertionError, match="not in the user's words"):
+            check(network)
