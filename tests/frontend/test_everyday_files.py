@@ -172,6 +172,20 @@ def test_nodes_of_any_name_get_one_of_their_own(proto, name, expected, frames, t
     np.testing.assert_array_equal(integers(model, frames), expected)
 
 
+def test_outputs_that_are_left_out_or_not_read(proto, expected, frames, tmp_path):
+    pool = next(n for n in proto.graph.node if n.op_type == "MaxPool")
+    pool.output.append("")
+    for node in proto.graph.node:
+        if node.input[0] == "logits" or node.op_type == "Conv":
+            node.input.append("") if len(node.input) < 3 else None
+    place = list(proto.graph.node).index(pool)
+    proto.graph.node.insert(
+        place, helper.make_node("Dropout", [pool.input[0]], ["same", "mask"], name="dropout")
+    )
+    model = load_model(saved(proto, tmp_path))
+    np.testing.assert_array_equal(integers(model, frames), expected)
+
+
 def test_messages_keep_the_users_names(proto, tmp_path):
     for node in proto.graph.node:
         node.name = "layer"

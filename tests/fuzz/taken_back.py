@@ -21,6 +21,7 @@ from hqc.dialect import intervals
 from hqc.passes import fold_padding
 from hqc.passes.fold_constants import FoldConstants
 from hqc.passes.integer_rules import arithmetic, neurons, quantity, sums
+from hqc.passes.packing import layers
 from tests.fuzz.networks import Network, networks
 from tests.fuzz.oracle import check
 
@@ -88,8 +89,8 @@ def read_one_plane():
 
 @mistake("5 sums have 32 bits")
 def narrow_sums():
-    """Layers of bytes add in 32 bits, whatever their codes can reach."""
-    return (mock.patch.object(sums, "INT32", 2**62),)
+    """Kernels add in 32 bits, whatever codes and inputs can reach."""
+    return (mock.patch.object(layers, "_fits", lambda node: True),)
 
 
 @mistake("6 frames are added to spikes")
