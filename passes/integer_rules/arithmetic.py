@@ -17,7 +17,6 @@ from hqc.passes.integer_rules.quantity import (
     Lowering,
     PotentialOverflowError,
     Quantity,
-    described,
     rescaled,
     rule,
 )
@@ -279,17 +278,7 @@ def lower_reduction(node: ir.Node, lowering: Lowering) -> Quantity:
         x = lowering.potentials(node, 0)
     if x.reach * count >= _SUM:
         x = rescaled(node, x, lowering, float(x.scale) * 2.0 ** _bits_over(x.reach * count))
-    value = x.value
-    if value.dtype != ir.DataType.INT32:
-        value = lowering.builder.op(
-            "Cast",
-            [value],
-            x.shape,
-            ir.DataType.INT32,
-            name=f"{node.name}/Cast",
-            to=ir.DataType.INT32.value,
-        )
-        described(replace(x, value=value))
+    value = lowering.in_words(x, f"{node.name}/Cast")
     view = tuple(
         () if i in reduced else axis
         for i, axis in enumerate(x.view)

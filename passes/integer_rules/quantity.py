@@ -215,6 +215,14 @@ class Lowering:
             self.sums.append(made)
         return made
 
+    def in_words(self, x: Quantity, name: str) -> ir.Value:
+        """The integers of x in 32 bits, by a Cast of that name where they are not."""
+        if x.value.dtype == ir.DataType.INT32:
+            return x.value
+        to = ir.DataType.INT32
+        value = self.builder.op("Cast", [x.value], x.shape, to, name=name, to=to.value)
+        return described(replace(x, value=value)).value
+
     def signed(self, x: Quantity) -> tuple[np.ndarray, np.ndarray]:
         """The interval of sums whose codes were multiplied by signs since."""
         sign = self.signs.get(x.weights, np.int8(1))

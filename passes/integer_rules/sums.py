@@ -269,7 +269,6 @@ def lower_matmul(node: ir.Node, lowering: Lowering) -> Quantity | None:
             f"it multiplies {a.spelled} and {b.spelled}",
             "put LIF neurons before a product of activations",
         )
-    shape = tuple(node.outputs[0].shape.numpy())
     if a.shape[:-2] != b.shape[:-2] or a.view[:-2] != b.view[:-2]:
         raise unsupported(
             node,
@@ -279,24 +278,10 @@ def lower_matmul(node: ir.Node, lowering: Lowering) -> Quantity | None:
     high = int(a.high.max()) * int(b.high.max()) * a.shape[-1]
     if high > INT32:
         raise unsupported(node, f"its sums reach {high}, more than 32 bits hold")
-    wide = []
-    for q, side in ((a, "left"), (b, "right")):
-        value = q.value
-        if value.dtype != ir.DataType.INT32:
-            value = lowering.builder.op(
-                "Cast",
-                [value],
-                q.shape,
-                ir.DataType.INT32,
-                name=f"{node.name}/{side}",
-                to=ir.DataType.INT32.value,
-            )
-            described(replace(q, value=value))
-        wide.append(value)
+    wide = [lowering.in_words(q, f"{node.name}/{s}") for q, s in ((a, "left"), (b, "right"))]
     zero, none = np.float64(0), np.int64(0)
     view = (*a.view[:-1], b.view[-1])
     product = Quantity(a.value, "sums", view, a.scale * b.scale, zero, none, np.int64(high), zero)
-    assert len(view) == len(shape)
     return lowering.emit(node, "MatMul", wide, product, ir.DataType.INT32)
 
 
