@@ -354,7 +354,7 @@ ISAS = [
     "host", "arm-a72", "armv7-a7", "cortex-m4", "cortex-m55", "rv32imc", "rv64gc", "rv64gcv",
 ]  # fmt: skip
 FLOATS_IN_SOFTWARE = {
-    "__addsf3", "__divsf3", "__floatsisf", "__gtsf2", "__ltsf2", "__mulsf3",
+    "__addsf3", "__divsf3", "__floatsisf", "__gtsf2", "__ltsf2", "__mulsf3", "__subsf3",
 }  # fmt: skip
 
 
