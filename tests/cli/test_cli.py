@@ -85,7 +85,9 @@ def test_bench_prints_ratios_of_all_peers(run_hqc):
     assert timings["hqc"]["ratio"] == 1
     for timing in timings.values():
         assert timing["median_ms"] >= timing["fastest_ms"] > 0
-        assert timing["same_class"] >= 9
+    # What onnxruntime's int8 says depends on the processor: without VNNI its logits move a lot.
+    for name in ("hqc", "onnxruntime-fp32"):
+        assert timings[name]["same_class"] >= 9
 
 
 def test_targets_doctor_and_passes(run_hqc):
