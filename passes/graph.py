@@ -22,7 +22,8 @@ def constant(value: ir.Value | None) -> np.ndarray | None:
 def where(node: ir.Node) -> str:
     """How messages name a node."""
     domain = f"{node.domain}::" if node.domain else ""
-    return f"node {node.name!r} ({domain}{node.op_type})"
+    op_type = "LIF" if node.op_type == "FixedPointLIF" else node.op_type  # as the user wrote it
+    return f"node {node.name!r} ({domain}{op_type})"
 
 
 def unsupported(node: ir.Node, why: str, hint: str | None = None) -> UnsupportedModelError:

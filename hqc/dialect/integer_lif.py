@@ -29,7 +29,7 @@ def integer_lif(
 def _check(attributes: dict) -> str | None:
     if not 1 <= attributes["levels"] <= 255:
         return f"levels is {attributes['levels']}, must be 1 to 255"
-    return check_lif(attributes)
+    return check_lif({**attributes, "v_reset": 0.0})
 
 
 INTEGER_LIF = register(

@@ -60,13 +60,13 @@ def _refusal(proto: onnx.ModelProto, error: UserError) -> str:
     """The verdict of a refusal, which must speak of what the user wrote."""
     own = {node.op_type for node in proto.graph.node}
     named = re.findall(r"node '[^']*' \((?:[\w.]+::)?(\w+)\)", error.message)
-    assert own.issuperset(named), f"refused, but not in the user's words: {error.message}"
+    assert own.issuperset(named), f"refused for an op that the model does not have: {error.message}"
     return f"refused: {error.message}"
 
 
 def reason(text: str) -> str:
     """A refusal or a failure, without the names and numbers of one network."""
-    first = text.removeprefix("refused: ").partition("\n")[0]
+    first = re.sub(r"/\S*\.onnx", "_", text.removeprefix("refused: ").partition("\n")[0])
     return re.sub(r"[-+]?\d[\d.e+-]*", "N", re.sub(r"'[^']*'|\[[^]]*\]", "_", first))
 
 

@@ -79,7 +79,7 @@ def attention_between_channels(net):
 
 
 @refused(
-    "node 'attention' (ai.hqc::FixedPointLIF): it reads attention as [T 1 C/3 Y*X C%3], whose q, "
+    "node 'attention' (ai.hqc::LIF): it reads attention as [T 1 C/3 Y*X C%3], whose q, "
     "k and v neurons gave as [T 1 Y*X C]",
     hint="let all four layers of neurons be of the same axes",
 )

@@ -21,7 +21,7 @@ from tests.refusals.cases.attention import attention
 
 
 @refused(
-    "node 'lif' (ai.hqc::FixedPointLIF): it reads a sum over [X] of [T C Y X]; only one over all "
+    "node 'lif' (ai.hqc::LIF): it reads a sum over [X] of [T C Y X]; only one over all "
     "positions, Y and X, is lowered here",
 )
 def neurons_on_a_mean_of_rows(net):
@@ -147,8 +147,7 @@ def integer_frames_of_two_recordings(net):
 
 
 @refused(
-    "node 'stem.lif' (ai.hqc::FixedPointLIF): its input's axes are [C T Y X], whose first is not "
-    "time",
+    "node 'stem.lif' (ai.hqc::LIF): its input's axes are [C T Y X], whose first is not time",
     passes="pack-spikes",
 )
 def integer_neurons_that_step_along_channels(net):
