@@ -1,4 +1,4 @@
-"""`python -m tests.fuzz --minutes N`: random networks until time is up, on all targets in turn."""
+"""`python -m tests.fuzz`: random networks, until time is up or so many, on all targets in turn."""
 
 from __future__ import annotations
 
@@ -43,10 +43,15 @@ class _Failure:
 
 @dataclass
 class Fuzzing:
-    """The verdicts so far. Half of the time goes into compiled code, for one target a network."""
+    """The verdicts so far. Half of the time goes into compiled code, for one target a network.
+
+    With a count, every network that is right is compiled, until so many are for each target, or
+    so many were lowered where there are no targets.
+    """
 
     minutes: float
     targets: Sequence[str]
+    count: int | None = None
     coverage: Coverage = field(default_factory=Coverage)
     verdicts: Counter[str] = field(default_factory=Counter)
     wrong: Counter[str] = field(default_factory=Counter)
@@ -61,8 +66,12 @@ class Fuzzing:
 
     @property
     def over(self) -> bool:
-        """Whether time is up."""
-        return time.monotonic() > self._until
+        """Whether time is up, or enough networks are seen."""
+        if self.count is None:
+            return time.monotonic() > self._until
+        if self.targets:
+            return self.compiled.total() >= self.count * len(self.targets)
+        return self.verdicts.total() >= self.count
 
     def round(self, seed: int) -> None:
         """Draw networks and check them; shrink the first that is wrong in a way not seen before."""
@@ -97,8 +106,8 @@ class Fuzzing:
         target = None
         try:
             verdict = self._timed("lowered", network, None, seed)
-            behind = self._seconds["compiled"] < self._seconds["lowered"]
-            if self.targets and behind and verdict == "right":
+            due = self.count or self._seconds["compiled"] < self._seconds["lowered"]
+            if self.targets and due and verdict == "right":
                 target = next(self._turns)
                 self.compiled[target] += 1
                 self._timed("compiled", network, target, seed)
@@ -158,15 +167,21 @@ def _emulated() -> list[str]:
 
 @click.command()
 @click.option("--minutes", type=float, default=5, help="How long.")
+@click.option("--count", type=int, help="How many networks, in place of how long.")
 @click.option("--seed", type=int, default=0, help="Where random numbers begin.")
 @click.option("--target", "targets", multiple=True, help="A target; all that run here otherwise.")
 @click.option("--lower-only", is_flag=True, help="Do not compile.")
 @click.option("--coverage", is_flag=True, help="Count ops and attributes.")
 def main(
-    minutes: float, seed: int, targets: Sequence[str], lower_only: bool, coverage: bool
+    minutes: float,
+    count: int | None,
+    seed: int,
+    targets: Sequence[str],
+    lower_only: bool,
+    coverage: bool,
 ) -> None:
-    """Draw random networks and check them until time is up. Exit code 1 where one is wrong."""
-    fuzzing = Fuzzing(minutes, [] if lower_only else targets or _emulated())
+    """Draw random networks and check them. Exit code 1 where one is wrong."""
+    fuzzing = Fuzzing(minutes, [] if lower_only else targets or _emulated(), count)
     number = seed
     while not fuzzing.over:
         fuzzing.round(number)
