@@ -20,7 +20,6 @@ from onnx_ir.passes.common import RemoveUnusedNodesPass
 
 from hqc.dialect import DIALECT, find_op
 from hqc.dialect.facts import read_bound
-from hqc.dialect.integer_conv import windows
 from hqc.dialect.quant_uniform import quant_uniform
 from hqc.errors import VerificationError
 from hqc.passes.fold_quantizers import FoldQuantizers
@@ -63,21 +62,18 @@ class _Conv(OpRun):
         self, x, weights, bias=None, auto_pad=None, dilations=None, group=1, kernel_shape=None,
         pads=None, strides=None,
     ):  # fmt: skip
-        step_y, step_x = dilations or (1, 1)
-        kernel = tuple(
-            (k - 1) * d + 1 for k, d in zip(weights.shape[2:], (step_y, step_x), strict=True)
-        )
-        strides = list(strides or (1, 1))
-        seen = windows(x, kernel, strides, _pads(auto_pad, pads, x.shape[2:], kernel, strides))
-        seen = seen[..., ::step_y, ::step_x]
-        height, width = seen.shape[2:4]
+        seen = _windows(x, weights.shape[2:], auto_pad, pads, strides, dilations)
+        rank = x.ndim - 2
+        size = seen.shape[2 : 2 + rank]
         rows = weights.reshape(group, len(weights) // group, -1)
         sums = []
         for image in seen:  # one at a time, for the memory that copies of windows take
-            columns = image.transpose(0, 3, 4, 1, 2).reshape(group, -1, height * width)
-            sums.append((rows @ columns).reshape(-1, height, width))
+            channels, *positions = range(1 + rank)
+            taps_first = image.transpose(channels, *range(1 + rank, 1 + 2 * rank), *positions)
+            columns = taps_first.reshape(group, -1, int(np.prod(size)))
+            sums.append((rows @ columns).reshape(-1, *size))
         y = np.stack(sums)
-        return (y if bias is None else y + bias.reshape(-1, 1, 1),)
+        return (y if bias is None else y + bias.reshape(-1, *[1] * rank),)
 
 
 class _MaxPool(OpRun):
@@ -89,18 +85,37 @@ class _MaxPool(OpRun):
         self, x, auto_pad=None, ceil_mode=0, dilations=None, kernel_shape=None, pads=None,
         storage_order=0, strides=None,
     ):  # fmt: skip
-        strides = list(strides or (1, 1))
-        pads = _pads(auto_pad, pads, x.shape[2:], kernel_shape, strides)
-        seen = windows(x, tuple(kernel_shape), strides, pads, padding=np.finfo(x.dtype).min)
-        return (seen.max((-2, -1)),)
+        least = np.finfo(x.dtype).min
+        seen = _windows(x, kernel_shape, auto_pad, pads, strides, dilations, least, ceil_mode)
+        return (seen.max(tuple(range(x.ndim, seen.ndim))),)
+
+
+def _windows(x, kernel, auto_pad, pads, strides, dilations, padding=0, ceil_mode=0) -> np.ndarray:
+    """x [N, C, ...] -> [N, C, positions ..., taps ...], padded by ONNX's rules."""
+    rank = x.ndim - 2
+    strides, dilations = list(strides or [1] * rank), list(dilations or [1] * rank)
+    reach = [(k - 1) * d + 1 for k, d in zip(kernel, dilations, strict=True)]
+    pads = _pads(auto_pad, pads, x.shape[2:], reach, strides)
+    begins, ends = pads[:rank], pads[rank:]
+    if ceil_mode:  # one more window, if it begins before the padding at the end
+        for i, (n, r, s) in enumerate(zip(x.shape[2:], reach, strides, strict=True)):
+            spare = (n + begins[i] + ends[i] - r) % s
+            starts_inside = n + begins[i] + ends[i] - r - spare + s < n + begins[i]
+            ends[i] += s - spare if spare and starts_inside else 0
+    around = [(0, 0), (0, 0), *zip(begins, ends, strict=True)]
+    padded = np.pad(x, around, constant_values=padding)
+    axes = tuple(range(2, 2 + rank))
+    seen = np.lib.stride_tricks.sliding_window_view(padded, reach, axis=axes)
+    every = tuple(slice(None, None, n) for n in (*strides, *dilations))
+    return seen[(slice(None), slice(None), *every)]
 
 
 def _pads(auto_pad, pads, size, kernel, strides) -> list[int]:
     """Begins, then ends."""
     if auto_pad in (None, "", "NOTSET", b"NOTSET"):
-        return list(pads or (0, 0, 0, 0))
+        return list(pads or [0] * 2 * len(size))
     if auto_pad == "VALID":
-        return [0, 0, 0, 0]
+        return [0] * 2 * len(size)
     total = [
         max((-(-n // s) - 1) * s + k - n, 0) for n, k, s in zip(size, kernel, strides, strict=True)
     ]

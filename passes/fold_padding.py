@@ -17,7 +17,7 @@ from hqc.passes.pass_base import Pass, register
 class FoldPadding(Pass):
     """One spelling of padding.
 
-    1. `auto_pad` of Conv and MaxPool -> the `pads` that it stands for.
+    1. `auto_pad` of Conv, MaxPool and AveragePool -> the `pads` that it stands for.
     2. Conv(Pad(x)) -> Conv(x), where Pad adds zeros to the image's axes alone.
     """
 
@@ -27,7 +27,7 @@ class FoldPadding(Pass):
     def run(self, model: ir.Model) -> ir.Model:
         """Rewrite every such pair."""
         for node in list(model.graph):
-            if not node.domain and node.op_type in ("Conv", "MaxPool"):
+            if not node.domain and node.op_type in ("Conv", "MaxPool", "AveragePool"):
                 _write_pads(node)
             pad = node.inputs[0].producer() if node.op_type == "Conv" else None
             if pad is None or pad.domain or pad.op_type != "Pad":

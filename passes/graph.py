@@ -9,6 +9,7 @@ import onnx_ir as ir
 from onnx_ir.passes.common import RemoveUnusedNodesPass
 
 from hqc.dialect import OPSET
+from hqc.dialect.metadata import WRITTEN
 from hqc.errors import UnsupportedModelError
 
 
@@ -22,7 +23,8 @@ def constant(value: ir.Value | None) -> np.ndarray | None:
 def where(node: ir.Node) -> str:
     """How messages name a node."""
     domain = f"{node.domain}::" if node.domain else ""
-    op_type = "LIF" if node.op_type == "FixedPointLIF" else node.op_type  # as the user wrote it
+    op_type = "LIF" if node.op_type == "FixedPointLIF" else node.op_type
+    op_type = node.metadata_props.get(WRITTEN, op_type)  # as the user wrote it
     return f"node {node.name!r} ({domain}{op_type})"
 
 

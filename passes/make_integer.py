@@ -7,9 +7,9 @@ from typing import ClassVar
 
 import onnx_ir as ir
 
-from hqc.errors import UnsupportedModelError, UserError
+from hqc.errors import UserError
 from hqc.passes.graph import GraphBuilder, unsupported
-from hqc.passes.integer_rules import Lowering, PotentialOverflowError, find_rule
+from hqc.passes.integer_rules import Lowering, PotentialOverflowError, find_rule, read_out
 from hqc.passes.integer_rules.streams import Stream, find_streams
 from hqc.passes.pass_base import Pass, register
 
@@ -63,11 +63,8 @@ class MakeInteger(Pass):
             result = find_rule(node)(node, lowering)
             if result is not None:
                 lowering.env[node.outputs[0]] = result
-        lowering.finish()
         for value in graph.outputs:
             if value not in lowering.logits:
-                raise UnsupportedModelError(
-                    f"output {value.name!r} is not the output of a classifier",
-                    hint="end the network with a quantized linear layer on the mean of its spikes",
-                )
+                lowering.logits[value] = read_out(value, lowering)
+        lowering.finish()
         return lowering.builder.finish(model, [lowering.logits[v] for v in graph.outputs])

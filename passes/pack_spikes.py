@@ -8,6 +8,7 @@ from typing import ClassVar
 import onnx_ir as ir
 
 from hqc.dialect.facts import Facts
+from hqc.dialect.layouts import readout
 from hqc.passes.graph import GraphBuilder, unsupported
 from hqc.passes.packing import Packing, find_step
 from hqc.passes.pass_base import Pass, register
@@ -25,6 +26,7 @@ class PackSpikes(Pass):
     3. OrPool, SpikeAttention, Add and the sum before the classifier become their packed kernels;
        ops on potentials theirs.
     4. Views vanish: their axes are followed, and refused where a kernel would need a copy.
+    5. What reads sums over time comes last: it runs once, after the last time step.
     """
 
     name: ClassVar[str] = "pack-spikes"
@@ -40,4 +42,8 @@ class PackSpikes(Pass):
             result = find_step(node)(node, packing)
             if result is not None:
                 packing.env[node.outputs[0]] = result
-        return packing.builder.finish(model, [packing.logits[v] for v in model.graph.outputs])
+        made = packing.builder.finish(model, [packing.logits[v] for v in model.graph.outputs])
+        after = [n for n in made.graph if n in readout(made.graph)]
+        made.graph.remove(after)
+        made.graph.extend(after)
+        return made

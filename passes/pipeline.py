@@ -20,8 +20,8 @@ from hqc.passes.graph import where
 from hqc.passes.pass_base import Pass, find_pass
 
 DEFAULT = (
-    "fold-constants,hoist-neurons,sink-classifier,fold-padding,make-integer,fuse-attention,"
-    "pack-spikes,choose-kernels,plan-memory"
+    "fold-constants,hoist-neurons,sink-classifier,fold-padding,canonicalize,make-integer,"
+    "fuse-attention,pack-spikes,choose-kernels,plan-memory"
 )
 """The passes that lead from a dialect model to a model of kernels with their memory."""
 

@@ -9,6 +9,7 @@ from typing import ClassVar
 
 import onnx_ir as ir
 
+from hqc.dialect import find_op
 from hqc.dialect.layouts import ALIGNMENT, alias_root
 from hqc.dialect.metadata import AREAS, ARENA
 from hqc.passes.pass_base import Pass, register
@@ -141,7 +142,8 @@ class PlanMemory(Pass):
 def _value_area(value: ir.Value, first: int, last: int, steps: int, plan: str) -> Area:
     shape = value.shape.numpy()
     size = math.prod(shape) * int(value.dtype.itemsize)
-    counts = value.producer().op_type == "SumSpikes"
     if plan == "run":
         return Area(size, first, last)
-    return Area(size, 0, steps) if counts else Area(size // shape[0], first, last)
+    if find_op(value.producer()).lasts:
+        return Area(size, 0, steps)
+    return Area(size // shape[0], first, last)

@@ -7,6 +7,7 @@ from typing import ClassVar
 
 import onnx_ir as ir
 
+from hqc.dialect.metadata import WRITTEN
 from hqc.passes.graph import constant, integer
 from hqc.passes.pass_base import Pass, register
 
@@ -46,7 +47,7 @@ def _sink(graph: ir.Graph, mean: ir.Node) -> None:
     classifier = ir.node(
         "Gemm", [rates.outputs[0], weights, *(b.inputs[1] for b in bias)], name=first.name
     )
-    classifier.metadata_props.update(first.metadata_props)
+    classifier.metadata_props.update({WRITTEN: first.op_type, **first.metadata_props})
     made = classifier.outputs[0]
     made.name, made.shape, made.type = logits.name, logits.shape, logits.type
     logits.replace_all_uses_with(made, replace_graph_outputs=True)

@@ -41,12 +41,12 @@ def test_rounding_explains_what_is_right(tmp_path):
 
 
 def test_a_bias_that_is_dropped_is_found(tmp_path, monkeypatch):
-    true = sums._sum
+    true = sums.layer_sum
 
     def without(node, x, codes, bias, *others, **options):
         return true(node, x, codes, None, *others, **options)
 
-    monkeypatch.setattr(sums, "_sum", without)
+    monkeypatch.setattr(sums, "layer_sum", without)
     found = verdict_of(stages_of(one_layer(bias=lambda net: net.quantized(BIAS)), tmp_path))
     assert set(found) == {"lif"}
     assert "not explained by rounding" in found["lif"]

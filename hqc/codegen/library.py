@@ -26,7 +26,7 @@ from hqc.codegen.kernels import (
 )
 from hqc.codegen.tir import write_object
 from hqc.codegen.toolchain import Toolchain
-from hqc.dialect.layouts import ALIGNMENT, alias_root
+from hqc.dialect.layouts import ALIGNMENT, alias_root, readout
 from hqc.dialect.metadata import ARENA
 from hqc.errors import OwnError, ToolError, UserError, in_short
 from hqc.targets import Target
@@ -43,9 +43,6 @@ _C_TYPES = {
     "uint32": "uint32_t",
     "uint64": "uint64_t",
 }
-
-_READOUT = {"IntegerLinear"}
-"""Kernels that run once, after the last time step."""
 
 
 @dataclass
@@ -74,11 +71,14 @@ class Library:
         Raises `OwnError`, naming the node, for whatever a kernel stumbles over.
         """
         library = cls(name)
+        after = readout(model.graph)
         for node in model.graph:
             if node.op_type == "Reshape":
                 continue
+            lines = library.readout if node in after else library.forward
             try:
-                library._add(model.graph, node, find_kernel(node)(node, target.vector_bits > 0))
+                call = find_kernel(node)(node, target.vector_bits > 0)
+                library._add(model.graph, node, call, lines)
             except (UserError, MemoryError):
                 raise
             except Exception as error:
@@ -88,7 +88,7 @@ class Library:
                 ) from error
         return library
 
-    def _add(self, graph: ir.Graph, node: ir.Node, call: KernelCall) -> None:
+    def _add(self, graph: ir.Graph, node: ir.Node, call: KernelCall, lines: list[str]) -> None:
         symbol = self._symbols.get(call.key)
         if symbol is None:
             symbol = f"{self.name}_kernel_{len(self._symbols)}"
@@ -120,7 +120,6 @@ class Library:
                 case Stride(elements):
                     arguments.append(f"streams * {elements}")
         call_text = f"{symbol}({', '.join(arguments)}, t_begin, steps);"
-        lines = self.readout if node.op_type in _READOUT else self.forward
         lines.append(f"    TRACE({self.kernels}); /* {in_comment(node.name)} */\n    {call_text}")
         self.kernels += 1
 

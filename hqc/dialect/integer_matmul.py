@@ -17,7 +17,7 @@ def integer_matmul(x: np.ndarray, weights: np.ndarray) -> np.ndarray:
 
 def verify_matmul(node: ir.Node) -> None:
     """A linear layer of codes [K, N] on the last axis of its input."""
-    x = facts_of(node.inputs[0], "spikes", "levels")
+    x = facts_of(node.inputs[0], "frames", "spikes", "levels", "potentials")
     facts_of(node.outputs[0], "sums")
     codes = constant_of(node.inputs[1])
     shape = list(node.inputs[0].shape.numpy())

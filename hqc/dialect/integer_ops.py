@@ -30,6 +30,16 @@ def _verify_view(node: ir.Node) -> None:
     expect_within(node.outputs[0], np.array(x.low), np.array(x.high))
 
 
+def _verify_part(node: ir.Node) -> None:
+    """A part, or copies, of one tensor, or several in one: integers of the same kind and unit."""
+    y = facts_of(node.outputs[0])
+    values = node.inputs if node.op_type == "Concat" else node.inputs[:1]
+    for x in (facts_of(v) for v in values):
+        if x.unit != y.unit or (x.kind != y.kind and {x.kind, y.kind} != {"spikes", "levels"}):
+            raise InvariantError(f"it makes {y.kind} of unit {y.unit} of {x.kind} of unit {x.unit}")
+        expect_within(node.outputs[0], np.array(x.lowest), np.array(x.highest))
+
+
 def _verify_add(node: ir.Node) -> None:
     if facts_of(node.outputs[0]).kind == "potentials":
         verify_sum_of_potentials(node)
@@ -68,11 +78,14 @@ _STANDARD: dict[str, Callable[[ir.Node], None]] = {
     "Add": _verify_add,
     "BitwiseAnd": _verify_and,
     "Cast": _verify_view,
+    "Concat": _verify_part,
     "ConvInteger": verify_integer_conv,
+    "Expand": _verify_part,
     "MatMul": _verify_matmul,
     "MatMulInteger": verify_matmul,
     "ReduceSum": _verify_reduction,
     "Reshape": _verify_view,
+    "Slice": _verify_part,
     "Transpose": _verify_view,
 }
 

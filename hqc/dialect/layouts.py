@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import onnx_ir as ir
 
+from hqc.dialect.op import find_op
+
 WORD = 32
 """Bits of a word of spikes, one a channel; potentials have whole words of channels, too."""
 
@@ -18,3 +20,34 @@ def alias_root(value: ir.Value) -> ir.Value:
         value = node.inputs[0]
         node = value.producer()
     return value
+
+
+def is_after_last_step(value: ir.Value) -> bool:
+    """Whether a value is of all time steps: it lasts between them, or is made of what does."""
+    pending, seen = [value], set[ir.Value]()
+    while pending:
+        value = pending.pop()
+        node = value.producer()
+        if value in seen or node is None:
+            continue
+        seen.add(value)
+        if _lasts(node):
+            return True
+        pending += [v for v in node.inputs if v is not None]
+    return False
+
+
+def readout(graph: ir.Graph) -> set[ir.Node]:
+    """The nodes that read what lasts between time steps: they run once, after the last step."""
+    found, of_all_steps = set[ir.Node](), set[ir.Value]()
+    for node in graph:
+        if of_all_steps.intersection(v for v in node.inputs if v is not None):
+            found.add(node)
+        if node in found or _lasts(node):
+            of_all_steps.update(node.outputs)
+    return found
+
+
+def _lasts(node: ir.Node) -> bool:
+    op = find_op(node)
+    return op is not None and op.lasts

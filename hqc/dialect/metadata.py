@@ -3,6 +3,9 @@
 LAYER = "hqc.layer"
 """Of a Conv, Gemm or MatMul of a dialect model, and of the codes of weights: the layer's name."""
 
+WRITTEN = "hqc.written"
+"""Of a node that a pass made in another's place: the op type that the user wrote."""
+
 RATE = "hqc.rate"
 """Of a packed value: set bits per channel, position, plane and time step."""
 

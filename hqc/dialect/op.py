@@ -32,7 +32,8 @@ class Op:
     `reference(*inputs, **attributes)` is the op's meaning in numpy. `check(attributes)` returns
     what is wrong with a node's attributes, or None. `verify(node)` raises `InvariantError` where a
     node of an integer graph, with its operands and their facts, is not what the op takes for
-    granted.
+    granted. `lasts` is set where a kernel's output lasts between time steps, in which it adds up or
+    keeps what it reads: what reads that runs once, after the last step.
     """
 
     text: str
@@ -40,6 +41,7 @@ class Op:
     check: Callable[[dict], str | None] = lambda attributes: None
     verify: Callable[[ir.Node], None] = lambda node: None
     domain: str = DIALECT
+    lasts: bool = False
 
     @cached_property
     def proto(self) -> onnx.FunctionProto:

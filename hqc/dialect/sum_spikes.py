@@ -41,5 +41,6 @@ SUM_SPIKES = register(
         reference=sum_spikes,
         verify=_verify,
         domain=KERNEL,
+        lasts=True,
     )
 )

@@ -17,10 +17,10 @@ from hqc.codegen.names import c_name
 from hqc.dialect import DIALECT, attach_functions, find_op
 from hqc.dialect.facts import BOUND, FACTS, Facts
 from hqc.errors import UnsupportedModelError, UserError, in_short
+from hqc.frontend.frames import take_frames
 from hqc.frontend.names import name_nodes
 from hqc.frontend.operands import ON_FLOATS, check_operands
 from hqc.frontend.opsets import check_ops, with_our_opset
-from hqc.frontend.repeated_image import take_frames
 from hqc.frontend.tensors import LARGEST_MODEL, check_tensors, read_external_data
 from hqc.regular_files import read_file
 

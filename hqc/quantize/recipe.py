@@ -34,9 +34,12 @@ def quantizer(choice: Choice, weight: Tensor) -> QuantUniform | QuantPow2 | None
     return kind(bits, len(weight)).to(weight.device)
 
 
-def quantizable_layers(model: nn.Module) -> dict[str, nn.Conv2d | nn.Linear]:
+Layer = nn.Conv1d | nn.Conv2d | nn.Linear
+
+
+def quantizable_layers(model: nn.Module) -> dict[str, Layer]:
     """The layers that a recipe can name: every convolution and linear layer."""
-    return {n: m for n, m in model.named_modules() if isinstance(m, nn.Conv2d | nn.Linear)}
+    return {n: m for n, m in model.named_modules() if isinstance(m, Layer)}
 
 
 def resolve(model: nn.Module, recipe: Recipe) -> dict[str, Choice]:

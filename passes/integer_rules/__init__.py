@@ -10,8 +10,9 @@ from hqc.passes.integer_rules.quantity import (
     Weights,
     find_rule,
 )
+from hqc.passes.integer_rules.readout import read_out
 
 for _module in pkgutil.iter_modules(__path__):
     importlib.import_module(f"{__name__}.{_module.name}")
 
-__all__ = ["Lowering", "PotentialOverflowError", "Quantity", "Weights", "find_rule"]
+__all__ = ["Lowering", "PotentialOverflowError", "Quantity", "Weights", "find_rule", "read_out"]

@@ -1,4 +1,4 @@
-"""Constants move into scale and offset; residual sums and means become integer sums.
+"""Constants move into scale and offset; residual sums become integer sums.
 
 Sums of spikes stay small integers; a membrane shortcut adds potentials in fixed point.
 """
@@ -11,19 +11,16 @@ import numpy as np
 import onnx_ir as ir
 
 from hqc.dialect import DIALECT
-from hqc.passes.axes import axes, spell
+from hqc.passes.axes import axes, size_of, spell
 from hqc.passes.graph import constant, integer, ints, unsupported
 from hqc.passes.integer_rules.quantity import (
     Lowering,
     PotentialOverflowError,
     Quantity,
-    rescaled,
     rule,
 )
 
 _BYTE = 255
-_SUM = 2**29
-"""What a sum over positions may reach, so that neurons can read it with a bit or two to spare."""
 
 
 def _with_constant(node: ir.Node, lowering: Lowering) -> tuple[Quantity, np.ndarray] | None:
@@ -78,10 +75,11 @@ def lower_multiplication(node: ir.Node, lowering: Lowering) -> Quantity:
             zeros = factor.size - np.count_nonzero(factor)
             raise unsupported(node, f"{zeros} of the {factor.size} numbers it divides by are 0")
         factor = 1 / factor
-    return _scaled(x, factor)
+    return scaled(x, factor)
 
 
-def _scaled(x: Quantity, factor: np.ndarray) -> Quantity:
+def scaled(x: Quantity, factor: np.ndarray) -> Quantity:
+    """The quantity times a number, or times one a channel."""
     error = x.error * np.abs(factor)
     return replace(x, scale=x.scale * factor, offset=x.offset * factor, error=error)
 
@@ -98,8 +96,8 @@ def lower_batch_norm(node: ir.Node, lowering: Lowering) -> Quantity:
             "channels",
             "permute the axes before it, so that they are [..., C, ...] with C at place 1",
         )
-    scaled = _scaled(x, factor)
-    return replace(scaled, offset=scaled.offset + term)
+    normalized = scaled(x, factor)
+    return replace(normalized, offset=normalized.offset + term)
 
 
 def batch_norm(node: ir.Node) -> tuple[np.ndarray, np.ndarray]:
@@ -141,6 +139,8 @@ def _both_fire(node: ir.Node, lowering: Lowering) -> Quantity:
         )
     shape = tuple(node.outputs[0].shape.numpy())
     like, mask = (a, b) if a.shape == shape else (b, a)
+    if like.shape == shape:
+        mask = _spread(node, lowering, mask, like)
     everywhere = tuple(() if {f.root for f in axis} <= {"Y", "X"} else axis for axis in like.view)
     if like.shape != shape or mask.view not in (like.view, everywhere):
         raise unsupported(
@@ -149,7 +149,28 @@ def _both_fire(node: ir.Node, lowering: Lowering) -> Quantity:
             "multiply spikes of one shape, or spikes and a mask that is the same at all positions",
         )
     product = replace(like, scale=a.scale * b.scale)
-    return lowering.emit(node, "BitwiseAnd", [a.value, b.value], product, ir.DataType.UINT8)
+    return lowering.emit(node, "BitwiseAnd", [like.value, mask.value], product, ir.DataType.UINT8)
+
+
+def _spread(node: ir.Node, lowering: Lowering, mask: Quantity, like: Quantity) -> Quantity:
+    """A mask by heads, or one for all channels, at every channel of `like`; else as it is."""
+    heads, channels = size_of(mask.view, "C"), size_of(like.view, "C")
+    if heads == channels or len(mask.view) != len(like.view):
+        return mask
+    inner = channels // heads
+    narrow = []
+    for axis in like.view:
+        kept = [f for f in axis if not (f.root == "C" and f.stride < inner)]
+        narrow.append(
+            tuple(replace(f, stride=f.stride // inner) if f.root == "C" else f for f in kept)
+        )
+    if channels % heads or mask.view != tuple(narrow):
+        return mask
+    target = lowering.builder.initializer(np.array(like.shape, np.int64), f"{node.name}.shape")
+    wide = replace(mask, view=like.view)
+    return lowering.emit(
+        node, "Expand", [mask.value, target], wide, ir.DataType.UINT8, name=f"{node.name}/Expand"
+    )
 
 
 @rule("Add", "Sub")
@@ -160,16 +181,12 @@ def lower_addition(node: ir.Node, lowering: Lowering) -> Quantity:
         x, term = found
         if node.op_type == "Sub" and constant(node.inputs[1]) is None:
             raise unsupported(
-                node,
-                f"it subtracts {x.spelled} from a constant, which is not lowered",
-                "multiply by -1, then add the constant",
+                node, f"it subtracts {x.spelled} from a constant", "run canonicalize before"
             )
         return replace(x, offset=x.offset + (-term if node.op_type == "Sub" else term))
     if node.op_type == "Sub":
         raise unsupported(
-            node,
-            "it subtracts an activation from another, which is not lowered",
-            "multiply the second by -1, then add the two",
+            node, "it subtracts an activation from another", "run canonicalize before"
         )
     a, b = (lowering.quantity(node, i) for i in (0, 1))
     if a.shape != b.shape:
@@ -253,50 +270,3 @@ def lower_max_pool(node: ir.Node, lowering: Lowering) -> Quantity:
         strides=ints(node, "strides", [1] * len(kernel)),
         pads=pads,
     )
-
-
-@rule("ReduceMean", "ReduceSum", attributes=("keepdims", "noop_with_empty_axes"))
-def lower_reduction(node: ir.Node, lowering: Lowering) -> Quantity:
-    """An integer sum; the mean's division moves into the scale."""
-    x = lowering.quantity(node, 0)
-    reduced = lowering.constant(node, 1)
-    if reduced is None or not reduced.size:
-        raise unsupported(
-            node, "it does not say which axes it reduces", "name the axes, of time and position"
-        )
-    reduced = sorted({int(a) % len(x.shape) for a in reduced})
-    keepdims = integer(node, "keepdims", 1)
-    roots = {f.root for a in reduced for f in x.view[a]}
-    if "C" in roots:
-        raise unsupported(
-            node,
-            f"it reduces axes {reduced} of [{spell(x.view)}], channels among them",
-            "reduce time and position alone",
-        )
-    count = int(np.prod([x.shape[a] for a in reduced]))
-    if x.kind == "frames" or not x.is_plain:
-        x = lowering.potentials(node, 0)
-    if x.reach * count >= _SUM:
-        x = rescaled(node, x, lowering, float(x.scale) * 2.0 ** _bits_over(x.reach * count))
-    value = lowering.in_words(x, f"{node.name}/Cast")
-    view = tuple(
-        () if i in reduced else axis
-        for i, axis in enumerate(x.view)
-        if keepdims or i not in reduced
-    )
-    total = replace(
-        x,
-        kind="levels" if x.kind == "spikes" else x.kind,
-        view=view,
-        low=x.low * count,
-        high=x.high * count,
-        error=x.error * count,
-    )
-    inputs = [value, lowering.builder.initializer(np.array(reduced, np.int64), f"{node.name}.axes")]
-    total = lowering.emit(node, "ReduceSum", inputs, total, ir.DataType.INT32, keepdims=keepdims)
-    return _scaled(total, np.float64(1 / count)) if node.op_type == "ReduceMean" else total
-
-
-def _bits_over(reach: int) -> int:
-    """By how many bits a sum is too large."""
-    return int(np.ceil(np.log2(reach / _SUM)))

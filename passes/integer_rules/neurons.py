@@ -207,12 +207,6 @@ def _candidate(node: ir.Node, x: Quantity, lowering: Lowering) -> Candidate | No
     if x.weights is not None:
         constant = moved * memory < FINE * v_threshold
         error, signs = np.where(constant, error + moved, error), np.where(constant, 0, signs)
-    elif np.any(signs <= 0):
-        raise unsupported(
-            node,
-            f"it reads {x.kind} times {float(scale.min()):.3g}, and no weights can carry the sign",
-            "multiply by a positive number",
-        )
     if not _signs_fit(x, signs, lowering):
         return None
     low, high = np.minimum(low * signs, high * signs), np.maximum(low * signs, high * signs)
@@ -265,6 +259,12 @@ def lower_lif(node: ir.Node, lowering: Lowering) -> Quantity:
             f"its input's axes are [{spell(x.view)}], whose first is not the "
             f"{lowering.time_steps} time steps",
             "give neurons [T, ...]",
+        )
+    if x.kind == "sums" and x.scale.ndim == 0 and x.scale <= 0:
+        raise unsupported(
+            node,
+            f"it reads a product of activations times {float(x.scale):.3g}",
+            "multiply by a positive number",
         )
     shared = len(node.inputs[0].uses()) > 1 and x.kind == "sums"
     chosen = None

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+import math
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -49,6 +50,17 @@ class Weights:
         """The same weights with their axes permuted."""
         codes, rounding = (a.transpose(perm) for a in (self.codes, self.rounding))
         return replace(self, codes=codes, rounding=rounding, axis=perm.index(self.axis))
+
+    def reshaped(self, shape: Sequence[int]) -> Weights | None:
+        """The same weights in another shape; None where that splits or merges the scales' axis."""
+        before = math.prod(self.codes.shape[: self.axis])
+        size = self.codes.shape[self.axis]
+        places = [i for i, n in enumerate(shape) if n == size and math.prod(shape[:i]) == before]
+        if self.scale.size > 1 and not places:
+            return None
+        axis = places[-1] if places else 0
+        codes, rounding = (a.reshape(shape) for a in (self.codes, self.rounding))
+        return replace(self, codes=codes, rounding=rounding, axis=axis)
 
 
 @dataclass(frozen=True)
@@ -124,7 +136,7 @@ class Quantity:
     def can_be_thresholded(self) -> bool:
         """Whether neurons can read the integers as they are: 32 bits, of positive scale."""
         words = self.value.dtype == ir.DataType.INT32
-        return words and (self.scale.ndim == 0 or self.weights is not None)
+        return words and ((self.scale.ndim == 0 and self.scale > 0) or self.weights is not None)
 
     @property
     def is_plain(self) -> bool:
@@ -174,12 +186,6 @@ class Lowering:
         found = self.env.get(value)
         if isinstance(found, Quantity):
             return found
-        if value in self.logits:
-            raise unsupported(
-                node,
-                f"it reads {value.name!r}, the output of the classifier",
-                "the classifier must be the last layer",
-            )
         if isinstance(found, Weights) or constant(value) is not None:
             raise unsupported(
                 node,
@@ -202,10 +208,14 @@ class Lowering:
         *,
         name: str = "",
         domain: str = "",
+        shape: Sequence[int] | None = None,
         **attributes: object,
     ) -> Quantity:
-        """Add an op whose output is `like` in all but its value; its facts are written."""
-        shape = tuple(node.outputs[0].shape.numpy())
+        """Add an op whose output is `like` in all but its value; its facts are written.
+
+        It has the shape of the node's output, if no other is given.
+        """
+        shape = tuple(node.outputs[0].shape.numpy()) if shape is None else tuple(shape)
         value = self.builder.op(
             op_type, inputs, shape, dtype, name=name or node.name, domain=domain, **attributes
         )
@@ -254,11 +264,20 @@ class Lowering:
             return constant(value)
         return found if isinstance(found, Weights) else None
 
+    def stream(self, node: ir.Node, index: int) -> Stream:
+        """The stream of the node's input, whose unit is settled."""
+        stream = self.streams[node.inputs[index]]
+        if stream.threshold is None:
+            stream.measure(float(np.max(self.quantity(node, index).float_reach)))
+        return stream
+
     def potentials(self, node: ir.Node, index: int) -> Quantity:
         """The node's input as potentials in its stream's unit, computed once for all readers."""
         value = node.inputs[index]
-        x, stream = self.quantity(node, index), self.streams[value]
-        if not (x.kind == "potentials" and x.is_plain and x.scale == stream.unit):
+        x, stream = self.quantity(node, index), self.stream(node, index)
+        unit = Facts.of(x.value).unit  # of the integers, whatever constants multiplied them since
+        in_unit = x.kind == "potentials" and x.is_plain and x.scale == unit == stream.unit
+        if not in_unit:
             self.env[value] = x = rescaled(node, x, self, stream.unit, stream)
         return x
 

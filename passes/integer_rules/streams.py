@@ -12,6 +12,9 @@ from hqc.dialect import DIALECT, find_op
 _FINEST, _COARSEST = 18, 8
 """Bits below the least threshold that a stream's potentials have; its ranges say how many fit."""
 
+_DEEPEST = 24
+"""Bits below what potentials can reach, where no neurons read them: those of a float32."""
+
 _LAYERS = {"Conv", "Gemm", "MatMul", "LIF", "QuantUniform", "QuantPow2"}
 """Ops whose output is another stream than their input."""
 
@@ -20,14 +23,21 @@ _LAYERS = {"Conv", "Gemm", "MatMul", "LIF", "QuantUniform", "QuantPow2"}
 class Stream:
     """Values whose potentials share a unit: a residual stream, or what one layer gives.
 
-    `threshold` is the least of the neurons that read it, which its unit is measured by.
+    `threshold` is the least of the neurons that read it, or of the network where only layers do;
+    its unit is measured by that. Behind the network's last neurons it is what potentials can reach.
     """
 
-    threshold: float
+    threshold: float | None
     bits: int = 0
 
     def __post_init__(self) -> None:
-        self.bits = _FINEST + self._below
+        if self.threshold is not None:
+            self.bits = _FINEST + self._below
+
+    def measure(self, reach: float) -> None:
+        """Take a unit for potentials up to `reach`, which no neurons read."""
+        self.threshold = max(reach, 2.0**-60)
+        self.bits = _DEEPEST + self._below
 
     @property
     def _below(self) -> int:
@@ -48,6 +58,19 @@ class Stream:
         """Take a unit that is at least that many times coarser, if one resolves the threshold."""
         self.bits -= max(1, math.floor(math.log2(by)))
         return self.bits >= _COARSEST + self._below
+
+
+def _ancestors(values: list[ir.Value]) -> set[ir.Value]:
+    """The values, and all that they are computed from."""
+    found: set[ir.Value] = set()
+    pending = list(values)
+    while pending:
+        value = pending.pop()
+        if value not in found:
+            found.add(value)
+            node = value.producer()
+            pending += [v for v in node.inputs if v is not None] if node else []
+    return found
 
 
 def find_streams(graph: ir.Graph) -> dict[ir.Value, Stream]:
@@ -71,5 +94,9 @@ def find_streams(graph: ir.Graph) -> dict[ir.Value, Stream]:
         threshold, stream = find_op(node).attributes(node)["v_threshold"], root(node.inputs[0])
         thresholds[stream] = min(threshold, thresholds.get(stream, threshold))
     least = min(thresholds.values(), default=1.0)
-    streams = {stream: Stream(thresholds.get(stream, least)) for stream in map(root, list(parents))}
+    before_neurons = {root(v) for v in _ancestors([n.inputs[0] for n in neurons])}
+    streams = {
+        stream: Stream(thresholds.get(stream, least if stream in before_neurons else None))
+        for stream in map(root, list(parents))
+    }
     return {value: streams[root(value)] for value in list(parents)}

@@ -16,7 +16,7 @@ from hqc.dialect.facts import write_bound
 from hqc.dialect.integer_conv import depthwise_interval
 from hqc.dialect.intervals import INT32, RangeError, sum_interval
 from hqc.dialect.metadata import LAYER
-from hqc.passes.axes import Axes, axes, spell
+from hqc.passes.axes import Axes, axes, flatten, size_of, spell
 from hqc.passes.graph import integer, ints, unsupported
 from hqc.passes.integer_rules.arithmetic import refuse_auto_pad
 from hqc.passes.integer_rules.quantity import (
@@ -30,9 +30,10 @@ from hqc.passes.integer_rules.quantity import (
     rescaled,
     rule,
 )
+from hqc.passes.integer_rules.views import permuted, reshaped
 
 _FLOAT_SUM = 2**24
-"""What the sums of a layer left in float32 may reach in its codes' units: a float32's precision."""
+"""What the codes of a layer left in float32 may add up to: a float32's precision."""
 
 _PRODUCT_BITS = 61
 """What a sum of potentials, times its rescaling's multiplier, may take of 64 bits."""
@@ -63,16 +64,16 @@ def _codes(node: ir.Node, lowering: Lowering, weights: Weights) -> ir.Value:
 
 
 def _weights(
-    node: ir.Node, lowering: Lowering, axis: int, highest: int, perm: list[int] | None = None
-) -> Weights | None:
-    """The node's second input as codes whose scale varies along `axis` alone; None if it has none.
+    node: ir.Node, lowering: Lowering, axis: int, perm: list[int] | None = None
+) -> Weights:
+    """The node's second input as codes whose scale varies along `axis` alone.
 
-    Weights left in float32 become codes of 32 bits: as fine as lets the largest sum, over inputs up
-    to `highest`, have the 24 bits of a float32's significand.
+    Weights left in float32 become codes of 32 bits: as fine as lets the largest sum of them have
+    the 24 bits of a float32's significand.
     """
     found = lowering.weights(node, 1)
     if found is None:
-        return None
+        raise unsupported(node, "its weights are computed; only constant ones are lowered")
     if isinstance(found, Weights):
         found = found.transposed(perm) if perm else found
         if not found.per_channel(axis):
@@ -85,7 +86,7 @@ def _weights(
         return found
     array = (found.transpose(perm) if perm else found).astype(np.float64)
     rows = np.moveaxis(np.abs(array), axis, 0)
-    reach = rows.reshape(len(rows), -1).sum(1) * max(highest, 1)
+    reach = rows.reshape(len(rows), -1).sum(1)
     scale = np.where(reach > 0, reach, 1) / _FLOAT_SUM
     shape = [1] * array.ndim
     shape[axis] = -1
@@ -94,7 +95,7 @@ def _weights(
     return Weights(codes, scale, axis, 32, "uniform", rounding)
 
 
-def _sum(
+def layer_sum(
     node: ir.Node,
     x: Quantity,
     weights: Weights,
@@ -139,7 +140,7 @@ def _sum(
     return Quantity(x.value, "sums", view, scale, offset, low, high, error, None, weights_axis)
 
 
-def _emitted(
+def layer(
     node: ir.Node,
     lowering: Lowering,
     op_types: tuple[str, str],
@@ -163,7 +164,7 @@ def _emitted(
     )
 
 
-def _in_fixed_point(node: ir.Node, lowering: Lowering, weights: Weights, axis: int) -> Quantity:
+def in_fixed_point(node: ir.Node, lowering: Lowering, weights: Weights, axis: int) -> Quantity:
     """The node's input as potentials, as fine as the sums over them allow.
 
     Sums stay in 32 bits where that leaves potentials fine enough. In 64, what is left of them is
@@ -174,7 +175,7 @@ def _in_fixed_point(node: ir.Node, lowering: Lowering, weights: Weights, axis: i
     largest = max(int(rows.reshape(len(rows), -1).sum(1).max()), 1)
     reach = max(float(np.max(x.float_reach)), 2.0**-60) * 1.01
     unit = reach / (INT32 // largest)
-    if not 0 < unit <= FINE * lowering.streams[node.inputs[0]].threshold:
+    if not 0 < unit <= FINE * lowering.stream(node, 0).threshold:
         bits = min((_PRODUCT_BITS - largest.bit_length()) // 2, 30)
         unit = reach / 2**bits
     return rescaled(node, x, lowering, unit)
@@ -185,67 +186,99 @@ def lower_conv(node: ir.Node, lowering: Lowering) -> Quantity:
     """Conv -> ConvInteger, IntegerConv or IntegerDepthwiseConv; bias and scales move on."""
     refuse_auto_pad(node)
     x = lowering.quantity(node, 0)
-    weights = _weights(node, lowering, 0, x.reach if x.is_bytes else 1)
-    if weights is None:
-        raise unsupported(node, "its weights are computed; only constant ones are lowered")
-    dilations = ints(node, "dilations", [1])
-    if weights.codes.ndim != 4 or set(dilations) != {1}:
-        raise unsupported(
-            node,
-            f"it has {weights.codes.ndim - 2} dimensions, and dilations of {dilations}; only two, "
-            "without dilation, are lowered",
-        )
-    if not x.is_image:
+    weights = _weights(node, lowering, 0)
+    if weights.codes.ndim != 4:
+        raise unsupported(node, f"its window has {weights.codes.ndim - 2} dimensions, not 1 or 2")
+    group = integer(node, "group", 1)
+    strides, pads = ints(node, "strides", [1, 1]), ints(node, "pads", [0, 0, 0, 0])
+    pointwise = {*weights.codes.shape[2:], *strides} == {1} and not any(pads) and group == 1
+    if x.view[1:-1] == ((),) * (len(x.view) - 2) and x.is_channels(-1) and not x.is_image:
+        return _along_channels(node, lowering, x, weights, strides[1], pads[1::2])
+    if not x.is_image and not (pointwise and x.is_channels(1)):
         raise unsupported(
             node,
             f"its input's axes are [{spell(x.view)}]",
-            "give it images, [T, C, H, W] of one recording",
+            "give it channels at place 1"
+            if pointwise
+            else "give it images, [T, C, H, W] of one recording",
         )
-    group = integer(node, "group", 1)
     channels, inputs = weights.codes.shape[:2]
     depthwise = group > 1 and group == channels == x.shape[1] and inputs == 1
-    if group > 1 and not depthwise:
+    dilations = ints(node, "dilations", [1])
+    if {*dilations} != {1} or (group > 1 and (x.kind == "frames" or not depthwise)):
         raise unsupported(
             node,
-            f"it has {group} groups, each of {inputs} inputs and {channels // group} outputs; only "
-            "groups of one and one, which are depthwise, are lowered",
-        )
-    if depthwise and x.kind == "frames":
-        raise unsupported(
-            node,
-            "a depthwise convolution of frames",
-            "frames are read by convolutions of all channels only",
+            f"it has {group} groups, each of {inputs} inputs and {channels // group} outputs, and "
+            f"dilations of {dilations}",
+            "run canonicalize before",
         )
     if not x.is_bytes:
-        x = _in_fixed_point(node, lowering, weights, 0)
+        x = in_fixed_point(node, lowering, weights, 0)
     bias = lowering.constant(node, 2)
-    view = axes(*zip("TCYX", node.outputs[0].shape.numpy(), strict=True))
-    sums = _sum(node, x, weights, bias, view, 0, depthwise=depthwise)
+    if x.is_image:
+        view = axes(*zip("TCYX", node.outputs[0].shape.numpy(), strict=True))
+    else:
+        view = (x.view[0], *axes(("C", channels)), *x.view[2:])
+    sums = layer_sum(node, x, weights, bias, view, 0, depthwise=depthwise)
     names = ("", "IntegerDepthwiseConv") if depthwise else ("ConvInteger", "IntegerConv")
-    return _emitted(
+    return layer(
         node,
         lowering,
         names,
         x,
         weights,
         sums,
-        strides=ints(node, "strides", [1, 1]),
-        pads=ints(node, "pads", [0, 0, 0, 0]),
+        strides=strides,
+        pads=pads,
     )
+
+
+def _along_channels(
+    node: ir.Node,
+    lowering: Lowering,
+    x: Quantity,
+    weights: Weights,
+    stride: int,
+    pads: list[int],
+) -> Quantity:
+    """A window of [T, 1, 1, C] along the channels, as of a vote: a linear layer of few codes."""
+    channels, kernel = x.shape[-1], weights.codes.shape
+    outputs = node.outputs[0].shape.numpy()[-1]
+    bias = lowering.constant(node, 2)
+    if kernel[:3] != (1, 1, 1):
+        raise unsupported(
+            node,
+            f"its window, of weights {list(kernel)}, is along the channels of [{spell(x.view)}]",
+            "give it images, [T, C, H, W] of one recording",
+        )
+
+    def spread(taps: np.ndarray) -> np.ndarray:
+        """[channels, outputs]: which tap of the window of each output lies on a channel."""
+        rows = np.zeros((pads[0] + channels + pads[1], outputs))
+        for out in range(outputs):
+            rows[out * stride : out * stride + taps.size, out] = taps.reshape(-1)
+        return rows[pads[0] : pads[0] + channels]
+
+    codes, rounding = spread(weights.codes), spread(weights.rounding)
+    weights = replace(weights, codes=codes, rounding=rounding, scale=weights.scale.reshape(-1)[:1])
+    weights = replace(weights, scale=weights.scale.reshape(()), axis=1)
+    if not x.is_bytes:
+        x = in_fixed_point(node, lowering, weights, 1)
+    view = (*x.view[:-1], *axes(("C", outputs)))
+    sums = layer_sum(node, x, weights, bias, view, 1)
+    return layer(node, lowering, ("MatMulInteger", "IntegerMatMul"), x, weights, sums)
 
 
 @rule("Gemm", attributes=("transA", "transB", "alpha", "beta"))
 def lower_gemm(node: ir.Node, lowering: Lowering) -> Quantity | None:
-    """Gemm -> MatMulInteger, or IntegerLinear where it is the classifier."""
+    """Gemm -> a linear layer; alpha and beta are factors of its sums and of its bias."""
     if integer(node, "transA", 0):
         raise unsupported(node, "transA is 1; activations are lowered as they are")
-    for factor, scaled in (("alpha", "weights"), ("beta", "bias")):
-        if factor in node.attributes and node.attributes[factor].value != 1.0:
-            raise unsupported(
-                node,
-                f"{factor} is {node.attributes[factor].value:g}, not 1",
-                f"scale the {scaled} instead",
-            )
+    alpha, beta = (
+        float(node.attributes[n].value) if n in node.attributes else 1.0 for n in ("alpha", "beta")
+    )
+    if alpha == 0:
+        raise unsupported(node, "alpha is 0", "leave the layer out")
     bias = lowering.constant(node, 2)
     if bias is not None and bias.size > 1 and bias.shape[-1] != bias.size:
         raise unsupported(
@@ -253,7 +286,8 @@ def lower_gemm(node: ir.Node, lowering: Lowering) -> Quantity | None:
             f"its bias, of shape {list(bias.shape)}, varies along the rows of its input",
             "give one number an output",
         )
-    return _linear(node, lowering, bias, [1, 0] if integer(node, "transB", 0) else None)
+    bias = None if bias is None else bias * beta
+    return _linear(node, lowering, bias, [1, 0] if integer(node, "transB", 0) else None, alpha)
 
 
 @rule("MatMul")
@@ -286,33 +320,82 @@ def lower_matmul(node: ir.Node, lowering: Lowering) -> Quantity | None:
 
 
 def _linear(
-    node: ir.Node, lowering: Lowering, bias: np.ndarray | None, perm: list[int] | None
+    node: ir.Node,
+    lowering: Lowering,
+    bias: np.ndarray | None,
+    perm: list[int] | None,
+    alpha: float = 1.0,
 ) -> Quantity | None:
+    """A linear layer of channels, of whole flattened images, or of a network's spike counts."""
     x = lowering.quantity(node, 0)
-    if x.kind == "frames":
-        raise unsupported(
-            node, "a linear layer of frames", "let a convolution read them, of 1 x 1 if need be"
-        )
-    if x.kind not in ("spikes", "levels") or not x.is_plain:
-        raise unsupported(node, f"it reads {x.spelled}", "put LIF neurons before a linear layer")
-    if not x.is_channels(-1):
-        raise unsupported(
-            node,
-            f"its input's axes are [{spell(x.view)}], whose last is not the channels",
-            "permute the axes so that the channels are last",
-        )
-    weights = _weights(node, lowering, 1, x.reach, perm)
-    if weights is None:
-        raise unsupported(node, "its weights are computed; only constant ones are lowered")
+    weights = _weights(node, lowering, 1, perm)
     if weights.codes.ndim != 2:
         shape = list(weights.codes.shape)
         raise unsupported(node, f"its weights, of shape {shape}, are not a matrix")
-    shape = node.outputs[0].shape.numpy()
-    sums = _sum(node, x, weights, bias, (*x.view[:-1], *axes(("C", shape[-1]))), 1)
-    if x.value.dtype == ir.DataType.INT32:
+    scaled = weights.rounding * np.abs(alpha)
+    weights = replace(weights, scale=weights.scale * alpha, rounding=scaled)
+    counts = x.kind == "levels" and x.is_plain and x.value.dtype == ir.DataType.INT32
+    everything = {f.root for axis in x.view for f in axis} <= {"C"} and x.is_channels(-1)
+    if counts and everything and node.outputs[0].is_graph_output():
+        sums = layer_sum(node, x, weights, bias, x.view, 1)
         _classifier(node, lowering, x, weights, sums)
         return None
-    return _emitted(node, lowering, ("MatMulInteger", "IntegerMatMul"), x, weights, sums)
+    if not x.is_bytes:
+        x = in_fixed_point(node, lowering, weights, 1)
+    if x.is_channels(-1):
+        view = (*x.view[:-1], *axes(("C", weights.codes.shape[1])))
+        sums = layer_sum(node, x, weights, bias, view, 1)
+        return layer(node, lowering, ("MatMulInteger", "IntegerMatMul"), x, weights, sums)
+    return _of_whole_image(node, lowering, x, weights, bias)
+
+
+def _of_whole_image(
+    node: ir.Node,
+    lowering: Lowering,
+    x: Quantity,
+    weights: Weights,
+    bias: np.ndarray | None,
+) -> Quantity:
+    """A linear layer of flattened channels and positions: a convolution in a window of all."""
+    flat, others = x.view[-1], {f.root for axis in x.view[:-1] for f in axis}
+    roots = {f.root for f in flat}
+    if not roots <= set("CYX") or others - {"T"}:
+        raise unsupported(
+            node,
+            f"its input's axes are [{spell(x.view)}], whose last is neither the channels nor all "
+            "of channels and positions",
+            "permute the axes so that the channels are last",
+        )
+    order = sorted(range(len(flat)), key=lambda i: ("CYX".index(flat[i].root), -flat[i].stride))
+    split = [f.size for f in flat]
+    time_steps = int(np.prod(x.shape[:-1]))
+    shape = [size_of((flat,), root) for root in "CYX"]
+
+    def turned(array: np.ndarray) -> np.ndarray:
+        """[inputs, outputs] -> [outputs, C, Y, X]"""
+        rows = array.T.reshape(-1, *split).transpose(0, *(1 + i for i in order))
+        return rows.reshape(-1, *shape)
+
+    codes, rounding = turned(weights.codes), turned(weights.rounding)
+    weights = replace(weights, codes=codes, rounding=rounding, axis=0)
+    time = flatten(x.view[:-1])
+    x = reshaped(node, lowering, x, [time_steps, *split], "factors")
+    x = permuted(node, lowering, x, [0, *(1 + i for i in order)], "permuted")
+    x = reshaped(node, lowering, x, [time_steps, *shape], "image")
+    outputs = len(codes)
+    sums = layer_sum(node, x, weights, bias, (time, *axes(("C", outputs), None, None)), 0)
+    sums = layer(
+        node,
+        lowering,
+        ("ConvInteger", "IntegerConv"),
+        x,
+        weights,
+        sums,
+        shape=(time_steps, outputs, 1, 1),
+        strides=[1, 1],
+        pads=[0, 0, 0, 0],
+    )
+    return reshaped(node, lowering, sums, node.outputs[0].shape.numpy(), "row")
 
 
 def _classifier(
@@ -322,12 +405,6 @@ def _classifier(
 
     The head of a network may have weights far coarser than its bias.
     """
-    if {f.root for axis in x.view for f in axis} > {"C"}:
-        raise unsupported(
-            node,
-            f"it classifies a mean whose axes are [{spell(x.view)}]",
-            "take the mean over all of time and position before the classifier, or after it",
-        )
     bias = sums.offset / sums.scale
     reach = np.abs(weights.codes).sum(0).max() * float(x.high.max()) + np.abs(bias).max()
     shift = _HEAD_BITS - int(np.ceil(np.log2(max(reach, 1))))

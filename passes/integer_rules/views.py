@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -45,16 +46,43 @@ def lower_transpose(node: ir.Node, lowering: Lowering) -> Quantity | Weights:
     found = lowering.env.get(node.inputs[0])
     if isinstance(found, Weights):
         return found.transposed(perm)
-    x = lowering.quantity(node, 0)
+    return permuted(node, lowering, lowering.quantity(node, 0), perm)
+
+
+def permuted(
+    node: ir.Node, lowering: Lowering, x: Quantity, perm: list[int], what: str = ""
+) -> Quantity:
+    """x with its axes permuted; `what` names that where it is only a part of what a node does."""
     moved = _moved(node, x, tuple(x.view[axis] for axis in perm))
-    return lowering.emit(node, "Transpose", [x.value], moved, x.value.dtype, perm=perm)
+    name = f"{node.name}/{what}" if what else node.name
+    shape = [x.shape[axis] for axis in perm]
+    return lowering.emit(
+        node, "Transpose", [x.value], moved, x.value.dtype, name=name, shape=shape, perm=perm
+    )
 
 
 @rule("Reshape", "Flatten", "Squeeze", "Unsqueeze", attributes=("allowzero", "axis"))
-def lower_reshape(node: ir.Node, lowering: Lowering) -> Quantity:
-    """A Reshape to the static shape; the axes are followed through it."""
-    x = lowering.quantity(node, 0)
+def lower_reshape(node: ir.Node, lowering: Lowering) -> Quantity | Weights:
+    """A Reshape to the static shape; axes are followed through it. Of weights, it is done now."""
     shape = node.outputs[0].shape.numpy()
+    found = lowering.env.get(node.inputs[0])
+    if isinstance(found, Weights):
+        weights = found.reshaped(shape)
+        if weights is None:
+            raise unsupported(
+                node,
+                f"it splits or merges the axis of {found.scale.size} scales of weights of shape "
+                f"{list(found.codes.shape)}",
+                "give their quantizer one scale, or view them before it",
+            )
+        return weights
+    return reshaped(node, lowering, lowering.quantity(node, 0), shape)
+
+
+def reshaped(
+    node: ir.Node, lowering: Lowering, x: Quantity, shape: Sequence[int], what: str = ""
+) -> Quantity:
+    """x in another shape, for a node; its axes are followed. `what` is as in `permuted`."""
     view = reshape(x.view, shape)
     if view is None:
         raise unsupported(
@@ -63,5 +91,7 @@ def lower_reshape(node: ir.Node, lowering: Lowering) -> Quantity:
             f"{list(shape)}: an axis would be a part of one mixed with a part of another",
             "keep time, channels and positions apart, or permute the axes before the view",
         )
-    target = lowering.builder.initializer(np.array(shape, np.int64), f"{node.name}.shape")
-    return lowering.emit(node, "Reshape", [x.value, target], _moved(node, x, view), x.value.dtype)
+    name = f"{node.name}/{what}" if what else node.name
+    target = lowering.builder.initializer(np.array(shape, np.int64), f"{name}.shape")
+    inputs, moved = [x.value, target], _moved(node, x, view)
+    return lowering.emit(node, "Reshape", inputs, moved, x.value.dtype, name=name, shape=shape)

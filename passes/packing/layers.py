@@ -25,10 +25,27 @@ from hqc.passes.packing.packed import Packed, Packing, Sums, image, packs
 @packs("IntegerConv", "IntegerDepthwiseConv", domain=DIALECT)
 def defer_convolution(node: ir.Node, packing: Packing) -> Sums:
     """A convolution, left to what reads it."""
-    x = packing.image(node)
+    x = packing.input(node)
     _, channels, height, width = node.outputs[0].shape.numpy()
+    if not x.is_image:
+        return _pointwise(node, x, channels)
     sizes = {**x.sizes, "C": channels, "Y": height, "X": width}
     return Sums(node, x, image(sizes), sizes, _fits(node))
+
+
+def _pointwise(node: ir.Node, x: Packed, channels: int) -> Sums:
+    """A window of one, which sees channels at any place and in any layout of positions."""
+    window = (*node.inputs[1].shape.numpy()[2:], *ints(node, "strides", [1, 1]))
+    if (
+        {*window} != {1}
+        or any(ints(node, "pads", [0]))
+        or x.view[1] != axes(("C", x.sizes["C"]))[0]
+    ):
+        raise unsupported(
+            node, f"its input's axes are [{spell(x.view)}], not those of an image, [T C Y X]"
+        )
+    view = (x.view[0], *axes(("C", channels)), *x.view[2:])
+    return Sums(node, x, view, {**x.sizes, "C": channels}, _fits(node))
 
 
 def _fits(node: ir.Node) -> bool:
@@ -118,7 +135,7 @@ def _layer(packing: Packing, sums: Sums) -> tuple[list[ir.Value], dict]:
     x = sums.x.value
     if sums.x.kind != "frames":
         attributes["channels"] = sums.x.sizes["C"]
-    elif layer.op_type in ("ConvInteger", "IntegerConv"):
+    elif layer.op_type != "IntegerDepthwiseConv":
         x = _without_batch(packing, sums.x)
     else:
         raise unsupported(layer, "it reads frames, which only convolutions of all channels do")

@@ -10,7 +10,7 @@ import numpy as np
 import onnx_ir as ir
 
 from hqc.dialect import KERNEL
-from hqc.dialect.facts import Facts
+from hqc.dialect.facts import Facts, by_channel
 from hqc.dialect.layouts import WORD
 from hqc.dialect.planes import words
 from hqc.passes.axes import Axes, axes, spell
@@ -67,25 +67,34 @@ class Packing:
     logits: dict[ir.Value, ir.Value] = field(default_factory=dict)
 
     def input(self, node: ir.Node, index: int = 0) -> Packed:
-        """The node's input; a sum over positions is computed first."""
+        """The node's input; a sum over all positions, over time or over both is computed first."""
         found = self.tensor(node, index)
         if not found.summed:
             return found
         positions = {root for root in "YX" if found.sizes[root] > 1}
-        if found.summed != positions:
+        if found.summed - {"T"} not in (set(), positions):
             raise unsupported(
                 node,
-                f"it reads a sum over [{' '.join(sorted(found.summed))}] of [T C Y X]; only one "
-                "over all positions, Y and X, is lowered here",
+                f"it reads a sum over [{' '.join(sorted(found.summed))}] of [T C Y X]; only sums "
+                "over all positions, Y and X, are lowered",
             )
-        sizes = {**found.sizes, "Y": 1, "X": 1}
-        whole = replace(found, summed=frozenset())
         facts = Facts.of(node.inputs[index])
-        if found.kind == "potentials":
-            return self.potentials(node, "SumPotentials", [found.value], whole, sizes, facts)
-        return self.potentials(
-            node, "CountSpikes", [found.value], whole, sizes, facts, channels=sizes["C"]
-        )
+        made = replace(found, summed=frozenset())
+        if found.summed - {"T"}:
+            sizes = {**found.sizes, "Y": 1, "X": 1}
+            each = _of_each_step(facts, found.sizes["T"]) if "T" in found.summed else facts
+            if found.kind == "potentials":
+                made = self.potentials(node, "SumPotentials", [found.value], made, sizes, each)
+            else:
+                channels = sizes["C"]
+                made = self.potentials(
+                    node, "CountSpikes", [found.value], made, sizes, each, channels=channels
+                )
+        if "T" in found.summed:
+            made = self.as_potentials(node, made)
+            sizes = {**made.sizes, "T": 1}
+            made = self.potentials(node, "SumSteps", [made.value], made, sizes, facts)
+        return made
 
     def tensor(self, node: ir.Node, index: int = 0) -> Packed:
         """The node's input, which may be a sum that is still to be computed."""
@@ -171,6 +180,12 @@ class Packing:
         return self.potentials(
             node, "SpikesAsPotentials", [x.value], x, facts=facts, channels=x.sizes["C"]
         )
+
+
+def _of_each_step(facts: Facts, time_steps: int) -> Facts:
+    """What a sum over time is the sum of: numbers of the same bounds at every step."""
+    low, high = (np.array(end) // time_steps for end in (facts.low, facts.high))
+    return replace(facts, low=by_channel(low), high=by_channel(high))
 
 
 Step = Callable[[ir.Node, Packing], "Packed | Sums | None"]

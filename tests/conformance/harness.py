@@ -61,11 +61,8 @@ class Case:
     inputs: Sequence[np.ndarray]
     expected: np.ndarray
     time_steps: int
-
-    @property
-    def accumulates(self) -> bool:
-        """Whether the output has no time axis: it sums over the steps."""
-        return len(self.expected) != self.time_steps or self.expected.ndim == 2
+    lasts: bool
+    """Whether the output is of all time steps, not one a step."""
 
 
 def _case_text(symbol: str, case: Case) -> str:
@@ -88,7 +85,7 @@ def _case_text(symbol: str, case: Case) -> str:
                 size = case.expected.nbytes
                 lines.append(f"uint8_t *{name} = area({size}), *out = {name};")
                 checks.append((name, size))
-                each = 0 if case.accumulates else size // case.time_steps
+                each = 0 if case.lasts else size // case.time_steps
                 whole.append(f"(void *){name}")
                 steps.append(f"(void *)({name} + t * {each})")
             case Scratch(size) | State(_, size):

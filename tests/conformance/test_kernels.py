@@ -17,6 +17,7 @@ from hqc.codegen.kernels.spike_conv_planes import suits_planes
 from hqc.dialect import ops
 from hqc.errors import UnsupportedModelError
 from hqc.targets import load_target
+from tests.conformance.channels import channel_cases
 from tests.conformance.harness import Case, outputs
 from tests.small_models import model_of
 
@@ -331,6 +332,13 @@ def sums_at_their_ends(rng):
         }, 3  # fmt: skip
 
 
+def channel_and_readout_cases(rng):
+    def packed(planes, channels):
+        return activations(rng, T, 3, 2, planes, channels=channels, rate=0.5)
+
+    yield from channel_cases(rng, packed, T)
+
+
 def around_ties():
     """int64: at every magnitude numbers next to and on ties of float32, even and odd; the ends."""
     ties = [
@@ -345,7 +353,7 @@ def around_ties():
 
 CASES = [
     case
-    for make in (conv_cases, potential_cases, other_cases, end_cases)
+    for make in (conv_cases, potential_cases, other_cases, end_cases, channel_and_readout_cases)
     for case in make(np.random.default_rng(3))
 ]
 
@@ -368,8 +376,8 @@ def test_kernels_equal_references(name, tmp_path):
         expected = op.reference(*inputs, **attributes)
         model = model_of(op, inputs, attributes, expected, constant_from)
         call = find_kernel(model.graph[0])(model.graph[0], target.vector_bits > 0)
-        steps = 1 if op_type == "IntegerLinear" else T
-        cases.append(Case(f"{number}-{op_type}", call, inputs, expected, steps))
+        steps = 1 if op_type in ("IntegerLinear", "ReadLogits") else T
+        cases.append(Case(f"{number}-{op_type}", call, inputs, expected, steps, op.lasts))
     for case, (whole, steps) in zip(cases, outputs(cases, target, tmp_path), strict=True):
         assert len(np.unique(case.expected)) > 1, f"{case.name} tests nothing"
         np.testing.assert_array_equal(whole, case.expected, err_msg=f"{case.name}, whole")

@@ -10,6 +10,7 @@ from hqc.dialect import KERNEL, OPSET, attach_functions, ops
 from hqc.dialect.op import Op, find_op
 from hqc.errors import UserError
 from hqc.reference import run_reference
+from tests.conformance.channels import channel_cases
 from tests.small_models import model_of
 
 LIF = {"frac_bits": 6}
@@ -106,6 +107,11 @@ def cases(rng):
         weights = [codes(rng, 5, channels, 3, 3), *levels(rng, 5)]
         yield "SpikeConv", [packed, *weights], {"channels": channels, **CONV, **LIF}
     yield from potential_cases(rng)
+    for name, inputs, attributes, _ in channel_cases(
+        rng, lambda planes, n: words(rng, 4, 3, 2, planes, -(-n // 32), channels=n), 4
+    ):
+        yield name, inputs, attributes
+    yield "ReadPotentials", [rng.integers(-(2**30), 2**30, (4, 7), dtype=np.int32), scale[:1]], {}
     frames = rng.integers(0, 256, (3, 2, 6, 5), dtype=np.uint8)
     for image in (frames, frames.view(np.int8)):
         yield "DenseConv", [image, codes(rng, 5, 2, 3, 3), *levels(rng, 5)], {**CONV, **LIF}

@@ -190,8 +190,8 @@ def test_messages_keep_the_users_names(proto, tmp_path):
     for node in proto.graph.node:
         node.name = "layer"
     pool = next(n for n in proto.graph.node if n.op_type == "MaxPool")
-    pool.op_type = "AveragePool"
-    with pytest.raises(UserError, match=r"node 'layer#9': .*no integer lowering for AveragePool"):
+    pool.op_type = "LpPool"
+    with pytest.raises(UserError, match=r"node 'layer#9': .*no integer lowering for LpPool"):
         lower(load_model(saved(proto, tmp_path)), pipeline_for(load_target("host")))
 
 

@@ -202,4 +202,4 @@ QUANTIZER = "QuantUniform <bits = 8, signed = 1, narrow = 0, axis = {axis}> (ima
 )
 def test_what_comes_after_other_layers_stays(op_type, before, tmp_path):
     model = repeated(before, tmp_path)
-    assert [node.op_type for node in model.graph] == [op_type, "Unsqueeze", "Tile", "LIF"]
+    assert [n.op_type for n in model.graph] == ["Reshape", op_type, "Unsqueeze", "Tile", "LIF"]

@@ -20,7 +20,7 @@ _PACKAGES = (hqc.passes, hqc.codegen)
 _MODULES = (
     *("hqc.compiler", "hqc.dialect.op"),
     *("hqc.frontend.load", "hqc.frontend.names", "hqc.frontend.operands"),
-    *("hqc.frontend.opsets", "hqc.frontend.repeated_image", "hqc.frontend.tensors"),
+    *("hqc.frontend.opsets", "hqc.frontend.frames", "hqc.frontend.tensors"),
 )
 
 _ERRORS = {"UserError", "UnsupportedModelError", "unsupported"}

@@ -138,14 +138,6 @@ def a_mask_of_channels_along_time(net):
 
 
 @refused(
-    "node 'gate' (Mul): its inputs' axes are [T C Y X] and [T 1 Y X]",
-    hint="multiply spikes of one shape, or spikes and a mask that is the same at all positions",
-)
-def a_mask_of_positions(net):
-    net.end(net.op("Mul", net.spikes(), net.spikes(1, name="mask"), name="gate"))
-
-
-@refused(
     "node 'gate' (Mul): its inputs' axes are [T C Y X] and [T C X Y]",
     hint="multiply spikes of one shape, or spikes and a mask that is the same at all positions",
 )
@@ -175,22 +167,6 @@ def a_mask_of_a_part_of_the_rows(net):
     s = net.view(net.spikes(), (T, D, H // 2, 2, W))
     mask = net.lif(net.mean(s, [3, 4], keepdims=1), name="mask")
     net.end(net.op("Mul", s, mask, name="gate"), (0, 2, 3, 4))
-
-
-@refused(
-    "node 'not' (Sub): it subtracts spikes from a constant, which is not lowered",
-    hint="multiply by -1, then add the constant",
-)
-def a_constant_less_spikes(net):
-    net.end(net.lif(net.op("Sub", net.constant(1.0), net.spikes(), name="not")))
-
-
-@refused(
-    "node 'sub' (Sub): it subtracts an activation from another, which is not lowered",
-    hint="multiply the second by -1, then add the two",
-)
-def a_difference_of_spikes(net):
-    net.end(net.lif(net.op("Sub", net.spikes(), net.spikes(name="other"), name="sub")))
 
 
 @refused(
@@ -228,20 +204,57 @@ def pooled(net: Small, x: str, axes=(0, 2, 3), **attributes) -> None:
 
 
 @refused(
-    "node 'pool' (MaxPool): ceil_mode is 1 and dilations are [1]; only windows without either are "
-    "lowered",
+    "node 'pool' (MaxPool): its input's axes are [T C 1 Y*X]",
+    hint="pool images, [T, C, H, W]",
 )
-def pooling_of_windows_that_reach_beyond(net):
-    pooled(net, net.spikes(), kernel_shape=[2, 2], strides=[2, 2], ceil_mode=1)
+def pooling_of_flattened_images(net):
+    y = net.view(net.spikes(), (T, D, H * W))
+    pooled(net, y, (0, 2), kernel_shape=[2])
 
 
 @refused(
-    "node 'pool' (MaxPool): its window is [2], padded by [0, 0]",
+    "node 'pool' (MaxPool): its window is [2, 2, 2], padded by [0, 0, 0, 0, 0, 0]",
     hint="pool images, in windows that are wider than their padding",
 )
-def pooling_in_one_dimension(net):
-    y = net.view(net.spikes(), (T, D, H * W))
-    pooled(net, y, (0, 2), kernel_shape=[2])
+def pooling_in_three_dimensions(net):
+    y = net.view(net.spikes(), (1, T, D, H, W))
+    y = net.op("MaxPool", y, kernel_shape=[2, 2, 2], pads=[0] * 6, strides=[1, 1, 1], name="pool")
+    net.end(y, (0, 1, 3, 4), D - 1)
+
+
+@refused(
+    "node 'pool' (MaxPool): ceil_mode is 0 and dilations are [2, 2]; only windows without either "
+    "are lowered",
+)
+def pooling_of_dilated_windows(net):
+    pooled(net, net.spikes(), kernel_shape=[2, 2], dilations=[2, 2])
+
+
+@refused(
+    "node 'pool': hqc has no integer lowering for AveragePool",
+    hint="it lowers: Add, ...; see docs/extending.md for adding a rule",
+)
+def a_mean_of_windows_that_leaves_padding_out(net):
+    attributes = {"kernel_shape": [3, 3], "pads": [1, 1, 1, 1], "name": "pool"}
+    net.end(net.op("AveragePool", net.spikes(), **attributes))
+
+
+@refused(
+    "node 'not' (Sub): it subtracts spikes from a constant",
+    hint="run canonicalize before",
+    passes="make-integer",
+)
+def a_constant_less_spikes(net):
+    net.end(net.lif(net.op("Sub", net.constant(1.0), net.spikes(), name="not")))
+
+
+@refused(
+    "node 'sub' (Sub): it subtracts an activation from another",
+    hint="run canonicalize before",
+    passes="make-integer",
+)
+def a_difference_of_spikes(net):
+    net.end(net.lif(net.op("Sub", net.spikes(), net.spikes(name="other"), name="sub")))
 
 
 @refused(
@@ -262,18 +275,18 @@ def pooling_of_tokens(net):
 
 
 @refused(
+    "node 'mean' (ReduceMean): it reduces axes [1, 2] of [T C Y X], channels among others",
+    hint="reduce channels by themselves, and time and position by themselves",
+)
+def a_mean_over_channels_and_rows(net):
+    y = net.mean(net.spikes(), [1, 2], keepdims=1, name="mean")
+    net.end(net.lif(net.conv(y, (1, D))))
+
+
+@refused(
     "node 'mean' (ReduceMean): it does not say which axes it reduces",
     hint="name the axes, of time and position",
 )
 def a_mean_over_all_axes(net):
     mean = net.op("ReduceMean", net.spikes(), keepdims=0, name="mean")
     net.head(net.view(mean, (1, 1)), 1)
-
-
-@refused(
-    "node 'mean' (ReduceMean): it reduces axes [1] of [T C Y X], channels among them",
-    hint="reduce time and position alone",
-)
-def a_mean_over_channels(net):
-    y = net.mean(net.spikes(), [1], keepdims=1, name="mean")
-    net.end(net.lif(net.conv(y, (1, D))))

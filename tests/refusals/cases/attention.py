@@ -54,8 +54,9 @@ def scores_that_neurons_read(net):
 
 
 @refused(
-    "node 'scores' (MatMul): q, k and v are of shapes [2, 1, 20, 6], [2, 1, 10, 6], [2, 1, 10, "
-    "6], not of one, [T, N, L, D] or [T, N, D, H, W]",
+    "node 'scores' (MatMul): the factors of the product have the axes [T 1 Y*X C], [T 1 C Y*X], "
+    "[T 1 Y*X C], not the same time steps, heads, tokens and channels of a head",
+    hint="write attention as (q @ k.transpose(-2, -1)) @ v over heads",
 )
 def attention_to_fewer_tokens(net):
     """Keys and values are of every other row."""
@@ -65,35 +66,9 @@ def attention_to_fewer_tokens(net):
 
 
 @refused(
-    "node 'scores' (MatMul): neurons give q as [T 1 Y*X C], and q, k and v are factors as [T 1 C "
-    "Y*X], [T 1 Y*X C], [T 1 C Y*X]; wanted are [T, N, L, D] or [T, N, D, H, W], and [T, N, "
-    "heads, L, d], k's last two exchanged",
+    "node 's' (MatMul): the factors of the product have the axes [T C 1 Y X], [T C 1 X Y], [T C 1 "
+    "Y X], not the same time steps, heads, tokens and channels of a head",
     hint="write attention as (q @ k.transpose(-2, -1)) @ v over heads",
-)
-def attention_between_channels(net):
-    """K Q^T, not Q K^T, weighs the channels of v."""
-    q, k, v = parts(net)
-    scores = net.op("MatMul", turned(net, q), k, name="scores")
-    y = net.op("MatMul", scores, turned(net, v), name="product")
-    net.end(net.lif(y), (0, 1, 3))
-
-
-@refused(
-    "node 'attention' (ai.hqc::LIF): it reads attention as [T 1 C/3 Y*X C%3], whose q, "
-    "k and v neurons gave as [T 1 Y*X C]",
-    hint="let all four layers of neurons be of the same axes",
-)
-def attention_whose_neurons_come_before_its_heads_are_merged(net):
-    q, k, v = (heads(net, x) for x in parts(net))
-    k = net.op("Transpose", k, perm=[0, 1, 2, 4, 3])
-    y = net.op("MatMul", net.op("MatMul", q, k, name="scores"), v, name="product")
-    net.end(net.lif(y, name="attention"), (0, 1, 3))
-
-
-@refused(
-    "node 'attention' (ai.hqc::SpikeAttention): the axes of q, k and v are [T C Y X], [T C Y X], "
-    "[T C Y X], not those of tokens, [T 1 Y*X C]",
-    hint="give attention tokens [T, N, L, D], of channels D",
 )
 def attention_between_rows(net):
     """Along the columns of images, one of them each channel's."""
@@ -119,3 +94,30 @@ def attention_of_sums_that_need_all_planes(net):
         factors.append(heads(net, net.op("Add", x, spikes), 12, 12))
     y = net.lif(product(net, *factors, channels=12), name="attention")
     net.end(y, (0, 1, 2), 12)
+
+
+@refused(
+    "node 'scores' (MatMul): the factors of the product have the axes [T 1 Y*X C], [T 1 C Y*X], "
+    "[T 1 C Y*X]; wanted are Q, K^T and V, or V^T, K and Q^T, over tokens and the channels of a "
+    "head",
+    hint="write attention as (q @ k.transpose(-2, -1)) @ v over heads",
+)
+def attention_whose_values_are_turned(net):
+    """There are as many tokens as channels."""
+    net.frames = (T, 1, C, 2, 3)
+    q, k, v = (net.tokens(name) for name in "qkv")
+    scores = net.op("MatMul", q, turned(net, k), name="scores")
+    net.end_of_tokens(net.lif(net.op("MatMul", scores, turned(net, v), name="product")))
+
+
+@refused(
+    "node 'scores' (MatMul): a factor of the product is of neurons with the axes [T 1 C*Y*X]",
+    hint="let neurons before attention keep time, channels and positions apart",
+)
+def attention_of_neurons_on_flattened_images(net):
+    made = []
+    for name in "qkv":
+        flat = net.lif(net.view(net.spikes(name=name), (T, 1, D * L)))
+        made.append(net.view(flat, (T, 1, D, L)))
+    scores = net.op("MatMul", turned(net, made[0]), made[1], name="scores")
+    net.end_of_tokens(net.lif(net.op("MatMul", scores, turned(net, made[2]), name="product")))

@@ -11,16 +11,6 @@ from tests.refusals.case import C, D, H, Small, T, W, refused
 
 
 @refused(
-    "node 'scale' (Mul): it reads 'scores', the output of the classifier",
-    hint="the classifier must be the last layer",
-)
-def a_layer_after_the_classifier(net):
-    rates = net.view(net.mean(net.spikes(), [0, 2, 3]), (1, D))
-    scores = net.op("MatMul", rates, net.weights(D, 2), out="scores", name="head")
-    net.op("Mul", scores, net.constant(2.0), out="logits", name="scale")
-
-
-@refused(
     "node 'image' (Reshape): its input 'frames' is in floats",
     hint="put a QuantUniform on the input of the network, and LIF neurons between layers",
 )
@@ -70,14 +60,6 @@ def a_second_output(net):
 
 
 @refused(
-    "node 'pool': hqc has no integer lowering for AveragePool",
-    hint="it lowers: Add, ...; see docs/extending.md for adding a rule",
-)
-def an_op_without_a_rule(net):
-    net.end(net.op("AveragePool", net.spikes(), kernel_shape=[2, 2], name="pool"))
-
-
-@refused(
     "node 'if': hqc has no integer lowering for If",
     hint="it lowers: Add, ...; see docs/extending.md for adding a rule",
 )
@@ -102,23 +84,43 @@ def weights_quantized_by_input(net):
     net.end(net.lif(net.op("Conv", net.spikes(), codes, name="conv")))
 
 
-@refused(
-    "node 'conv' (Conv): it has 2 dimensions, and dilations of [2, 2]; only two, without "
-    "dilation, are lowered",
-)
-def a_dilated_convolution(net):
-    codes = net.weights(D, D, 2, 2)
-    net.end(net.lif(net.op("Conv", net.spikes(), codes, dilations=[2, 2], name="conv")))
-
-
-@refused(
-    "node 'conv' (Conv): it has 1 dimensions, and dilations of [1]; only two, without dilation, "
-    "are lowered",
-)
-def a_convolution_in_one_dimension(net):
-    flat = net.view(net.spikes(), (T, D, H * W))
-    y = net.op("Conv", flat, net.weights(D, D, 1), name="conv")
+@refused("node 'conv' (Conv): its window has 3 dimensions, not 1 or 2")
+def a_convolution_in_three_dimensions(net):
+    volume = net.view(net.spikes(), (1, T, D, H, W))
+    y = net.op("Conv", volume, net.weights(T, T, 1, 1, 1), name="conv")
     net.end(net.lif(net.view(y, (T, D, H, W))))
+
+
+@refused(
+    "node 'conv' (Conv): it has 2 groups, each of 3 inputs and 3 outputs, and dilations of [1, 2]",
+    hint="run canonicalize before",
+    passes="make-integer",
+)
+def a_convolution_of_two_groups(net):
+    codes = net.weights(D, D // 2, 1, 1)
+    attributes = {"group": 2, "dilations": [1, 2], "name": "conv"}
+    net.end(net.lif(net.op("Conv", net.spikes(), codes, **attributes)))
+
+
+@refused(
+    "node 'conv' (Conv): its input's axes are [T Y C X]",
+    hint="give it channels at place 1",
+)
+def a_convolution_of_one_by_one_along_rows(net):
+    net.frames = (T, 1, C, 4, 4)
+    y = net.op("Transpose", net.spikes(4), perm=[0, 2, 1, 3])
+    net.end(net.lif(net.conv(y, (4, D))))
+
+
+@refused(
+    "node 'conv' (Conv): its window, of weights [2, 1, 1, 3], is along the channels of [T 1 1 C]",
+    hint="give it images, [T, C, H, W] of one recording",
+)
+def two_windows_along_channels(net):
+    net.frames = (T, 1, C, 1, 1)
+    x = net.view(net.spikes(), (T, 1, 1, D))
+    y = net.op("Conv", x, net.weights(2, 1, 1, 3), name="conv")
+    net.end(net.lif(y), channels=2)
 
 
 @refused(
@@ -137,26 +139,7 @@ def a_convolution_whose_weights_are_computed(net):
 def a_convolution_of_channels_in_another_place(net):
     net.frames = (T, 1, C, 4, 4)
     y = net.op("Transpose", net.spikes(4), perm=[0, 2, 1, 3])
-    net.end(net.lif(net.conv(y, (4, D))))
-
-
-@refused(
-    "node 'conv' (Conv): it has 2 groups, each of 3 inputs and 3 outputs; only groups of one and "
-    "one, which are depthwise, are lowered",
-)
-def a_convolution_of_two_groups(net):
-    codes = net.weights(D, D // 2, 1, 1)
-    net.end(net.lif(net.op("Conv", net.spikes(), codes, group=2, name="conv")))
-
-
-@refused(
-    "node 'conv' (Conv): a depthwise convolution of frames",
-    hint="frames are read by convolutions of all channels only",
-)
-def a_depthwise_convolution_of_frames(net):
-    codes = net.weights(C, 1, 3, 3)
-    y = net.op("Conv", net.image(), codes, group=C, name="conv")
-    net.end(net.lif(y), channels=C)
+    net.end(net.lif(net.op("Conv", y, net.weights(D, 4, 3, 3), pads=[1] * 4, name="conv")))
 
 
 def gemm(net: Small, **attributes: object) -> None:
@@ -176,11 +159,11 @@ def a_linear_layer_of_turned_spikes(net):
 
 
 @refused(
-    "node 'head' (Gemm): alpha is 0.5, not 1",
-    hint="scale the weights instead",
+    "node 'head' (Gemm): alpha is 0",
+    hint="leave the layer out",
 )
-def a_linear_layer_of_scaled_sums(net):
-    gemm(net, alpha=0.5)
+def a_linear_layer_times_zero(net):
+    gemm(net, alpha=0.0)
 
 
 @refused(
@@ -234,15 +217,6 @@ def a_product_whose_sums_leave_32_bits(net):
 
 
 @refused(
-    "node 'second' (MatMul): it reads sums",
-    hint="put LIF neurons before a linear layer",
-)
-def a_linear_layer_of_potentials(net):
-    y = net.op("MatMul", sums(net), net.weights(D, D), name="second")
-    net.end_of_tokens(net.lif(y))
-
-
-@refused(
     "node 'mix' (MatMul): its input 'value_0' is constant; only an activation is lowered there",
     hint="let weights be the second factor",
 )
@@ -252,7 +226,8 @@ def weights_times_activations(net):
 
 
 @refused(
-    "node 'mix' (MatMul): its input's axes are [T 1 C Y*X], whose last is not the channels",
+    "node 'mix' (MatMul): its input's axes are [T 1 C Y*X], whose last is neither the channels nor "
+    "all of channels and positions",
     hint="permute the axes so that the channels are last",
 )
 def a_linear_layer_along_positions(net):
@@ -306,30 +281,84 @@ def a_linear_layer_whose_bias_is_one_a_row(net):
 
 
 @refused(
-    "node 'fc' (MatMul): a linear layer of frames",
-    hint="let a convolution read them, of 1 x 1 if need be",
-)
-def a_linear_layer_of_frames(net):
-    x = net.op("Transpose", net.view(net.image(), (T, 1, C, H * W)), perm=[0, 1, 3, 2])
-    net.end_of_tokens(net.lif(net.op("MatMul", x, net.weights(C, D), name="fc")))
-
-
-@refused(
-    "node 'head' (MatMul): it classifies a mean whose axes are [T C]",
-    hint="take the mean over all of time and position before the classifier, or after it",
-)
-def a_classifier_of_every_step(net):
-    rates = net.mean(net.spikes(), [2, 3])
-    net.op("MatMul", rates, net.weights(D, 2), name="head", out="logits")
-    proto = onnx.load(net.save(net.path))
-    proto.graph.output[0].type.tensor_type.shape.dim[0].dim_value = T
-    return proto
-
-
-@refused(
     "node 'drop' (Dropout): it is in training mode",
     hint="export the model in eval mode",
 )
 def dropout_in_training_mode(net):
     training = net.constant(0.5), net.constant(True, bool)
     net.end(net.op("Dropout", net.spikes(), *training, name="drop"))
+
+
+def sliced(net: Small, start: int, end: int, axis: int, step: int = 1) -> str:
+    """A part of spikes."""
+    bounds = [net.constant([i], np.int64) for i in (start, end, axis, step)]
+    return net.op("Slice", net.spikes(), *bounds, name="part")
+
+
+@refused(
+    "node 'part' (Slice): it takes steps of [2]",
+    hint="take whole blocks of channels",
+)
+def every_other_channel(net):
+    net.end(sliced(net, 0, D, 1, 2), channels=D // 2)
+
+
+@refused(
+    "node 'part' (Slice): it takes 1 to 3 along axis 2 of [T C Y X]",
+    hint="take blocks of channels; time and position are lowered whole",
+)
+def a_part_of_the_rows(net):
+    net.end(sliced(net, 1, H, 2))
+
+
+@refused(
+    "node 'join' (Concat): it joins tensors of the axes [T C Y X], [T C Y X] along axis 0, which "
+    "is not the channels",
+    hint="join channels; time and position are lowered whole",
+)
+def steps_that_are_joined(net):
+    s = net.op("Concat", net.spikes(), net.spikes(name="other"), axis=0, name="join")
+    net.end(s)
+
+
+@refused(
+    "node 'join' (Concat): it joins tensors that differ in their axes, [T C Y X], [T C X Y]",
+)
+def two_layouts_that_are_joined(net):
+    net.frames = (T, 1, C, 4, 4)
+    turned = net.op("Transpose", net.spikes(name="other"), perm=[0, 1, 3, 2])
+    net.end(net.op("Concat", net.spikes(), turned, axis=1, name="join"), channels=2 * D)
+
+
+def leaving(net: Small, value: str, *shape: int) -> onnx.ModelProto:
+    """A network whose output is that value."""
+    net.op("Identity", value, out="logits", name="last")
+    proto = onnx.load(net.save(net.path))
+    sizes = proto.graph.output[0].type.tensor_type.shape
+    sizes.ClearField("dim")
+    for n in shape:
+        sizes.dim.add().dim_value = n
+    return proto
+
+
+@refused(
+    "node 'last' (Identity): the network's output is its input",
+    hint="let a layer read it",
+)
+def a_network_without_layers(net):
+    return leaving(net, net.image(), T, C, H, W)
+
+
+@refused("output 'logits' is not computed from the frames")
+def a_network_that_gives_its_weights(net):
+    net.end(net.spikes())
+    net.nodes[-1].output[0] = "classes"
+    return leaving(net, net.weights(D, D), D, D)
+
+
+@refused(
+    "node 'last/Read' (ai.hqc::ReadPotentials): the network's output has the axes [T C Y X]",
+    hint="end it in classes, or in classes of every time step: [T, C] or [1, C]",
+)
+def an_image_that_leaves_the_network(net):
+    return leaving(net, net.spikes(), T, D, H, W)

@@ -7,7 +7,7 @@ from tests.refusals.cases.attention import attention
 
 
 @refused(
-    "node 'attention' (ai.hqc::LIF): it reads sums times -0.5, and no weights can carry the sign",
+    "node 'attention' (ai.hqc::LIF): it reads a product of activations times -0.5",
     hint="multiply by a positive number",
 )
 def attention_of_negative_scale(net):
@@ -55,13 +55,3 @@ def a_scale_of_more_than_32_bits(net):
     y = net.conv(net.spikes(), name="loud")
     loud = net.op("Mul", y, net.constant(1e30), name="scale")
     net.end(net.lif(net.op("Add", loud, y, name="add"), name="lif"))
-
-
-@refused(
-    "output 'logits' is not the output of a classifier",
-    hint="end the network with a quantized linear layer on the mean of its spikes",
-)
-def an_output_that_no_classifier_gives(net):
-    y = net.mean(net.spikes(), [0, 2, 3])
-    net.classes = D
-    net.view(y, (1, D), out="logits")

@@ -21,8 +21,8 @@ from tests.refusals.cases.attention import attention
 
 
 @refused(
-    "node 'lif' (ai.hqc::LIF): it reads a sum over [X] of [T C Y X]; only one over all "
-    "positions, Y and X, is lowered here",
+    "node 'lif' (ai.hqc::LIF): it reads a sum over [X] of [T C Y X]; only sums over all "
+    "positions, Y and X, are lowered",
 )
 def neurons_on_a_mean_of_rows(net):
     y = net.mean(net.spikes(), [3], keepdims=1, name="mean")
@@ -30,8 +30,8 @@ def neurons_on_a_mean_of_rows(net):
 
 
 @refused(
-    "node 'mean/Rescale' (ai.hqc::Rescale): it reads a sum over [X] of [T C Y X]; only one over "
-    "all positions, Y and X, is lowered here",
+    "node 'mean/Rescale' (ai.hqc::Rescale): it reads a sum over [X] of [T C Y X]; only sums over "
+    "all positions, Y and X, are lowered",
 )
 def a_convolution_of_a_mean_of_rows(net):
     y = net.mean(net.spikes(), [3], keepdims=1, name="mean")
@@ -209,18 +209,6 @@ def an_integer_layer_along_positions(net):
 
 
 @refused(
-    "node 'fc' (MatMulInteger): it reads frames, which only convolutions of all channels do",
-    passes="pack-spikes",
-)
-def an_integer_layer_of_frames(net):
-    proto = linear(net)
-    for node in proto.graph.node:
-        if named(proto, "stem.lif").output[0] in node.input:
-            node.input[0] = named(proto, "stem").input[0]
-    return proto
-
-
-@refused(
     "node 'Rescale_10' (ai.hqc::Rescale): it reads frames, not spikes",
     passes="pack-spikes",
 )
@@ -330,4 +318,61 @@ def a_kernel_whose_codes_are_large(net):
     codes.CopyFrom(numpy_helper.from_array(large, codes.name))
     info = next(i for i in proto.graph.value_info if i.name == codes.name)
     info.type.tensor_type.elem_type = TensorProto.INT32
+    return proto
+
+
+@refused(
+    "node 'pool' (ai.hqc::OrPool): its input's axes are [T C X Y], not those of an image, "
+    "[T C Y X]",
+    passes="pack-spikes",
+)
+def integer_pooling_of_turned_images(net):
+    net.frames = (T, 1, C, D, D)
+    net.end(net.op("MaxPool", net.spikes(), kernel_shape=[2, 2], name="pool"))
+    proto = as_integers(net)
+    insert(proto, "pool", "Transpose", perm=[0, 1, 3, 2])
+    return proto
+
+
+@refused(
+    "node 'conv' (ai.hqc::IntegerDepthwiseConv): it reads frames, which only convolutions of all "
+    "channels do",
+    passes="pack-spikes",
+)
+def an_integer_depthwise_convolution_of_frames(net):
+    codes = net.weights(C, 1, 1, 1)
+    y = net.op("Conv", net.spikes(C), codes, group=C, name="conv")
+    net.end(net.lif(y, name="lif"), channels=C)
+    proto = as_integers(net)
+    named(proto, "conv").input[0] = named(proto, "stem").input[0]
+    return proto
+
+
+@refused(
+    "node 'attention' (ai.hqc::SpikeAttention): the axes of q, k and v are [T 1 C Y*X], "
+    "[T 1 Y*X C], [T 1 Y*X C], not those of tokens, [T 1 Y*X C]",
+    hint="give attention tokens [T, N, L, D], of channels D",
+    passes="pack-spikes",
+)
+def integer_attention_of_turned_tokens(net):
+    net.frames = (T, 1, C, 2, 3)
+    q, k, v = (net.tokens(name) for name in "qkv")
+    scores = net.op("MatMul", q, net.op("Transpose", k, perm=[0, 1, 3, 2]), name="scores")
+    net.end_of_tokens(net.lif(net.op("MatMul", scores, v, name="product"), name="attention"))
+    proto = ir.serde.serialize_model(lowered(net, "make-integer,fuse-attention").kernels)
+    insert(proto, "attention", "Transpose", perm=[0, 1, 3, 2])
+    return proto
+
+
+@refused(
+    "node 'gate/Expand' (Expand): it repeats [T C 1 X] to [2, 6, 4, 4]",
+    passes="pack-spikes",
+)
+def integer_spikes_spread_over_positions(net):
+    net.frames = (T, 1, C, 4, 4)
+    net.end(net.op("Mul", net.spikes(), net.spikes(1, name="mask"), name="gate"))
+    proto = as_integers(net)
+    row = np.int64([0]), np.int64([1]), np.int64([2])
+    named(proto, "gate/Expand").input[0] = named(proto, "stem.lif").output[0]
+    insert(proto, "gate/Expand", "Slice", *row)
     return proto

@@ -1,0 +1,98 @@
+"""SumSteps, KeepSteps and ReadLogits: what leaves a network besides a classifier of counts."""
+
+from __future__ import annotations
+
+import math
+
+import onnx_ir as ir
+from tvm.script import tirx as T
+
+from hqc.codegen.kernels.kernel_base import ANY, Constant, Input, KernelCall, Output, kernel
+from hqc.codegen.kernels.neurons import WORD
+
+
+@kernel("SumSteps")
+def emit_sum(node: ir.Node, vector: bool) -> KernelCall:
+    """The kernel of a SumSteps; its output lasts between time steps."""
+    size = math.prod(node.inputs[0].shape.numpy()[1:])
+    return KernelCall(lambda: _build_sum(size), (Input(0), Output()), ("sum steps", size))
+
+
+@kernel("KeepSteps")
+def emit_keep(node: ir.Node, vector: bool) -> KernelCall:
+    """The kernel of a KeepSteps; its output lasts between time steps."""
+    steps, *rest = node.inputs[0].shape.numpy()
+    size = math.prod(rest)
+    return KernelCall(
+        lambda: _build_keep(steps, size), (Input(0), Output()), ("keep steps", steps, size)
+    )
+
+
+@kernel("ReadLogits")
+def emit_read(node: ir.Node, vector: bool) -> KernelCall:
+    """The kernel of a ReadLogits."""
+    rows, *_, columns = node.inputs[0].shape.numpy()
+    channels = node.attributes["channels"].value
+    scale = node.inputs[1].const_value.numpy().reshape(1)
+    return KernelCall(
+        lambda: _build_read(rows, columns, channels),
+        (Input(0), Output(), Constant(scale)),
+        ("read logits", rows, columns, channels),
+    )
+
+
+def _build_sum(size: int):
+    @T.prim_func(s_tir=True)
+    def sum_steps(x_p: T.handle("int32"), y_p: T.handle("int32"), t_begin: T.int32, steps: T.int32):
+        T.func_attr({"tirx.noalias": True})
+        x = T.decl_buffer((ANY,), "int32", data=x_p)
+        y = T.decl_buffer((ANY,), "int32", data=y_p)
+        if t_begin == 0:
+            for w in range(size // WORD):
+                for v in T.vectorized(WORD):
+                    y[w * WORD + v] = 0
+        for s in range(steps):
+            for w in range(size // WORD):
+                for v in T.vectorized(WORD):
+                    y[w * WORD + v] = y[w * WORD + v] + x[s * size + w * WORD + v]
+
+    return sum_steps
+
+
+def _build_keep(time_steps: int, size: int):
+    @T.prim_func(s_tir=True)
+    def keep_steps(
+        x_p: T.handle("int32"), y_p: T.handle("int32"), t_begin: T.int32, steps: T.int32
+    ):
+        T.func_attr({"tirx.noalias": True})
+        x = T.decl_buffer((ANY,), "int32", data=x_p)
+        y = T.decl_buffer((ANY,), "int32", data=y_p)
+        if t_begin == 0:
+            for w in range(time_steps * size // WORD):
+                for v in T.vectorized(WORD):
+                    y[w * WORD + v] = 0
+        for w in range(steps * (size // WORD)):
+            for v in T.vectorized(WORD):
+                y[t_begin * size + w * WORD + v] = x[w * WORD + v]
+
+    return keep_steps
+
+
+def _build_read(rows: int, columns: int, channels: int):
+    @T.prim_func(s_tir=True)
+    def read_logits(
+        x_p: T.handle("int32"),
+        y_p: T.handle("float32"),
+        scale_p: T.handle("float32"),
+        t_begin: T.int32,
+        steps: T.int32,
+    ):
+        T.func_attr({"tirx.noalias": True})
+        x = T.decl_buffer((ANY,), "int32", data=x_p)
+        y = T.decl_buffer((ANY,), "float32", data=y_p)
+        scale = T.decl_buffer((ANY,), "float32", data=scale_p)
+        for n in range(rows):
+            for c in range(channels):
+                y[n * channels + c] = T.Cast("float32", x[n * columns + c]) * scale[0]
+
+    return read_logits

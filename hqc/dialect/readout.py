@@ -1,0 +1,117 @@
+"""What leaves a network that does not end in a classifier of spike counts: potentials as logits.
+
+`ReadPotentials` is a network's exit. `SumSteps` and `KeepSteps` are what it reads in compiled code:
+what was summed or kept over all time steps, so that a network called step by step has it too.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx_ir as ir
+
+from hqc.dialect.invariants import expect, expect_shape, expect_within, facts_of
+from hqc.dialect.op import DIALECT, KERNEL, Op, register
+from hqc.dialect.potentials import take_channels, verify_potentials
+
+
+def read_potentials(x: np.ndarray, scale: np.ndarray) -> np.ndarray:
+    """x int32 of any shape, scale float32 [1] -> float32: converted, then multiplied."""
+    return x.astype(np.float32) * scale
+
+
+def read_logits(x: np.ndarray, scale: np.ndarray, *, channels: int, sizes: list[int]) -> np.ndarray:
+    """Potentials int32 [N, 1, 1, 32 words(C)] -> float32 of a shape, N first, then channels."""
+    return read_potentials(take_channels(x, channels=channels), scale).reshape(sizes)
+
+
+def sum_steps(x: np.ndarray) -> np.ndarray:
+    """Potentials int32 [T, H, W, C] -> [1, H, W, C]; the sums are proven to fit."""
+    return x.sum(0, dtype=np.int32, keepdims=True)
+
+
+def keep_steps(x: np.ndarray) -> np.ndarray:
+    """Potentials as they are, of all time steps so far."""
+    return x
+
+
+def _verify_read(node: ir.Node) -> None:
+    facts_of(node.inputs[0], "potentials", "levels", "spikes")
+    facts_of(node.outputs[0], "logits")
+    expect_shape(node.outputs[0], node.inputs[0].shape.numpy())
+
+
+def _verify_logits(node: ir.Node) -> None:
+    x = facts_of(node.inputs[0], "potentials")
+    channels = node.attributes["channels"].value
+    verify_potentials(node.inputs[0], channels)
+    rows, height, width, _ = node.inputs[0].shape.numpy()
+    expect("positions", (height, width), (1, 1))
+    expect("numbers", int(np.prod(node.outputs[0].shape.numpy())), rows * channels)
+    expect_shape(node.outputs[0], node.attributes["sizes"].value)
+    expect_within(node.outputs[0], np.array(x.low), np.array(x.high))
+
+
+def _verify_steps(node: ir.Node) -> None:
+    x = facts_of(node.inputs[0], "potentials")
+    expect("the unit", facts_of(node.outputs[0], "potentials").unit, x.unit)
+    steps, *rest = node.inputs[0].shape.numpy()
+    sums = node.op_type == "SumSteps"
+    expect_shape(node.outputs[0], [1 if sums else steps, *rest])
+    count = steps if sums else 1
+    expect_within(node.outputs[0], np.multiply(x.low, count), np.multiply(x.high, count))
+
+
+READ_POTENTIALS = register(
+    Op(
+        """
+        ReadPotentials (x, scale) => (y)
+        {
+            real = Cast <to = 1> (x)
+            y = Mul(real, scale)
+        }
+        """,
+        reference=read_potentials,
+        verify=_verify_read,
+        domain=DIALECT,
+    )
+)
+READ_LOGITS = register(
+    Op(
+        """
+        ReadLogits <channels, sizes> (x, scale) => (y)
+        {
+            rows = ai.hqc.kernel.TakeChannels <channels: int = @channels> (x)
+            real = ai.hqc.ReadPotentials (rows, scale)
+            to = Constant <value_ints: ints = @sizes> ()
+            y = Reshape(real, to)
+        }
+        """,
+        reference=read_logits,
+        verify=_verify_logits,
+        domain=KERNEL,
+    )
+)
+SUM_STEPS = register(
+    Op(
+        """
+        SumSteps (x) => (y)
+        {
+            time = Constant <value_ints = [0]> ()
+            y = ReduceSum <keepdims = 1> (x, time)
+        }
+        """,
+        reference=sum_steps,
+        verify=_verify_steps,
+        domain=KERNEL,
+        lasts=True,
+    )
+)
+KEEP_STEPS = register(
+    Op(
+        "KeepSteps (x) => (y) { y = Identity(x) }",
+        reference=keep_steps,
+        verify=_verify_steps,
+        domain=KERNEL,
+        lasts=True,
+    )
+)

@@ -1,0 +1,109 @@
+"""What a spelling is: a function that writes a node of the dialect in ops that are lowered."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import onnx_ir as ir
+
+from hqc.dialect import DIALECT, find_op
+from hqc.dialect.metadata import LAYER, WRITTEN
+from hqc.passes.graph import add_initializer, constant
+
+
+class Rewrite:
+    """A node that is being written otherwise: new nodes are put before it, under its name."""
+
+    def __init__(self, graph: ir.Graph, node: ir.Node) -> None:
+        self.graph, self.node = graph, node
+
+    def op(
+        self,
+        op_type: str,
+        inputs: Sequence[ir.Value | None],
+        shape: Sequence[int],
+        *,
+        what: str = "",
+        domain: str = "",
+        **attributes: object,
+    ) -> ir.Value:
+        """A new node of one output; `what` names it where it is only a part of the old one."""
+        name = f"{self.node.name}/{what}" if what else self.node.name
+        made = ir.node(op_type, inputs, attributes, name=name, domain=domain)
+        made.metadata_props[WRITTEN] = self.node.metadata_props.get(WRITTEN, self.node.op_type)
+        if not what and LAYER in self.node.metadata_props:
+            made.metadata_props[LAYER] = self.node.metadata_props[LAYER]
+        (value,) = made.outputs
+        value.name = f"{name}:{len(self.graph)}"
+        value.shape, value.dtype = ir.Shape(shape), self.node.outputs[0].dtype
+        self.graph.insert_before(self.node, made)
+        return value
+
+    def constant(self, array: np.ndarray, what: str) -> ir.Value:
+        """A new initializer."""
+        return add_initializer(self.graph, array, f"{self.node.name}.{what}")
+
+    def reshape(self, x: ir.Value, shape: Sequence[int], what: str) -> ir.Value:
+        """A view of x."""
+        target = self.constant(np.array(shape, np.int64), f"{what or 'view'}.shape")
+        return self.op("Reshape", [x, target], shape, what=what)
+
+    def finish(self, value: ir.Value) -> None:
+        """Let the value stand for the node's output, and take its name; the node goes."""
+        old = self.node.outputs[0]
+        old.replace_all_uses_with(value, replace_graph_outputs=True)
+        self.graph.remove(self.node, safe=True)
+        value.name = old.name
+
+    def weights(self, change: Callable[[np.ndarray], np.ndarray]) -> ir.Value | None:
+        """The node's weights, changed before they are quantized; None where they are no constants.
+
+        `change` must keep the axis of output channels, the first, by which quantizers may have
+        scales; it may add zeros, which every quantizer leaves as they are.
+        """
+        value = self.node.inputs[1]
+        array = constant(value)
+        if array is not None:
+            return self.constant(change(array), "weights")
+        quantizer = value.producer()
+        array = None if quantizer is None else constant(quantizer.inputs[0])
+        if array is None or quantizer.domain != DIALECT:
+            return None
+        scales = math.prod(quantizer.inputs[1].shape.numpy())
+        if scales > 1 and find_op(quantizer).attributes(quantizer)["axis"] % array.ndim:
+            return None
+        changed = change(array)
+        attributes = {a.name: a.value for a in quantizer.attributes.values()}
+        inputs = [self.constant(changed, "weights"), *quantizer.inputs[1:]]
+        return self.op(
+            quantizer.op_type,
+            inputs,
+            changed.shape,
+            what=quantizer.op_type,
+            domain=DIALECT,
+            **attributes,
+        )
+
+
+Spelling = Callable[[Rewrite], None]
+"""Writes a node otherwise, and finishes the rewrite; or leaves it as it is."""
+
+_SPELLINGS: dict[str, list[Spelling]] = {}
+
+
+def spelling(*op_types: str) -> Callable[[Spelling], Spelling]:
+    """Register the decorated function for those ops of standard ONNX."""
+
+    def register(function: Spelling) -> Spelling:
+        for op_type in op_types:
+            _SPELLINGS.setdefault(op_type, []).append(function)
+        return function
+
+    return register
+
+
+def find_spellings(node: ir.Node) -> list[Spelling]:
+    """What may apply to a node."""
+    return [] if node.domain else _SPELLINGS.get(node.op_type, [])

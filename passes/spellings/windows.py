@@ -1,0 +1,197 @@
+"""Convolutions and pools of one or three dimensions, in groups, dilated: as images' plain ones."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from hqc.dialect import DIALECT
+from hqc.passes.graph import integer, ints
+from hqc.passes.spellings.spelling import Rewrite, spelling
+
+_POOLS = ("MaxPool", "AveragePool")
+
+
+def _window(rewrite: Rewrite) -> list[int]:
+    """The sizes of the node's window."""
+    node = rewrite.node
+    weights = node.inputs[1].shape.numpy()[2:] if node.op_type == "Conv" else ()
+    return ints(node, "kernel_shape", weights)
+
+
+@spelling("Conv", *_POOLS)
+def lines_as_images(rewrite: Rewrite) -> None:
+    """A window along lines [N, C, L] -> one along images of height 1."""
+    node = rewrite.node
+    x, y = node.inputs[0], node.outputs[0]
+    if len(x.shape) != 3 or len(node.outputs) > 1:
+        return
+    inputs = list(node.inputs)
+    if node.op_type == "Conv":
+        inputs[1] = rewrite.weights(lambda w: w[:, :, None])
+        if inputs[1] is None:
+            return
+    n, c, length = x.shape.numpy()
+    inputs[0] = rewrite.reshape(x, (n, c, 1, length), "image")
+    attributes = {a.name: a.value for a in node.attributes.values()}
+    attributes["kernel_shape"] = [1, *_window(rewrite)]
+    for name in ("strides", "dilations"):
+        if name in attributes:
+            attributes[name] = [1, *attributes[name]]
+    if "pads" in attributes:
+        begin, end = attributes["pads"]
+        attributes["pads"] = [0, begin, 0, end]
+    made = y.shape.numpy()
+    wide = rewrite.op(node.op_type, inputs, (*made[:2], 1, made[2]), **attributes)
+    rewrite.finish(rewrite.reshape(wide, made, "line"))
+
+
+@spelling(*_POOLS)
+def flat_volumes(rewrite: Rewrite) -> None:
+    """A window of [N, C, D, H, W] that is 1 along D -> one along images [N, C * D, H, W].
+
+    Published code pools [T, N, C, H, W] so.
+    """
+    node = rewrite.node
+    x, y = node.inputs[0], node.outputs[0]
+    if len(x.shape) != 5 or len(node.outputs) > 1 or _window(rewrite)[0] != 1:
+        return
+    attributes = {a.name: a.value for a in node.attributes.values()}
+    pads = attributes.get("pads", [0] * 6)
+    outer = (pads[0], pads[3], attributes.get("strides", [1])[0] - 1)
+    if any(outer):
+        return
+    n, c, d, *size = x.shape.numpy()
+    image = rewrite.reshape(x, (n, c * d, *size), "image")
+    for name in ("kernel_shape", "strides", "dilations"):
+        if name in attributes:
+            attributes[name] = attributes[name][1:]
+    attributes["pads"] = [*pads[1:3], *pads[4:]]
+    made = y.shape.numpy()
+    pooled = rewrite.op(node.op_type, [image], (n, c * d, *made[3:]), **attributes)
+    rewrite.finish(rewrite.reshape(pooled, made, "volume"))
+
+
+@spelling(*_POOLS)
+def written_ceilings(rewrite: Rewrite) -> None:
+    """`ceil_mode` -> the padding at the end that it stands for, where no mean counts it."""
+    node = rewrite.node
+    if not integer(node, "ceil_mode", 0) or len(node.inputs[0].shape) != 4 or len(node.outputs) > 1:
+        return
+    kernel = _window(rewrite)
+    pads = ints(node, "pads", [0] * 4)
+    sizes, made = (v.shape.numpy()[2:] for v in (node.inputs[0], node.outputs[0]))
+    strides, dilations = (ints(node, n, [1, 1]) for n in ("strides", "dilations"))
+    reach = [
+        (m - 1) * s + (k - 1) * d + 1
+        for m, s, k, d in zip(made, strides, kernel, dilations, strict=True)
+    ]
+    missing = [
+        max(r - n - a - b, 0) for r, n, a, b in zip(reach, sizes, pads[:2], pads[2:], strict=True)
+    ]
+    if any(missing) and node.op_type == "AveragePool":
+        return
+    attributes = {a.name: a.value for a in node.attributes.values() if a.name != "ceil_mode"}
+    attributes["pads"] = [*pads[:2], *(a + b for a, b in zip(pads[2:], missing, strict=True))]
+    rewrite.finish(
+        rewrite.op(node.op_type, node.inputs, node.outputs[0].shape.numpy(), **attributes)
+    )
+
+
+@spelling("Conv")
+def whole_kernels(rewrite: Rewrite) -> None:
+    """Groups that are not depthwise, and dilations -> a plain convolution with zeros between."""
+    node = rewrite.node
+    shape = node.inputs[1].shape.numpy()
+    if len(shape) != 4:
+        return
+    channels = node.inputs[0].shape.numpy()[1]
+    group, dilations = integer(node, "group", 1), ints(node, "dilations", [1, 1])
+    depthwise = group > 1 and group == shape[0] == channels
+    frames = _reads_frames(node.inputs[0])
+    grouped = group > 1 and (frames or not depthwise)
+    if not grouped and set(dilations) == {1}:
+        return
+
+    def spread(weights: np.ndarray) -> np.ndarray:
+        outputs, inputs, *kernel = weights.shape
+        size = [(k - 1) * d + 1 for k, d in zip(kernel, dilations, strict=True)]
+        wide = np.zeros((outputs, inputs, *size), weights.dtype)
+        wide[:, :, :: dilations[0], :: dilations[1]] = weights
+        if not grouped:
+            return wide
+        whole = np.zeros((outputs, channels, *size), weights.dtype)
+        for g in range(group):
+            rows = slice(g * outputs // group, (g + 1) * outputs // group)
+            whole[rows, g * inputs : (g + 1) * inputs] = wide[rows]
+        return whole
+
+    weights = rewrite.weights(spread)
+    if weights is None:
+        return
+    attributes = {
+        a.name: a.value
+        for a in node.attributes.values()
+        if a.name not in ("dilations", "kernel_shape", *(["group"] if grouped else []))
+    }
+    inputs = [node.inputs[0], weights, *node.inputs[2:]]
+    rewrite.finish(rewrite.op("Conv", inputs, node.outputs[0].shape.numpy(), **attributes))
+
+
+def _reads_frames(value) -> bool:
+    """Whether a value is the network's input, quantized or viewed."""
+    node = value.producer()
+    while node is not None and node.op_type in ("QuantUniform", "Reshape", "Squeeze", "Transpose"):
+        value = node.inputs[0]
+        node = value.producer()
+    return value.is_graph_input()
+
+
+@spelling("AveragePool")
+def sums_of_windows(rewrite: Rewrite) -> None:
+    """AveragePool -> a depthwise convolution of ones, over how many there are."""
+    node = rewrite.node
+    x = node.inputs[0]
+    pads = ints(node, "pads", [0] * 4)
+    if len(x.shape) != 4 or integer(node, "ceil_mode", 0) or "auto_pad" in node.attributes:
+        return
+    if any(pads) and not integer(node, "count_include_pad", 0):
+        return
+    channels, kernel = x.shape.numpy()[1], _window(rewrite)
+    made = node.outputs[0].shape.numpy()
+    ones = rewrite.constant(np.ones((channels, 1, *kernel), np.float32), "ones")
+    one = rewrite.constant(np.ones(1, np.float32), "one")
+    codes = rewrite.op(
+        "QuantUniform", [ones, one], ones.shape.numpy(), what="codes", domain=DIALECT, bits=2
+    )
+    sums = rewrite.op(
+        "Conv",
+        [x, codes],
+        made,
+        what="sums",
+        group=channels,
+        pads=pads,
+        strides=ints(node, "strides", [1, 1]),
+        dilations=ints(node, "dilations", [1, 1]),
+    )
+    count = rewrite.constant(np.float32(math.prod(kernel)), "count")
+    rewrite.finish(rewrite.op("Div", [sums, count], made))
+
+
+@spelling("GlobalAveragePool")
+def mean_of_positions(rewrite: Rewrite) -> None:
+    """GlobalAveragePool -> ReduceMean over all positions."""
+    node = rewrite.node
+    axes = rewrite.constant(np.arange(2, len(node.inputs[0].shape), dtype=np.int64), "axes")
+    made = node.outputs[0].shape.numpy()
+    rewrite.finish(rewrite.op("ReduceMean", [node.inputs[0], axes], made, keepdims=1))
+
+
+@spelling("GlobalMaxPool")
+def largest_of_positions(rewrite: Rewrite) -> None:
+    """GlobalMaxPool -> MaxPool in a window of the image's size."""
+    node = rewrite.node
+    size = node.inputs[0].shape.numpy()[2:]
+    made = node.outputs[0].shape.numpy()
+    rewrite.finish(rewrite.op("MaxPool", [node.inputs[0]], made, kernel_shape=list(size)))

@@ -1,0 +1,368 @@
+"""Many spellings of one thing: each compiles to what its floats say, by the verdict."""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx
+import onnx_ir as ir
+import pytest
+
+import hqc
+from hqc.data.synthetic import frames_over_range
+from hqc.dialect import DIALECT
+from hqc.frontend.load import load_model
+from hqc.reference import run_reference
+from tests.refusals.case import C, D, H, Small, T, W
+from tests.refusals.cases.attention import heads, parts, turned
+from tests.refusals.cases.layers import gemm, leaving, sums
+
+SPELLINGS = []
+
+
+def spelling(function):
+    """Register a function that writes a network."""
+    SPELLINGS.append(function)
+    return function
+
+
+def fires(net: Small, x: str, **attributes) -> str:
+    """Neurons that are quick to fire."""
+    return net.lif(x, v_threshold=0.2, **attributes)
+
+
+def tokens(net: Small, x: str) -> str:
+    """An image [T, D, H, W] as [T, D, H * W]."""
+    return net.view(x, (T, D, H * W))
+
+
+@spelling
+def a_dilated_convolution(net):
+    codes = net.weights(D, D, 2, 2)
+    net.end(fires(net, net.op("Conv", net.spikes(), codes, dilations=[2, 2], name="conv")))
+
+
+@spelling
+def a_dilated_depthwise_convolution_of_powers_of_two(net):
+    weights = np.random.default_rng(0).normal(size=(D, 1, 3, 2))
+    inputs = net.constant(weights), net.constant(np.linspace(1, 2, D))
+    codes = net.op("QuantPow2", *inputs, domain=DIALECT, bits=4)
+    places = {"dilations": [1, 2], "pads": [1, 1, 1, 1], "group": D, "strides": [1, 2]}
+    net.end(fires(net, net.op("Conv", net.spikes(), codes, name="conv", **places)))
+
+
+@spelling
+def a_convolution_of_two_groups(net):
+    codes = net.weights(2 * D, D // 2, 3, 3)
+    y = net.op("Conv", net.spikes(), codes, group=2, pads=[1] * 4, name="conv")
+    net.end(fires(net, y), channels=2 * D)
+
+
+@spelling
+def a_depthwise_convolution_of_frames(net):
+    codes = net.weights(C, 1, 3, 3)
+    y = net.op("Conv", net.image(), codes, group=C, name="conv")
+    net.end(net.lif(y, v_threshold=3.0), channels=C)
+
+
+@spelling
+def a_convolution_of_tokens(net):
+    y = net.op("Conv", tokens(net, net.spikes()), net.weights(D, D, 1), name="conv")
+    net.end(fires(net, net.view(y, (T, D, H, W))))
+
+
+@spelling
+def a_convolution_of_tokens_left_in_float32(net):
+    weights = net.constant(np.random.default_rng(1).normal(size=(D, D, 1)))
+    y = net.op("Conv", tokens(net, net.spikes()), weights, name="conv")
+    net.end(fires(net, y), (0, 2))
+
+
+@spelling
+def convolutions_along_lines(net):
+    net.frames = (T, 1, C, 9)
+    line = net.op("QuantUniform", "frames", net.constant(1.0), domain=DIALECT, bits=8, signed=0)
+    y = net.op("Conv", net.view(line, (T, C, 9)), net.weights(D, C, 3), pads=[1, 1], name="first")
+    s = net.op("MaxPool", net.lif(y, v_threshold=3.0), kernel_shape=[2], strides=[2], ceil_mode=1)
+    y = net.op("Conv", s, net.weights(D, D, 2), dilations=[2], pads=[2, 0], name="second")
+    net.end(fires(net, y), (0, 2))
+
+
+@spelling
+def windows_that_reach_beyond(net):
+    s = net.op("MaxPool", net.spikes(), kernel_shape=[2, 2], strides=[2, 2], ceil_mode=1)
+    net.end(s)
+
+
+@spelling
+def a_mean_of_windows(net):
+    attributes = {"kernel_shape": [3, 2], "strides": [1, 2], "name": "pool"}
+    y = net.op("AveragePool", net.spikes(), pads=[1, 0, 1, 1], count_include_pad=1, **attributes)
+    net.end(fires(net, net.conv(y)))
+
+
+@spelling
+def a_mean_of_windows_before_neurons(net):
+    net.end(fires(net, net.op("AveragePool", net.conv(net.spikes()), kernel_shape=[2, 2])))
+
+
+@spelling
+def a_mean_of_windows_before_the_classifier(net):
+    net.end(net.op("AveragePool", net.spikes(), kernel_shape=[2, 2], strides=[2, 2]))
+
+
+@spelling
+def a_pool_of_all_positions(net):
+    net.end(fires(net, net.op("GlobalAveragePool", net.conv(net.spikes()))))
+
+
+@spelling
+def the_largest_of_all_positions(net):
+    net.end(fires(net, net.op("GlobalMaxPool", net.conv(net.spikes()))))
+
+
+@spelling
+def a_pool_of_volumes(net):
+    volume = net.view(net.spikes(), (T, 1, D, H, W))
+    window = {"kernel_shape": [1, 3, 3], "strides": [1, 2, 2], "pads": [0, 1, 1, 0, 1, 1]}
+    net.end(net.op("MaxPool", volume, **window), (0, 1, 3, 4))
+
+
+@spelling
+def a_constant_less_spikes(net):
+    net.end(net.lif(net.op("Sub", net.constant(1.5), net.spikes(), name="not"), v_threshold=1.1))
+
+
+@spelling
+def a_difference_of_spikes(net):
+    net.end(fires(net, net.op("Sub", net.spikes(), net.conv(net.spikes(name="other")), name="sub")))
+
+
+@spelling
+def negative_potentials(net):
+    net.end(fires(net, net.op("Neg", net.op("Neg", net.conv(net.spikes())))))
+
+
+@spelling
+def a_linear_layer_of_whole_images(net):
+    flat = net.view(
+        net.op("MaxPool", net.spikes(), kernel_shape=[2, 2]), (T, D * (H - 1) * (W - 1))
+    )
+    y = net.op("MatMul", flat, net.weights(D * (H - 1) * (W - 1), 7), name="fc")
+    net.end(fires(net, y), (0,), 7)
+
+
+@spelling
+def a_linear_layer_of_whole_images_of_tokens(net):
+    flat = net.view(net.tokens(), (T, H * W * D))
+    weights = net.weights(7, H * W * D)
+    y = net.op("Gemm", flat, weights, net.constant(np.arange(7) / 7), transB=1, name="fc")
+    net.end(fires(net, y), (0,), 7)
+
+
+@spelling
+def a_linear_layer_of_whole_frames(net):
+    flat = net.view(net.image(), (T, C * H * W))
+    net.end(net.lif(net.op("MatMul", flat, net.weights(C * H * W, D), name="fc")), (0,))
+
+
+@spelling
+def a_linear_layer_of_frames(net):
+    x = net.op("Transpose", net.view(net.image(), (T, 1, C, H * W)), perm=[0, 1, 3, 2])
+    net.end_of_tokens(net.lif(net.op("MatMul", x, net.weights(C, D), name="fc"), v_threshold=2.0))
+
+
+@spelling
+def frames_that_are_numbers(net):
+    net.frames = (T, 1, 11)
+    x = net.op("QuantUniform", "frames", net.constant(1.0), domain=DIALECT, bits=8, signed=0)
+    s = net.lif(net.op("MatMul", x, net.weights(11, D), name="fc"), v_threshold=3.0)
+    net.end(s, (0,))
+
+
+@spelling
+def a_linear_layer_of_potentials(net):
+    y = net.op("MatMul", sums(net), net.weights(D, D), name="second")
+    net.end_of_tokens(fires(net, y))
+
+
+@spelling
+def a_linear_layer_of_scaled_sums(net):
+    net.frames = (1, 1, C, 1, 1)
+    x, bias = net.view(net.spikes(), (1, D)), net.constant([1.0, -2.0])
+    net.op("Gemm", x, net.weights(D, 2), bias, alpha=-0.3, beta=0.7, out="logits", name="head")
+
+
+@spelling
+def a_head_of_scaled_sums(net):
+    gemm(net, alpha=0.5)
+
+
+@spelling
+def a_mask_of_positions(net):
+    mask = fires(net, net.conv(net.spikes(name="other"), (D, 1)))
+    net.end(net.op("Mul", net.spikes(), mask, name="gate"))
+
+
+@spelling
+def a_mask_of_tokens_by_heads(net):
+    """As QKFormer's: q summed over the channels of a head, its neurons, times k."""
+    net.frames = (T, 1, C, 2, 3)
+    q, k = (net.view(net.spikes(name=name), (T, 1, 3, 2, 6)) for name in "qk")
+    total = net.op("ReduceSum", q, net.constant([3], np.int64), keepdims=1, name="sum")
+    mask = fires(net, total, name="mask")
+    net.end(net.view(net.op("Mul", mask, k, name="gate"), (T, D, 2, 3)))
+
+
+@spelling
+def a_mean_over_channels(net):
+    y = net.mean(net.spikes(), [1], keepdims=1, name="mean")
+    net.end(fires(net, net.conv(y, (1, D))))
+
+
+@spelling
+def a_mean_of_potentials_over_channels(net):
+    y = net.mean(net.conv(net.spikes()), [1], keepdims=1, name="mean")
+    net.end(fires(net, net.conv(y, (1, D))))
+
+
+@spelling
+def attention_between_transposes(net):
+    """V^T K Q^T, which is (Q K^T V)^T."""
+    v, k, q = parts(net)
+    scores = net.op("MatMul", turned(net, v), k, name="scores")
+    y = net.op("MatMul", scores, turned(net, q), name="product")
+    net.end(fires(net, y), (0, 1, 3))
+
+
+@spelling
+def attention_whose_neurons_come_before_its_heads_are_merged(net):
+    q, k, v = (heads(net, x) for x in parts(net))
+    k = net.op("Transpose", k, perm=[0, 1, 2, 4, 3])
+    y = net.op("MatMul", net.op("MatMul", q, k, name="scores"), v, name="product")
+    net.end(net.view(net.op("Transpose", net.lif(y), perm=[0, 1, 3, 2, 4]), (T, 1, H * W, D)),
+            (0, 1, 2))  # fmt: skip
+
+
+@spelling
+def attention_of_parts_of_one_layer(net):
+    """As SpikingJelly's: q, k and v are one layer's, [T, 3, heads, d, L]."""
+    y = net.conv(net.image(), (C, 3 * D), name="qkv")
+    s = net.lif(net.view(y, (T, 1, 3 * D, H * W)), v_threshold=2.0, name="qkv.lif")
+    split = net.view(s, (T, 1, 3, 2, D // 2, H * W))
+    q, k, v = (
+        net.op("Gather", split, net.constant(i, np.int64), axis=2, name=f"part{i}")
+        for i in range(3)
+    )
+    y = net.op("MatMul", v, net.op("Transpose", k, perm=[0, 1, 2, 4, 3]), name="scores")
+    y = net.op("Mul", net.op("MatMul", y, q, name="product"), net.constant(0.25))
+    net.end(net.view(net.lif(y, name="attention"), (T, D, H, W)))
+
+
+@spelling
+def parts_that_are_joined_in_another_order(net):
+    s = net.spikes(40)
+    net.nodes.append(onnx.helper.make_node("Split", [s], ["a", "b", "c"], "split", axis=1,
+                                           num_outputs=3))  # fmt: skip
+    b = fires(net, net.conv("b", (14, 9)), name="of b")
+    joined = net.op("Concat", "c", b, "a", axis=1, name="join")
+    net.end(fires(net, net.conv(joined, (35, D), name="last")))
+
+
+@spelling
+def potentials_that_are_split_and_joined(net):
+    y = net.conv(net.spikes(), (D, 40))
+    bounds = [[net.constant([i], np.int64) for i in part] for part in ((0, 7, 1), (7, -1, 1))]
+    a, b = (net.op("Slice", y, *part, name=f"part{i}") for i, part in enumerate(bounds))
+    joined = net.op("Concat", b, net.spikes(name="other"), a, axis=1, name="join")
+    net.end(fires(net, joined), channels=39 + D)
+
+
+@spelling
+def a_vote(net):
+    """As SpikingJelly's VotingLayer: a mean over groups of channels, at every time step."""
+    net.frames, net.classes = (T, 1, C, 1, 1), 2
+    s = net.view(net.spikes(10), (T, 1, 10))
+    votes = net.op("AveragePool", s, kernel_shape=[5], strides=[5], name="vote")
+    net.mean(net.view(votes, (T, 2)), [0], keepdims=1, out="logits")
+
+
+@spelling
+def classes_of_every_step(net):
+    rates = net.mean(net.spikes(), [2, 3])
+    classes = net.op("MatMul", rates, net.weights(D, 2), name="head")
+    return leaving(net, classes, T, 2)
+
+
+@spelling
+def classes_of_a_mean_of_potentials(net):
+    y = net.mean(net.conv(net.spikes()), [0, 2, 3])
+    net.head(y, D)
+
+
+@spelling
+def classes_of_flattened_rates(net):
+    rates = net.view(net.mean(net.spikes(), [0]), (1, D * H * W))
+    net.op("Gemm", rates, net.weights(2, D * H * W), transB=1, out="logits", name="head")
+
+
+@spelling
+def rates_that_leave_the_network(net):
+    net.classes = D
+    net.view(net.mean(net.spikes(), [0, 2, 3]), (1, D), out="logits")
+
+
+@spelling
+def a_layer_after_the_classifier(net):
+    rates = net.view(net.mean(net.spikes(), [0, 2, 3]), (1, D))
+    scores = net.op("MatMul", rates, net.weights(D, 2), out="scores", name="head")
+    net.op("Mul", scores, net.constant(-2.0), out="logits", name="scale")
+
+
+@pytest.mark.parametrize("write", SPELLINGS, ids=lambda f: f.__name__)
+def test_it_compiles_to_what_its_floats_say(write, tmp_path):
+    net = Small(tmp_path)
+    proto = write(net)
+    path = net.save(net.path)
+    if proto is not None:
+        onnx.save(proto, path)
+    found = hqc.verify(path, "host")
+    assert found.ok, found
+    dialect = load_model(path)
+    name = dialect.graph.inputs[0].name
+    logits = [run_reference(dialect, {name: r.frames})[0] for r in frames_over_range(dialect)]
+    assert not all(np.array_equal(logits[0], x) for x in logits[1:]), "it says nothing"
+
+
+BATCH_FIRST = {
+    "permuted": ((1, T, C, H, W), lambda net, x: net.op("Transpose", x, perm=[1, 0, 2, 3, 4])),
+    "flattened": ((1, T, C, H, W), lambda net, x: net.view(x, (T, C, H, W))),
+    "without a batch": ((T, C, H, W), lambda net, x: x),
+    "stacked": ((1, C, H, W), lambda net, x: net.view(
+        net.op("Concat", *[net.view(x, (1, 1, C, H, W))] * T, axis=0), (T, C, H, W))),
+    "repeated behind the batch": ((1, C, H, W), lambda net, x: net.op(
+        "Tile", net.view(x, (1, 1, C, H, W)), net.constant([1, T, 1, 1, 1], np.int64))),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("quantized_first", [True, False])
+@pytest.mark.parametrize("name", BATCH_FIRST)
+def test_frames_may_come_in_other_shapes(name, quantized_first, tmp_path):
+    shape, view = BATCH_FIRST[name]
+    net = Small(tmp_path, shape)
+
+    def quantized(x: str) -> str:
+        scale = net.constant(1.0)
+        return net.op("QuantUniform", x, scale, domain=DIALECT, bits=8, signed=0)
+
+    x = view(net, quantized("frames")) if quantized_first else quantized(view(net, "frames"))
+    y = net.conv(net.view(x, (T, C, H, W)), (C, D), name="stem")
+    net.end(net.lif(y, v_threshold=2.0))
+    path = net.save(net.path)
+    assert hqc.verify(path, "host").ok
+    loaded = load_model(path)
+    assert loaded.graph.inputs[0].shape == [T, 1, C, H, W]
+    given = np.random.default_rng(0).poisson(1.0, shape).astype(np.float32)
+    frames = given.reshape(T, 1, C, H, W) if T in shape[:2] else np.stack([given] * T)
+    original = ir.serde.deserialize_model(onnx.load(path))
+    expected = run_reference(original, {"frames": given})[0]
+    np.testing.assert_array_equal(run_reference(loaded, {"frames": frames})[0], expected)
