@@ -319,6 +319,7 @@ def rescaled(
         scale = scale * sign
         low, high = lowering.signed(x)
     magnitude = np.maximum(np.abs(low), np.abs(high))
+    scale = np.where(magnitude == 0, 0, scale)
     reach = magnitude * np.abs(scale) + np.abs(offset)
     limits = (2**31 / max(np.abs(scale).max(), 2**-31), 2**61 / max(reach.max(), 1))
     shift = min(int(np.floor(np.log2(min(limits)) - 1e-6)), 62)

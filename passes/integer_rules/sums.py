@@ -189,7 +189,7 @@ def lower_conv(node: ir.Node, lowering: Lowering) -> Quantity:
     weights = _weights(node, lowering, 0)
     if weights.codes.ndim != 4:
         raise unsupported(node, f"its window has {weights.codes.ndim - 2} dimensions, not 1 or 2")
-    group = integer(node, "group", 1)
+    group, dilations = integer(node, "group", 1), ints(node, "dilations", [1, 1])
     strides, pads = ints(node, "strides", [1, 1]), ints(node, "pads", [0, 0, 0, 0])
     pointwise = {*weights.codes.shape[2:], *strides} == {1} and not any(pads) and group == 1
     if x.view[1:-1] == ((),) * (len(x.view) - 2) and x.is_channels(-1) and not x.is_image:
@@ -202,16 +202,9 @@ def lower_conv(node: ir.Node, lowering: Lowering) -> Quantity:
             if pointwise
             else "give it images, [T, C, H, W] of one recording",
         )
-    channels, inputs = weights.codes.shape[:2]
-    depthwise = group > 1 and group == channels == x.shape[1] and inputs == 1
-    dilations = ints(node, "dilations", [1])
-    if {*dilations} != {1} or (group > 1 and (x.kind == "frames" or not depthwise)):
-        raise unsupported(
-            node,
-            f"it has {group} groups, each of {inputs} inputs and {channels // group} outputs, and "
-            f"dilations of {dilations}",
-            "run canonicalize before",
-        )
+    depthwise = group > 1 and group == len(weights.codes) == x.shape[1] and x.kind != "frames"
+    weights = _whole_kernels(weights, 1 if depthwise else group, dilations)
+    channels = len(weights.codes)
     if not x.is_bytes:
         x = in_fixed_point(node, lowering, weights, 0)
     bias = lowering.constant(node, 2)
@@ -231,6 +224,23 @@ def lower_conv(node: ir.Node, lowering: Lowering) -> Quantity:
         strides=strides,
         pads=pads,
     )
+
+
+def _whole_kernels(weights: Weights, group: int, dilations: list[int]) -> Weights:
+    """The weights of a convolution in one group without dilation: zeros where others have none."""
+    if group == 1 and {*dilations} == {1}:
+        return weights
+
+    def spread(array: np.ndarray) -> np.ndarray:
+        outputs, inputs, *kernel = array.shape
+        size = [(k - 1) * d + 1 for k, d in zip(kernel, dilations, strict=True)]
+        whole = np.zeros((outputs, group * inputs, *size))
+        for g, rows in enumerate(np.split(np.arange(outputs), group)):
+            columns = slice(g * inputs, (g + 1) * inputs)
+            whole[rows, columns, :: dilations[0], :: dilations[1]] = array[rows]
+        return whole
+
+    return replace(weights, codes=spread(weights.codes), rounding=spread(weights.rounding))
 
 
 def _along_channels(

@@ -13,18 +13,20 @@ from hqc.passes.graph import ints, unsupported
 from hqc.passes.integer_rules.quantity import Lowering, Quantity, Weights, channel_axis, rule
 
 
-def _moved(node: ir.Node, x: Quantity, view: Axes) -> Quantity:
+def _breaks_channels(x: Quantity, view: Axes) -> bool:
+    """Whether x has numbers by channel that a view, without an axis of them, leaves no place for.
+
+    As potentials of one unit it has none.
+    """
+    by_channel = x.scale.ndim > 0 or x.offset.ndim > 0
+    return x.channels > 1 and by_channel and channel_axis(view) is None
+
+
+def _moved(x: Quantity, view: Axes) -> Quantity:
     """x under other axes. What differs by channel needs an axis that is the channels."""
     x = replace(x, view=view)
     if x.channels == 1 or channel_axis(view) is not None:
         return x
-    if x.scale.ndim or x.offset.ndim:
-        raise unsupported(
-            node,
-            f"it splits or merges channels, to the axes [{spell(view)}], before the neurons that "
-            "read them",
-            "put the neurons before this view",
-        )
     return replace(x, low=x.low.min(), high=x.high.max(), error=np.max(x.error))
 
 
@@ -46,14 +48,17 @@ def lower_transpose(node: ir.Node, lowering: Lowering) -> Quantity | Weights:
     found = lowering.env.get(node.inputs[0])
     if isinstance(found, Weights):
         return found.transposed(perm)
-    return permuted(node, lowering, lowering.quantity(node, 0), perm)
+    x = lowering.quantity(node, 0)
+    if _breaks_channels(x, tuple(x.view[axis] for axis in perm)):
+        x = lowering.potentials(node, 0)
+    return permuted(node, lowering, x, perm)
 
 
 def permuted(
     node: ir.Node, lowering: Lowering, x: Quantity, perm: list[int], what: str = ""
 ) -> Quantity:
     """x with its axes permuted; `what` names that where it is only a part of what a node does."""
-    moved = _moved(node, x, tuple(x.view[axis] for axis in perm))
+    moved = _moved(x, tuple(x.view[axis] for axis in perm))
     name = f"{node.name}/{what}" if what else node.name
     shape = [x.shape[axis] for axis in perm]
     return lowering.emit(
@@ -76,7 +81,11 @@ def lower_reshape(node: ir.Node, lowering: Lowering) -> Quantity | Weights:
                 "give their quantizer one scale, or view them before it",
             )
         return weights
-    return reshaped(node, lowering, lowering.quantity(node, 0), shape)
+    x = lowering.quantity(node, 0)
+    view = reshape(x.view, shape)
+    if view is not None and _breaks_channels(x, view):
+        x = lowering.potentials(node, 0)
+    return reshaped(node, lowering, x, shape)
 
 
 def reshaped(
@@ -93,5 +102,5 @@ def reshaped(
         )
     name = f"{node.name}/{what}" if what else node.name
     target = lowering.builder.initializer(np.array(shape, np.int64), f"{name}.shape")
-    inputs, moved = [x.value, target], _moved(node, x, view)
+    inputs, moved = [x.value, target], _moved(x, view)
     return lowering.emit(node, "Reshape", inputs, moved, x.value.dtype, name=name, shape=shape)

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 
 import numpy as np
 import onnx_ir as ir
 
-from hqc.dialect import DIALECT, find_op
 from hqc.dialect.metadata import LAYER, WRITTEN
 from hqc.passes.graph import add_initializer, constant
 
@@ -46,7 +44,10 @@ class Rewrite:
         return add_initializer(self.graph, array, f"{self.node.name}.{what}")
 
     def reshape(self, x: ir.Value, shape: Sequence[int], what: str) -> ir.Value:
-        """A view of x."""
+        """A view of x; of a constant, a constant."""
+        array = constant(x)
+        if array is not None:
+            return self.constant(array.reshape(shape), what or "view")
         target = self.constant(np.array(shape, np.int64), f"{what or 'view'}.shape")
         return self.op("Reshape", [x, target], shape, what=what)
 
@@ -56,35 +57,6 @@ class Rewrite:
         old.replace_all_uses_with(value, replace_graph_outputs=True)
         self.graph.remove(self.node, safe=True)
         value.name = old.name
-
-    def weights(self, change: Callable[[np.ndarray], np.ndarray]) -> ir.Value | None:
-        """The node's weights, changed before they are quantized; None where they are no constants.
-
-        `change` must keep the axis of output channels, the first, by which quantizers may have
-        scales; it may add zeros, which every quantizer leaves as they are.
-        """
-        value = self.node.inputs[1]
-        array = constant(value)
-        if array is not None:
-            return self.constant(change(array), "weights")
-        quantizer = value.producer()
-        array = None if quantizer is None else constant(quantizer.inputs[0])
-        if array is None or quantizer.domain != DIALECT:
-            return None
-        scales = math.prod(quantizer.inputs[1].shape.numpy())
-        if scales > 1 and find_op(quantizer).attributes(quantizer)["axis"] % array.ndim:
-            return None
-        changed = change(array)
-        attributes = {a.name: a.value for a in quantizer.attributes.values()}
-        inputs = [self.constant(changed, "weights"), *quantizer.inputs[1:]]
-        return self.op(
-            quantizer.op_type,
-            inputs,
-            changed.shape,
-            what=quantizer.op_type,
-            domain=DIALECT,
-            **attributes,
-        )
 
 
 Spelling = Callable[[Rewrite], None]

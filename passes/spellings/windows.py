@@ -1,4 +1,4 @@
-"""Convolutions and pools of one or three dimensions, in groups, dilated: as images' plain ones."""
+"""Convolutions and pools of one or three dimensions, and means of windows: as those of images."""
 
 from __future__ import annotations
 
@@ -29,9 +29,8 @@ def lines_as_images(rewrite: Rewrite) -> None:
         return
     inputs = list(node.inputs)
     if node.op_type == "Conv":
-        inputs[1] = rewrite.weights(lambda w: w[:, :, None])
-        if inputs[1] is None:
-            return
+        outputs, channels, taps = node.inputs[1].shape.numpy()
+        inputs[1] = rewrite.reshape(node.inputs[1], (outputs, channels, 1, taps), "kernel")
     n, c, length = x.shape.numpy()
     inputs[0] = rewrite.reshape(x, (n, c, 1, length), "image")
     attributes = {a.name: a.value for a in node.attributes.values()}
@@ -97,55 +96,6 @@ def written_ceilings(rewrite: Rewrite) -> None:
     rewrite.finish(
         rewrite.op(node.op_type, node.inputs, node.outputs[0].shape.numpy(), **attributes)
     )
-
-
-@spelling("Conv")
-def whole_kernels(rewrite: Rewrite) -> None:
-    """Groups that are not depthwise, and dilations -> a plain convolution with zeros between."""
-    node = rewrite.node
-    shape = node.inputs[1].shape.numpy()
-    if len(shape) != 4:
-        return
-    channels = node.inputs[0].shape.numpy()[1]
-    group, dilations = integer(node, "group", 1), ints(node, "dilations", [1, 1])
-    depthwise = group > 1 and group == shape[0] == channels
-    frames = _reads_frames(node.inputs[0])
-    grouped = group > 1 and (frames or not depthwise)
-    if not grouped and set(dilations) == {1}:
-        return
-
-    def spread(weights: np.ndarray) -> np.ndarray:
-        outputs, inputs, *kernel = weights.shape
-        size = [(k - 1) * d + 1 for k, d in zip(kernel, dilations, strict=True)]
-        wide = np.zeros((outputs, inputs, *size), weights.dtype)
-        wide[:, :, :: dilations[0], :: dilations[1]] = weights
-        if not grouped:
-            return wide
-        whole = np.zeros((outputs, channels, *size), weights.dtype)
-        for g in range(group):
-            rows = slice(g * outputs // group, (g + 1) * outputs // group)
-            whole[rows, g * inputs : (g + 1) * inputs] = wide[rows]
-        return whole
-
-    weights = rewrite.weights(spread)
-    if weights is None:
-        return
-    attributes = {
-        a.name: a.value
-        for a in node.attributes.values()
-        if a.name not in ("dilations", "kernel_shape", *(["group"] if grouped else []))
-    }
-    inputs = [node.inputs[0], weights, *node.inputs[2:]]
-    rewrite.finish(rewrite.op("Conv", inputs, node.outputs[0].shape.numpy(), **attributes))
-
-
-def _reads_frames(value) -> bool:
-    """Whether a value is the network's input, quantized or viewed."""
-    node = value.producer()
-    while node is not None and node.op_type in ("QuantUniform", "Reshape", "Squeeze", "Transpose"):
-        value = node.inputs[0]
-        node = value.producer()
-    return value.is_graph_input()
 
 
 @spelling("AveragePool")

@@ -638,6 +638,122 @@ def max_pool(net: Net, x: Tensor) -> Tensor:
     return net.tensor(name, x.kind, x, positions, x.high)
 
 
+@layer(lambda net, x: x.kind != "frames" and x.layout == "image", 2, ["ceil_mode"])
+def average_pool(net: Net, x: Tensor) -> Tensor:
+    """The mean of a window, or of all positions."""
+    steps, _, channels, *size = x.shape
+    flat = net.view(x.name, (steps, channels, *size))
+    if net.chance(25):
+        name = net.op("GlobalAveragePool", flat)
+    else:
+        kernel = net.pick([2, 2], [1, 2], [3, 3], [1, 1])
+        attributes: dict = {"kernel_shape": kernel, "strides": net.pick([1, 1], [2, 2], [1, 2])}
+        if net.chance(40):
+            attributes |= {"pads": [k // 2 for k in kernel] * 2}
+            attributes |= {"count_include_pad": int(not net.rarely("odd shapes"))}
+        room = 2 * int("pads" in attributes)
+        grown = [n + room * (k // 2) for n, k in zip(size, kernel, strict=True)]
+        if any(k > n for k, n in zip(kernel, grown, strict=True)):
+            return x
+        if net.rarely("ceil_mode"):
+            attributes["ceil_mode"] = 1
+        name = net.op("AveragePool", flat, **attributes)
+    positions = net.shape(name)[2:]
+    name = net.view(name, (steps, 1, channels, *positions))
+    return net.tensor(name, "potentials", x, positions)
+
+
+@layer(lambda net, x: x.kind != "frames" and x.channels > 1, 2, ["odd views"])
+def some_channels(net: Net, x: Tensor) -> Tensor:
+    """A block of channels."""
+    start = net.draw(st.integers(0, x.channels - 1))
+    end = net.draw(st.integers(start + 1, x.channels))
+    axis = x.axis - (len(x.shape) if net.chance(30) else 0)
+    bounds = [net.constant(np.array([i], np.int64)) for i in (start, end, axis)]
+    if net.rarely("odd views", 30):
+        bounds.append(net.constant(np.array([2], np.int64)))
+    return net.tensor(net.op("Slice", x.name, *bounds), x.kind, x, high=x.high)
+
+
+@layer(lambda net, x: len(_neighbours(net, x)) > 0, 2)
+def joined(net: Net, x: Tensor) -> Tensor:
+    """The channels of several tensors."""
+    others = [net.pick(*_neighbours(net, x)) for _ in range(net.pick(1, 1, 2))]
+    parts = [x, *(net.as_layout(o, x.layout) if x.layout != "vector" else o for o in others)]
+    spikes = all(p.kind == "spikes" for p in parts)
+    name = net.op("Concat", *(p.name for p in parts), axis=x.axis)
+    high = max(p.high for p in parts)
+    return net.tensor(name, "spikes" if spikes else "potentials", x, high=high)
+
+
+def _neighbours(net: Net, x: Tensor) -> list[Tensor]:
+    """Tensors of as many positions, whose channels x's can be put beside."""
+    return [
+        t
+        for t in net.tensors[::-1]
+        if "frames" not in (t.kind, x.kind)
+        and t.positions == x.positions
+        and (t.layout == "vector") == (x.layout == "vector")
+        and t.channels + x.channels < 200
+    ]
+
+
+@layer(lambda net, x: x.layout != "vector" and math.prod(x.shape[2:]) < 400, 2)
+def flattened(net: Net, x: Tensor) -> Tensor:
+    """A linear layer of whole images, or of all tokens."""
+    steps, size = x.shape[0], math.prod(x.shape[2:])
+    out, gain = _channels(net), net.gain()
+    name = net.view(x.name, (steps, size))
+    if net.chance(50):
+        name = net.op("MatMul", name, net.weights((size, out), 1, gain))
+    else:
+        bias = net.bias(out, gain * net.rms(x))
+        inputs = [name, net.weights((out, size), 0, gain), *([bias] if bias else [])]
+        name = net.op("Gemm", *inputs, transB=1)
+    name = net.view(name, (steps, 1, out))
+    return Tensor(name, "potentials", (steps, 1, out), (1, 1))
+
+
+@layer(lambda net, x: x.layout != "vector", 2, ["groups", "dilations"])
+def lines(net: Net, x: Tensor) -> Tensor:
+    """A convolution of one dimension: of one along tokens, of any along images of one row."""
+    x = net.as_image(x)
+    steps, _, inputs, height, width = x.shape
+    kernel = net.pick(1, 3, 2) if height == 1 else 1
+    attributes: dict = {"pads": [kernel // 2, kernel // 2]} if kernel > 1 else {}
+    if kernel > 1 and net.chance(30):
+        attributes |= {"dilations": [2], "pads": [kernel - 1, kernel - 1]}
+    out, gain = _channels(net), net.gain()
+    flat = net.view(x.name, (steps, inputs, height * width))
+    bias = net.bias(out, gain * net.rms(x))
+    inputs_ = [flat, net.weights((out, inputs, kernel), 0, gain), *([bias] if bias else [])]
+    name = net.op("Conv", *inputs_, **attributes)
+    if net.chance(50):
+        name = net.batch_norm(name)
+    length = net.shape(name)[2]
+    positions = (height, width) if length == height * width else (1, length)
+    name = net.view(name, (steps, 1, out, *positions))
+    return net.tensor(name, "potentials", x, positions)
+
+
+@layer(lambda net, x: _spikes(net, x) and x.layout != "vector", 2)
+def token_mask(net: Net, x: Tensor) -> Tensor:
+    """The neurons of sums over the channels of heads, times other spikes."""
+    x = net.as_image(x)
+    if x.high > 1:
+        x = lif(net, conv(net, x, x.channels, same=True))
+    steps, _, channels, height, width = x.shape
+    heads = net.pick(*(h for h in (1, 2, 3, 5) if channels % h == 0))
+    shape = (steps, 1, heads, channels // heads, height * width)
+    q, k = (net.view(f.name, shape) for f in (x, _branch(net, x, "image", high=1)))
+    axes = net.constant(np.array([net.pick(3, -2)], np.int64))
+    total = net.op(net.pick("ReduceSum", "ReduceMean"), q, axes, keepdims=1)
+    reached = float(net.data[total].max()) / 2 or 0.5
+    mask = net.op("LIF", total, domain=DIALECT, v_threshold=float(np.float32(f"{reached:.3g}")))
+    gated = net.op("Mul", *((mask, k) if net.chance(50) else (k, mask)))
+    return net.tensor(net.view(gated, x.shape), "spikes", x)
+
+
 @layer(lambda net, x: len(_partners(net, x)) > 0, 4)
 def residual(net: Net, x: Tensor) -> Tensor:
     """The sum with an earlier tensor of the same size."""
@@ -884,6 +1000,20 @@ def _input(net: Net) -> tuple[list[int], Tensor]:
     repeated = steps > 1 and net.chance(15)
     if repeated:
         frames = frames[:1]
+    other = None if repeated or shape[1] == 2 else net.pick(None, None, None, "batch", "bare")
+    if other:
+        moved = frames.swapaxes(0, 1) if other == "batch" else frames[:, 0]
+        net.data["frames"] = moved.astype(np.float32)
+        scales = net.constant(np.full(net.pick((), (1,)), scale, np.float32))
+        name = "frames"
+        if net.chance(50):
+            name = net.op("QuantUniform", name, scales, domain=DIALECT, **attributes)
+        if other == "batch" and net.chance(50):
+            name = net.transpose(name, 1, 0, 2, 3, 4)
+        name = net.view(name, shape)
+        if not any(n.op_type == "QuantUniform" for n in net.nodes):
+            name = net.op("QuantUniform", name, scales, domain=DIALECT, **attributes)
+        return list(moved.shape), Tensor(name, "frames", tuple(shape), (height, width), high)
     net.data["frames"] = frames.astype(np.float32)
     given, name = list(frames.shape), "frames"
     scale_shape = net.pick((), (1,))
@@ -914,6 +1044,8 @@ def _head(net: Net, x: Tensor) -> str:
     style = net.pick("together", "positions first", "time first", "each step")
     if style == "each step" and x.kind != "spikes":
         style = "together"
+    if net.chance(25):
+        return _plain_head(net, x, classes)
     axis = [] if x.layout == "vector" else [2] if x.layout == "tokens" else [3, 4]
     reduce = net.pick("ReduceMean", "ReduceMean", "ReduceMean", "ReduceSum")
 
@@ -972,6 +1104,39 @@ def _head(net: Net, x: Tensor) -> str:
     if style == "after":
         name = net.op("Mul", name, net.constant(np.float32(0.5)))
     return name
+
+
+def _plain_head(net: Net, x: Tensor, classes: int) -> str:
+    """Logits that are no classifier's of mean spikes: of each step, flattened, voted, or rates."""
+    axis = [] if x.layout == "vector" else [2] if x.layout == "tokens" else [3, 4]
+    style = net.pick("flattened", "every step", "rates", "two layers", "votes")
+
+    def mean(name: str, axes: list[int], keep: int = 0) -> str:
+        axes_ = net.constant(np.array(axes, np.int64))
+        return net.op("ReduceMean", name, axes_, keepdims=keep) if axes else name
+
+    if style == "flattened":
+        name = mean(x.name, [0])
+        size = math.prod(x.shape[1:])
+        return net.op("MatMul", net.view(name, (1, size)), net.weights((size, classes), 1, 1.0))
+    name = net.view(mean(x.name, axis), (x.shape[0], x.channels))
+    if style == "rates":
+        return mean(name, [0], keep=1) if net.chance(70) else name
+    name = net.op("MatMul", name, net.weights((x.channels, classes), 1, net.gain()))
+    if style == "every step":
+        return name
+    if style == "two layers":
+        bias = net.bias(classes, 1.0)
+        name = net.op("Add", name, bias) if bias else name
+        name = net.op("MatMul", name, net.weights((classes, 3), 1, 1.0))
+        return mean(name, [0], keep=1)
+    spikes = lif(net, Tensor(net.view(name, (x.shape[0], 1, classes)), "potentials",
+                             (x.shape[0], 1, classes), (1, 1)))  # fmt: skip
+    kernel = net.pick(1, 2, 3)
+    if classes < kernel:
+        return mean(net.view(spikes.name, (x.shape[0], classes)), [0], keep=1)
+    votes = net.op("AveragePool", spikes.name, kernel_shape=[kernel], strides=[net.pick(kernel, 1)])
+    return mean(net.view(votes, (x.shape[0], net.shape(votes)[2])), [0], keep=1)
 
 
 @st.composite
