@@ -49,7 +49,7 @@ def load_model(path: str | PathLike[str], bind: Mapping[str, int] | None = None)
     proto = with_our_opset(path, proto)
     proto.ir_version = _IR_VERSION
     _bind(path, proto, dict(bind or {}))
-    model = ir.serde.deserialize_model(proto)
+    model = _deserialized(path, proto)
     LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0)(model)
     name_nodes(model.graph)
     for node in model.graph:
@@ -123,6 +123,17 @@ def _check(path: Path, proto: onnx.ModelProto) -> None:
         onnx.checker.check_model(proto)
     except Exception as error:  # also for texts that are not UTF-8
         raise UserError(f"{path}: not a valid model: {in_short(error)}") from None
+
+
+def _deserialized(path: Path, proto: onnx.ModelProto) -> ir.Model:
+    """The model in memory. Names that are no UTF-8 pass the checker, but not this."""
+    try:
+        return ir.serde.deserialize_model(proto)
+    except ir.serde.SerdeError as error:
+        cause: BaseException = error
+        while cause.__cause__ is not None:
+            cause = cause.__cause__
+        raise UserError(f"{path}: not a valid model: {in_short(cause)}") from None
 
 
 def _bind(path: Path, proto: onnx.ModelProto, bind: dict[str, int]) -> None:

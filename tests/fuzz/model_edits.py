@@ -102,6 +102,8 @@ def _tensor_type(proto: onnx.ModelProto, rng: Rng) -> None:
 
 def _tensor_array(proto: onnx.ModelProto, rng: Rng) -> None:
     tensor = _tensor(proto, rng)
+    if tensor.data_location == onnx.TensorProto.EXTERNAL:  # an edit before says so
+        return
     array = np.array(numpy_helper.to_array(tensor))
     with np.errstate(all="ignore"):
         match rng.integers(6):

@@ -372,3 +372,10 @@ def a_convolution_of_other_channels(net):
 @refused("onnxruntime does not run the model 'small': ...'conv'...", hint=NO_RUN)
 def a_convolution_of_another_kernel_than_its_weights(net):
     net.end(net.lif(net.conv(net.spikes(), kernel_shape=[3, 3], pads=[1, 1, 1, 1])))
+
+
+@refused("model.onnx: not a valid model: ...")
+def an_attribute_whose_name_is_no_text(net):
+    net.end(net.spikes())
+    data = net.save(net.path).read_bytes()
+    return data.replace(b"v_threshold", b"v_thresh\xf3ld", 1)
