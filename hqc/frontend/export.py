@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stderr
 from os import PathLike
 
+import numpy as np
 import onnx
 import onnx_ir as ir
 import torch
@@ -22,6 +23,7 @@ from hqc.data.synthetic import frames_over_range
 from hqc.dialect import DIALECT, OPSET, attach_functions, find_op
 from hqc.errors import UnsupportedModelError, UserError
 from hqc.frontend.agreement import Agreement, numbered, record
+from hqc.frontend.input_quantizer import quantize_input, quantized
 from hqc.frontend.neurons import with_own_neurons
 
 _SCOPES = "pkg.torch.onnx.name_scopes"
@@ -34,6 +36,7 @@ def export(
     *,
     name: str = "model",
     preprocessing: dict | None = None,
+    input_scale: float | None = None,
 ) -> ir.Model:
     """Write a torch module as a dialect model that stock onnxruntime runs, and return it.
 
@@ -43,6 +46,9 @@ def export(
     `preprocessing` is kept in the model's metadata: how events or images become frames, `kind`
     ("events" or "image"), `time_steps`, `height` and `width`, and for images `mean` and `std` of
     each color where they are normalized.
+    A module without a quantizer of its input gets one of 8 bits, unsigned where no example is
+    negative: of scale 1 for counts, 1/255 for pixels from 0 to 1, else over the examples' range;
+    `input_scale` is taken in place of these.
 
     The model is compared with the module's own forward, in evaluation, all its neurons at rest, on
     every example and on random frames. Raises `UnsupportedModelError`, naming the first layer that
@@ -52,12 +58,16 @@ def export(
     _check_types(module, examples)
     with _in_evaluation(module):
         own = with_own_neurons(_copy(module))
-        run = record(module, examples[0])
+        record(module, examples[0])
         model = _to_dialect(own, examples[0], name, preprocessing)
+        arrays = [x.detach().cpu().numpy() for x in examples]
+        quantizer = quantize_input(model, arrays, input_scale)
+        attach_functions(model)
         agreement = Agreement(model)
-        agreement.check(run)
-        for x in (*examples[1:], *_random_frames(model)):
-            agreement.check(record(module, x.to(examples[0].device)))
+        for x in (*arrays, *_random_frames(model)):
+            frames = quantized(quantizer, x) if quantizer else x
+            given = torch.from_numpy(frames).to(examples[0].device)
+            agreement.check(record(module, given))
     proto = ir.serde.serialize_model(model)
     onnx.checker.check_model(proto, full_check=True)
     with replacing(path) as temporary:
@@ -79,7 +89,6 @@ def _to_dialect(
     model.metadata_props.clear()
     if preprocessing is not None:
         model.metadata_props[PREPROCESSING] = json.dumps(preprocessing)
-    attach_functions(model)
     return model
 
 
@@ -120,13 +129,13 @@ def _copy(module: torch.nn.Module) -> torch.nn.Module:
     return copy.deepcopy(module, values)
 
 
-def _random_frames(model: ir.Model) -> list[torch.Tensor]:
+def _random_frames(model: ir.Model) -> list[np.ndarray]:
     """Frames to compare on besides, since an example of zeros would say nothing.
 
     They also show whether a module does something else when it is called again.
     """
     kinds = {"noise", "sparse counts"}
-    return [torch.from_numpy(r.frames) for r in frames_over_range(model) if r.name in kinds]
+    return [r.frames for r in frames_over_range(model) if r.name in kinds]
 
 
 def _trace(module: torch.nn.Module, example: torch.Tensor) -> ir.Model:

@@ -64,6 +64,11 @@ def _as_image(frame: tuple[int, ...]) -> tuple[int, ...]:
     return (channels, *[1] * (2 - len(positions)), *positions)
 
 
+def is_quantized(frames: ir.Value) -> bool:
+    """Whether a network quantizes its input before its first layer."""
+    return _follow(frames).quantizer is not None
+
+
 def _follow(frames: ir.Value) -> _Entry:
     """The views behind the input, up to the first layer."""
     view = axes(*((str(i), n) for i, n in enumerate(frames.shape.numpy())))
@@ -82,6 +87,8 @@ def _follow(frames: ir.Value) -> _Entry:
 def _through(node: ir.Node, entry: _Entry) -> _Entry | None:
     """The entry behind a node; None where that is more than a view, or a quantizer of one scale."""
     out, nodes = node.outputs[0], (*entry.nodes, node)
+    if out.shape is None or not out.shape.is_static():
+        return None
     shape = out.shape.numpy()
     if (node.domain, node.op_type) == (DIALECT, "QuantUniform"):
         if entry.quantizer is not None or math.prod(node.inputs[1].shape.numpy()) != 1:

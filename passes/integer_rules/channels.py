@@ -61,7 +61,7 @@ def _part(
     shape = [end - start if i == axis else n for i, n in enumerate(x.shape)]
 
     def taken(numbers: np.ndarray) -> np.ndarray:
-        return numbers[start * stride : end * stride] if np.ndim(numbers) else numbers
+        return numbers[start * stride : end * stride] if np.size(numbers) > 1 else numbers
 
     part = replace(
         _whole(x), view=view, scale=taken(x.scale), offset=taken(x.offset), error=taken(x.error)

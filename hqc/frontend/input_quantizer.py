@@ -1,0 +1,75 @@
+"""A quantizer for the input of a network that has none: 8 bits over the range of its examples."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import onnx_ir as ir
+
+from hqc.dialect import DIALECT, find_op
+from hqc.errors import UserError
+from hqc.frontend.frames import is_quantized
+
+_UNSIGNED, _SIGNED = 255, 127
+"""The greatest codes of 8 bits; signed ones are narrow, so that the range is symmetric."""
+
+
+def quantize_input(
+    model: ir.Model, examples: Sequence[np.ndarray], scale: float | None
+) -> ir.Node | None:
+    """Put a `QuantUniform` behind the input; return it, or None where the network has one.
+
+    Counts, whole numbers from 0 to 255, get a scale of 1; pixels from 0 to 1 one of 1/255; other
+    frames the one that their largest magnitude needs. What is never negative is unsigned. `scale`
+    is taken in place of these. Raises `UserError` for a scale that is not above 0, and for examples
+    of nothing but zeros where none is given.
+    """
+    graph = model.graph
+    if is_quantized(graph.inputs[0]):
+        if scale is not None:
+            raise UserError(
+                "input_scale is given for a network that quantizes its input itself",
+                hint="leave it out, or take the quantizer out of the network",
+            )
+        return None
+    low = min(float(x.min()) for x in examples)
+    high = max(float(np.abs(x).max()) for x in examples)
+    if scale is None:
+        scale = _scale(examples, low, high)
+    elif not (np.isfinite(scale) and scale > 0):
+        raise UserError(f"input_scale is {scale:g}, must be above 0")
+    frames = graph.inputs[0]
+    value = ir.Value(name="input.scale", const_value=ir.tensor(np.float32(scale)))
+    value.shape, value.type = ir.Shape(()), ir.TensorType(ir.DataType.FLOAT)
+    graph.register_initializer(value)
+    signed = int(low < 0)
+    attributes = {"bits": 8, "signed": signed, "narrow": signed}
+    node = ir.node("QuantUniform", [frames, value], attributes, domain=DIALECT, name="input")
+    made = node.outputs[0]
+    made.name, made.shape, made.type = "input", frames.shape, frames.type
+    frames.replace_all_uses_with(made)
+    node.replace_input_with(0, frames)
+    graph.insert_before(graph[0], node)
+    return node
+
+
+def _scale(examples: Sequence[np.ndarray], low: float, high: float) -> float:
+    if high == 0:
+        raise UserError(
+            "the examples are all zeros, which says nothing of the input's range",
+            hint="give examples of real frames, or input_scale",
+        )
+    if low < 0:
+        return high / _SIGNED
+    whole = all(np.array_equal(x, np.round(x)) for x in examples)
+    if whole and high <= _UNSIGNED:
+        return 1.0
+    return 1 / _UNSIGNED if high <= 1 else high / _UNSIGNED
+
+
+def quantized(node: ir.Node, frames: np.ndarray) -> np.ndarray:
+    """Frames as that quantizer of the input gives them."""
+    op = find_op(node)
+    scale = node.inputs[1].const_value.numpy()
+    return op.reference(frames, scale, **op.attributes(node)).astype(np.float32)
