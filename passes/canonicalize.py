@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import onnx_ir as ir
+from onnx_ir.passes.common import RemoveUnusedNodesPass
 
 from hqc.passes.pass_base import Pass, register
 from hqc.passes.spellings import Rewrite, find_spellings
@@ -27,10 +28,13 @@ class Canonicalize(Pass):
         pending = list(model.graph)
         while pending:
             node = pending.pop(0)
+            if not any(v.uses() or v.is_graph_output() for v in node.outputs):
+                continue
             for write in find_spellings(node):
                 before = set(model.graph)
                 write(Rewrite(model.graph, node))
                 if node.graph is None:
                     pending = [n for n in model.graph if n not in before] + pending
                     break
+        RemoveUnusedNodesPass()(model)
         return model

@@ -32,7 +32,7 @@ class FoldPadding(Pass):
             pad = node.inputs[0].producer() if node.op_type == "Conv" else None
             if pad is None or pad.domain or pad.op_type != "Pad":
                 continue
-            amounts = _zeros_around(pad, rank=len(node.inputs[1].shape))
+            amounts = zeros_around(pad, rank=len(node.inputs[1].shape))
             if amounts is None:
                 continue
             own = ints(node, "pads", [0] * len(amounts))
@@ -66,7 +66,7 @@ def _write_pads(node: ir.Node) -> None:
     node.attributes["pads"] = ir.AttrInt64s("pads", begins + ends)
 
 
-def _zeros_around(pad: ir.Node, rank: int) -> list[int] | None:
+def zeros_around(pad: ir.Node, rank: int) -> list[int] | None:
     """Begins, then ends, of the spatial axes; None for any other padding."""
     mode = pad.attributes["mode"].value if "mode" in pad.attributes else "constant"
     amounts, value, axes = (

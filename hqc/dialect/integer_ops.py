@@ -20,6 +20,7 @@ from hqc.dialect.invariants import (
     verify_value,
 )
 from hqc.dialect.op import find_op
+from hqc.dialect.positions import verify_positions
 
 
 def _verify_view(node: ir.Node) -> None:
@@ -41,6 +42,9 @@ def _verify_part(node: ir.Node) -> None:
 
 
 def _verify_add(node: ir.Node) -> None:
+    if node.inputs[1].const_value is not None:
+        verify_positions(node)
+        return
     if facts_of(node.outputs[0]).kind == "potentials":
         verify_sum_of_potentials(node)
         return
@@ -49,6 +53,14 @@ def _verify_add(node: ir.Node) -> None:
     for value in (node.inputs[1], node.outputs[0]):
         expect_shape(value, node.inputs[0].shape.numpy())
     expect_within(node.outputs[0], np.array(a.lowest + b.lowest), np.array(a.highest + b.highest))
+
+
+def _verify_pad(node: ir.Node) -> None:
+    x = facts_of(node.inputs[0], "potentials")
+    y = facts_of(node.outputs[0], "potentials")
+    if x.unit != y.unit:
+        raise InvariantError(f"it turns potentials of unit {x.unit} into some of unit {y.unit}")
+    expect_within(node.outputs[0], np.minimum(x.low, 0), np.maximum(x.high, 0))
 
 
 def _verify_and(node: ir.Node) -> None:
@@ -83,6 +95,7 @@ _STANDARD: dict[str, Callable[[ir.Node], None]] = {
     "Expand": _verify_part,
     "MatMul": _verify_matmul,
     "MatMulInteger": verify_matmul,
+    "Pad": _verify_pad,
     "ReduceSum": _verify_reduction,
     "Reshape": _verify_view,
     "Slice": _verify_part,

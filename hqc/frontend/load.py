@@ -130,8 +130,8 @@ def _deserialized(path: Path, proto: onnx.ModelProto) -> ir.Model:
     try:
         return ir.serde.deserialize_model(proto)
     except ir.serde.SerdeError as error:
-        cause: BaseException = error
-        while cause.__cause__ is not None:
+        cause: Exception = error
+        while isinstance(cause.__cause__, Exception):
             cause = cause.__cause__
         raise UserError(f"{path}: not a valid model: {in_short(cause)}") from None
 

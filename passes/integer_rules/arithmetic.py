@@ -13,6 +13,7 @@ import onnx_ir as ir
 from hqc.dialect import DIALECT
 from hqc.passes.axes import axes, size_of, spell
 from hqc.passes.graph import constant, integer, ints, unsupported
+from hqc.passes.integer_rules.positions import add_by_position
 from hqc.passes.integer_rules.quantity import (
     Lowering,
     PotentialOverflowError,
@@ -23,8 +24,8 @@ from hqc.passes.integer_rules.quantity import (
 _BYTE = 255
 
 
-def _with_constant(node: ir.Node, lowering: Lowering) -> tuple[Quantity, np.ndarray] | None:
-    """The quantity, and the constant as a number or one a channel."""
+def _with_constant(node: ir.Node, lowering: Lowering) -> tuple[int, np.ndarray] | None:
+    """The operand that is no constant, and the other as a constant of its rank."""
     for index, other in ((0, 1), (1, 0)):
         array = constant(node.inputs[other])
         if array is None:
@@ -40,23 +41,26 @@ def _with_constant(node: ir.Node, lowering: Lowering) -> tuple[Quantity, np.ndar
         wide = np.asarray(array, np.float64).reshape(
             (1,) * (len(x.shape) - array.ndim) + array.shape
         )
-        return x, _along_channels(node, x, wide)
+        return index, wide
     return None
+
+
+def _is_by_channel(x: Quantity, wide: np.ndarray) -> bool:
+    """Whether a constant is one number, or one a channel."""
+    long = [axis for axis, size in enumerate(wide.shape) if size > 1]
+    return not long or long == [x.channel_axis]
 
 
 def _along_channels(node: ir.Node, x: Quantity, wide: np.ndarray) -> np.ndarray:
     """A constant of the input's rank as a number, or one a channel."""
-    long = [axis for axis, size in enumerate(wide.shape) if size > 1]
-    if not long:
-        return np.float64(wide.item())
-    if len(long) > 1 or long[0] != x.channel_axis:
+    if not _is_by_channel(x, wide):
         raise unsupported(
             node,
             f"its constant, of shape {list(wide.shape)}, varies along axes other than the channels "
             f"of its input, whose axes are [{spell(x.view)}]",
             "let it be one number, or one a channel",
         )
-    return wide.reshape(-1)
+    return wide.reshape(-1) if wide.size > 1 else np.float64(wide.item())
 
 
 @rule("Mul", "Div")
@@ -69,7 +73,8 @@ def lower_multiplication(node: ir.Node, lowering: Lowering) -> Quantity:
         raise unsupported(
             node, f"it divides by {node.inputs[1].name!r}, which is computed, not a constant"
         )
-    x, factor = found
+    x = lowering.quantity(node, found[0])
+    factor = _along_channels(node, x, found[1])
     if node.op_type == "Div":
         if not np.all(factor):
             zeros = factor.size - np.count_nonzero(factor)
@@ -178,12 +183,16 @@ def lower_addition(node: ir.Node, lowering: Lowering) -> Quantity:
     """A constant moves into the offset; spikes are added as integers, potentials in one unit."""
     found = _with_constant(node, lowering)
     if found is not None:
-        x, term = found
+        index, wide = found
+        x = lowering.quantity(node, index)
         if node.op_type == "Sub" and constant(node.inputs[1]) is None:
             raise unsupported(
                 node, f"it subtracts {x.spelled} from a constant", "run canonicalize before"
             )
-        return replace(x, offset=x.offset + (-term if node.op_type == "Sub" else term))
+        wide = -wide if node.op_type == "Sub" else wide
+        if not _is_by_channel(x, wide):
+            return add_by_position(node, lowering, index, wide)
+        return replace(x, offset=x.offset + _along_channels(node, x, wide))
     if node.op_type == "Sub":
         raise unsupported(
             node, "it subtracts an activation from another", "run canonicalize before"

@@ -6,13 +6,16 @@ import onnx_ir as ir
 
 from hqc.dialect.facts import Facts
 from hqc.passes.axes import spell
-from hqc.passes.graph import unsupported
+from hqc.passes.graph import constant, unsupported
 from hqc.passes.packing.packed import Packed, Packing, packs
+from hqc.passes.packing.positions import add_positions
 
 
 @packs("Add")
 def pack_add(node: ir.Node, packing: Packing) -> Packed:
-    """AddPlanes or AddPotentials."""
+    """AddPlanes or AddPotentials; AddPositions of a constant."""
+    if constant(node.inputs[1]) is not None:
+        return add_positions(node, packing)
     a, b = (packing.input(node, i) for i in (0, 1))
     if a.view != b.view or a.sizes != b.sizes:
         raise unsupported(

@@ -43,6 +43,8 @@ def channel_cases(
         x = _potentials(rng, time_steps, channels)
         yield "SumSteps", [x // 16], {}, None
         yield "KeepSteps", [x], {}, None
+        yield "PadPotentials", [x], {"pads": [1, 0, 2, 1]}, None
+        yield "AddPositions", [x // 2, x[0] // 2], {}, 1
         logits = x[:, :1, :1]
         read = {"channels": channels, "sizes": [time_steps, 1, channels]}
         scale = np.float32([0.37])

@@ -143,6 +143,32 @@ def negative_potentials(net):
 
 
 @spelling
+def numbers_by_position(net):
+    """As position embeddings."""
+    numbers = net.constant(np.random.default_rng(0).normal(0, 0.4, (1, 1, H * W, D)))
+    net.end_of_tokens(fires(net, net.op("Add", net.tokens(), numbers, name="embed")))
+
+
+@spelling
+def a_border_that_is_written_pixel_by_pixel(net):
+    """As Meta-SpikeFormer's RepConv: what BatchNorm gives for 0, around what it gives."""
+    y = net.conv(net.spikes())
+    padded = net.op("Pad", y, net.constant([0, 0, 1, 1, 0, 0, 1, 1], np.int64))
+    rows = net.op("Transpose", padded, perm=[2, 1, 0, 3])
+    values = np.random.default_rng(1).normal(0, 0.5, (D, 1))
+    row = net.constant(np.broadcast_to(values[:, :, None], (1, D, T, W + 2)))
+    for at in (0, H + 1):
+        rows = net.op("ScatterND", rows, net.constant([[at]], np.int64), row)
+    columns = net.op("Transpose", rows, perm=[3, 1, 0, 2])
+    column = net.constant(np.broadcast_to(values[:, :, None], (1, D, H + 2, T)))
+    for at in (0, W + 1):
+        columns = net.op("ScatterND", columns, net.constant([[at]], np.int64), column)
+    bordered = net.op("Transpose", columns, perm=[3, 1, 2, 0])
+    codes = net.weights(D, 1, 3, 3)
+    net.end(fires(net, net.op("Conv", bordered, codes, group=D, name="depthwise")))
+
+
+@spelling
 def a_linear_layer_of_whole_images(net):
     flat = net.view(
         net.op("MaxPool", net.spikes(), kernel_shape=[2, 2]), (T, D * (H - 1) * (W - 1))

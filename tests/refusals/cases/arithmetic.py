@@ -290,3 +290,22 @@ def a_mean_over_channels_and_rows(net):
 def a_mean_over_all_axes(net):
     mean = net.op("ReduceMean", net.spikes(), keepdims=0, name="mean")
     net.head(net.view(mean, (1, 1)), 1)
+
+
+@refused(
+    "node 'pad' (Pad): its input's axes are [T C Y X]; only zeros around images are lowered",
+    hint="pad images, [T, C, H, W], with zeros",
+)
+def an_image_that_is_mirrored(net):
+    amounts = net.constant([0, 0, 1, 1, 0, 0, 1, 1], np.int64)
+    y = net.op("Pad", net.conv(net.spikes()), amounts, mode="reflect", name="pad")
+    net.end(net.lif(y))
+
+
+@refused(
+    "node 'add' (Add): its constant, of shape [2, 6, 1, 1], differs by time step",
+    hint="let it be the same at every step",
+)
+def a_constant_of_each_step(net):
+    numbers = net.constant(np.arange(T * D).reshape(T, D, 1, 1))
+    net.end(net.lif(net.op("Add", net.spikes(), numbers, name="add")))

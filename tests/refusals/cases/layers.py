@@ -92,17 +92,6 @@ def a_convolution_in_three_dimensions(net):
 
 
 @refused(
-    "node 'conv' (Conv): it has 2 groups, each of 3 inputs and 3 outputs, and dilations of [1, 2]",
-    hint="run canonicalize before",
-    passes="make-integer",
-)
-def a_convolution_of_two_groups(net):
-    codes = net.weights(D, D // 2, 1, 1)
-    attributes = {"group": 2, "dilations": [1, 2], "name": "conv"}
-    net.end(net.lif(net.op("Conv", net.spikes(), codes, **attributes)))
-
-
-@refused(
     "node 'conv' (Conv): its input's axes are [T Y C X]",
     hint="give it channels at place 1",
 )

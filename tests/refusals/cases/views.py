@@ -9,16 +9,6 @@ from tests.refusals.case import D, H, T, W, refused
 
 
 @refused(
-    "node 'split' (Reshape): it splits or merges channels, to the axes [T C/3 C%3 Y X], before "
-    "the neurons that read them",
-    hint="put the neurons before this view",
-)
-def sums_whose_channels_are_split(net):
-    y = net.view(net.conv(net.spikes()), (T, 2, D // 2, H, W), name="split")
-    net.end(net.view(net.lif(y), (T, D, H, W)))
-
-
-@refused(
     "node 'mix' (Reshape): its input's axes, [T C Y X] of [2, 6, 4, 5], cannot be followed to [2, "
     "4, 6, 5]: an axis would be a part of one mixed with a part of another",
     hint="keep time, channels and positions apart, or permute the axes before the view",

@@ -1,0 +1,57 @@
+"""Padding that no convolution takes in, and constants that differ by position."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import onnx_ir as ir
+
+from hqc.passes.axes import axes, spell
+from hqc.passes.fold_padding import zeros_around
+from hqc.passes.graph import unsupported
+from hqc.passes.integer_rules.quantity import Lowering, PotentialOverflowError, Quantity, rule
+
+
+@rule("Pad", attributes=("mode",))
+def lower_pad(node: ir.Node, lowering: Lowering) -> Quantity:
+    """Zeros around an image of potentials."""
+    x = lowering.quantity(node, 0)
+    amounts = zeros_around(node, rank=len(x.shape))
+    if amounts is None or not x.is_image:
+        raise unsupported(
+            node,
+            f"its input's axes are [{spell(x.view)}]; only zeros around images are lowered",
+            "pad images, [T, C, H, W], with zeros",
+        )
+    x = lowering.potentials(node, 0)
+    wide = [0, 0, *amounts[:2], 0, 0, *amounts[2:]]
+    target = lowering.builder.initializer(np.array(wide, np.int64), f"{node.name}.pads")
+    view = axes(*zip("TCYX", node.outputs[0].shape.numpy(), strict=True))
+    like = replace(x, view=view, low=np.minimum(x.low, 0), high=np.maximum(x.high, 0))
+    return lowering.emit(node, "Pad", [x.value, target], like, ir.DataType.INT32)
+
+
+def add_by_position(node: ir.Node, lowering: Lowering, index: int, numbers: np.ndarray) -> Quantity:
+    """Potentials plus a constant of their rank that differs by channel and position, not by step.
+
+    It is rounded to the unit of the potentials.
+    """
+    x = lowering.potentials(node, index)
+    sizes = zip(numbers.shape, x.view, strict=True)
+    if any(n > 1 and "T" in {f.root for f in axis} for n, axis in sizes):
+        raise unsupported(
+            node,
+            f"its constant, of shape {list(numbers.shape)}, differs by time step",
+            "let it be the same at every step",
+        )
+    whole = np.round(numbers / x.scale)
+    low, high = x.low.min() + whole.min(), x.high.max() + whole.max()
+    reach = max(-low, high)
+    if reach >= 2**30:
+        stream = lowering.streams[node.outputs[0]]
+        raise PotentialOverflowError(node, stream, float(reach) / 2**30)
+    error = x.error + np.max(np.abs(numbers - whole * x.scale))
+    like = replace(x, low=np.int64(low), high=np.int64(high), error=error)
+    constant = lowering.builder.initializer(whole.astype(np.int32), f"{node.name}.numbers")
+    return lowering.emit(node, "Add", [x.value, constant], like, ir.DataType.INT32)
