@@ -11,17 +11,9 @@ import torch
 from torch import Tensor, nn
 
 from hqc.errors import UnsupportedModelError
+from hqc.frontend.neuron_names import NODES
 from hqc.models.lif import LIF
 
-_NODES = {
-    "spikingjelly.activation_based.neuron": ("LIFNode", "IFNode", "ParametricLIFNode"),
-    # The older package's nodes of plain names take one time step a call.
-    "spikingjelly.clock_driven.neuron": (
-        "MultiStepLIFNode",
-        "MultiStepIFNode",
-        "MultiStepParametricLIFNode",
-    ),
-}
 _STATEFUL = {
     "spikingjelly.activation_based.base": ("MemoryModule",),
     "spikingjelly.clock_driven.base": ("MemoryModule",),
@@ -102,7 +94,7 @@ def _own(name: str, node: nn.Module) -> LIF | None:
 
 def _check_kind(name: str, node: nn.Module) -> None:
     """Refuse a node that does something else than its class of the library does over time."""
-    kind = next((c for c in type(node).__mro__ if c in _classes(_NODES)), None)
+    kind = next((c for c in type(node).__mro__ if c in _classes(NODES)), None)
     first = next(c for c in type(node).__mro__ if c.__module__.startswith("spikingjelly."))
     if kind is None or first is not kind:
         raise UnsupportedModelError(

@@ -419,6 +419,11 @@ def rule(
     return register
 
 
+def rules() -> dict[tuple[str, str], Rule]:
+    """Every rule, by domain and op."""
+    return dict(_RULES)
+
+
 def find_rule(node: ir.Node) -> Rule:
     """The rule of a node. Raises `UnsupportedModelError`, naming what can be lowered."""
     try:

@@ -76,6 +76,11 @@ def spelling(*op_types: str) -> Callable[[Spelling], Spelling]:
     return register
 
 
+def spellings() -> dict[str, list[Spelling]]:
+    """Every spelling, by op."""
+    return dict(_SPELLINGS)
+
+
 def find_spellings(node: ir.Node) -> list[Spelling]:
     """What may apply to a node."""
     return [] if node.domain else _SPELLINGS.get(node.op_type, [])

@@ -56,9 +56,9 @@ def test_answers(arguments, tmp_path):
         (["compile", MODEL, "--passes", "fold-batch-norm"], "does not end in plan-memory"),
         (["compile", MODEL, "--bind", "batch=1"], "no dimension 'batch'"),
         (["compile", MODEL, "-o", "."], "cannot be the current directory"),
-        (["compile", "refused.onnx"], "no integer lowering for AveragePool"),
+        (["compile", "refused.onnx"], "no integer lowering for LpPool"),
         (["verify", "none.onnx"], "cannot read none.onnx: No such file"),
-        (["verify", "refused.onnx"], "no integer lowering for AveragePool"),
+        (["verify", "refused.onnx"], "no integer lowering for LpPool"),
         (["verify", MODEL, "--data", "none"], "there is no none"),
         (["run", "none.onnx", "x.bin"], "cannot read none.onnx: No such file"),
         (["run", "none", "x.bin"], "none is not a compiled model"),
@@ -77,7 +77,7 @@ def test_refusals(arguments, message, tmp_path):
     proto = onnx.load(MODEL)
     pool = next(n for n in proto.graph.node if n.op_type == "MaxPool")
     kept = [a for a in pool.attribute if a.name in ("kernel_shape", "strides", "pads")]
-    pool.op_type = "AveragePool"
+    pool.op_type = "LpPool"
     del pool.attribute[:]
     pool.attribute.extend(kept)
     onnx.save(proto, tmp_path / "refused.onnx")

@@ -51,3 +51,7 @@ def test_fmt_leaves_a_broken_file_alone(run_hqc, tmp_path):
 def test_schema_is_the_page_in_docs(run_hqc):
     page = (ROOT / "docs" / "target-files.md").read_text()
     assert run_hqc("targets", "schema").stdout == page
+
+
+def test_ops_are_the_page_in_docs(run_hqc):
+    assert run_hqc("ops").stdout == (ROOT / "docs" / "coverage.md").read_text()

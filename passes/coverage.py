@@ -1,0 +1,88 @@
+"""What compiles, as a page: made from the rules and spellings that are registered."""
+
+from __future__ import annotations
+
+from hqc.dialect import DIALECT
+from hqc.frontend.neuron_names import NODES
+from hqc.passes.integer_rules.quantity import rules
+from hqc.passes.spellings.spelling import spellings
+
+_FRAMES = """\
+Frames [T, 1, C, H, W], lines [T, 1, C, L] or numbers [T, 1, C]; with the batch before time,
+permuted or flattened inside, or without a batch; an image that the network repeats over time
+itself. One recording. Tokens and images, channels before or behind positions, heads split off
+anywhere, are followed axis by axis; the time axis is the one that neurons scan. Positions are
+lowered whole: no slices, joins or sums of a part of them."""
+
+_OUTPUTS = """\
+Classes of a mean of spikes, which is the fastest; potentials, spike counts, votes and layers on
+these, summed over time or at every time step."""
+
+_ABOUT = """\
+Made by `hqc ops` from what is registered. What is not here is refused, with the node's name and
+what would help; so is a use of these that is not lowered."""
+
+
+def coverage() -> str:
+    """The page, in Markdown."""
+    lowered = [
+        f"| `{op_type}` | {', '.join(f'`{a}`' for a in sorted(rule.attributes)) or '-'} "
+        f"| {_first_line(rule.lower)} |"
+        for (domain, op_type), rule in sorted(rules().items())
+        if not domain
+    ]
+    written = [
+        f"| `{op_type}` | {_first_line(function)} |"
+        for op_type, functions in sorted(spellings().items())
+        for function in functions
+    ]
+    ours = [
+        f"| `{op_type}` | {_first_line(rule.lower)} |"
+        for (domain, op_type), rule in sorted(rules().items())
+        if domain == DIALECT
+    ]
+    parts = [
+        "# What compiles",
+        "",
+        _ABOUT,
+        "",
+        "## Frames and layouts",
+        "",
+        _FRAMES,
+        "",
+        "## Outputs",
+        "",
+        _OUTPUTS,
+        "",
+        "## Ops of standard ONNX",
+        "",
+        "| op | attributes | lowered to |",
+        "|---|---|---|",
+        *lowered,
+        "",
+        "Written otherwise before:",
+        "",
+        "| op | how |",
+        "|---|---|",
+        *written,
+        "",
+        "Constants that the graph computes are folded; `auto_pad` is written out.",
+        "",
+        f"## Ops of `{DIALECT}`",
+        "",
+        "| op | lowered to |",
+        "|---|---|",
+        *ours,
+        "",
+        "## Neurons of torch",
+        "",
+        "`hqc.models.lif.LIF`, and in multi-step mode",
+        "",
+        *(f"- `{module}.{name}`" for module, names in NODES.items() for name in names),
+        "",
+    ]
+    return "\n".join(parts)
+
+
+def _first_line(function: object) -> str:
+    return " ".join((function.__doc__ or "").split("\n\n")[0].split()).replace("|", "\\|")
