@@ -21,7 +21,7 @@ from hqc.dialect.layer_invariants import (
 from hqc.dialect.op import KERNEL, Op, register
 from hqc.dialect.planes import unpack_planes
 from hqc.dialect.potentials import pad_channels, take_channels
-from hqc.dialect.rescale import LARGEST, rescale
+from hqc.dialect.rescale import rescale
 
 
 def _reference(
@@ -40,12 +40,11 @@ def _reference(
         strides: list[int],
         pads: list[int],
         shift: int,
-        limit: int = LARGEST,
         channels: int = 0,
         **_storage: object,
     ) -> np.ndarray:
         sums = conv(image(x, channels), weights, strides=strides, pads=pads).transpose(0, 2, 3, 1)
-        return pad_channels(rescale(sums, multiplier, bias, shift=shift, limit=limit))
+        return pad_channels(rescale(sums, multiplier, bias, shift=shift))
 
     potentials.__doc__ = about
     return potentials
@@ -61,7 +60,7 @@ def _of_potentials(x: np.ndarray, channels: int) -> np.ndarray:
 
 _TAKE = "rows = ai.hqc.kernel.TakeChannels <channels: int = @channels> (x)"
 _UNPACK = "rows = ai.hqc.kernel.UnpackPlanes <channels: int = @channels> (x)"
-_STORED = f"strides, pads, shift, limit: int = {LARGEST}, weight_bits, weight_scheme, wide: int = 0"
+_STORED = "strides, pads, shift, weight_bits, weight_scheme, wide: int = 0"
 
 
 def _text(signature: str, image: str, conv: str = "IntegerConv") -> str:
@@ -71,8 +70,7 @@ def _text(signature: str, image: str, conv: str = "IntegerConv") -> str:
             {image}
             sums = ai.hqc.{conv} <strides: ints = @strides, pads: ints = @pads> (image, weights)
             accumulator = Transpose <perm = [0, 2, 3, 1]> (sums)
-            potentials = ai.hqc.Rescale <shift: int = @shift, limit: int = @limit>
-                (accumulator, multiplier, bias)
+            potentials = ai.hqc.Rescale <shift: int = @shift> (accumulator, multiplier, bias)
             y = ai.hqc.kernel.PadChannels (potentials)
         }}
         """

@@ -11,19 +11,14 @@ from hqc.dialect.intervals import rescale_interval
 from hqc.dialect.invariants import constant_of, expect_shape, expect_within, facts_of
 from hqc.dialect.op import Op, register
 
-LARGEST = 2**31 - 1
 
-
-def rescale(
-    x: np.ndarray, multiplier: np.ndarray, bias: np.ndarray, *, shift: int, limit: int = LARGEST
-) -> np.ndarray:
-    """(x * multiplier + bias) >> shift, in 64 bits, rounded down, then held within +-limit.
+def rescale(x: np.ndarray, multiplier: np.ndarray, bias: np.ndarray, *, shift: int) -> np.ndarray:
+    """(x * multiplier + bias) >> shift, in 64 bits, rounded down; proven to fit 32.
 
     Integers -> int32, same shape. `multiplier` int32 and `bias` int64 broadcast to x; half of
     2^shift in the bias rounds to nearest.
     """
-    scaled = (x.astype(np.int64) * multiplier + bias) >> shift
-    return np.clip(scaled, -limit, limit).astype(np.int32)
+    return ((x.astype(np.int64) * multiplier + bias) >> shift).astype(np.int32)
 
 
 def verify_rescaling(
@@ -47,9 +42,9 @@ def _verify(node: ir.Node) -> None:
 
 RESCALE = register(
     Op(
-        f"""
-        Rescale <shift, limit: int = {LARGEST}> (x, multiplier, bias) => (y)
-        {{
+        """
+        Rescale <shift> (x, multiplier, bias) => (y)
+        {
             two = Constant <value_int = 2> ()
             shift = Constant <value_int: int = @shift> ()
             divisor = Pow(two, shift)
@@ -60,14 +55,8 @@ RESCALE = register(
             remainder = Mod(raised, divisor)
             multiple = Sub(raised, remainder)
             shifted = Div(multiple, divisor)
-            most = Constant <value_int: int = @limit> ()
-            least = Neg(most)
-            exceeds = Greater(shifted, most)
-            capped = Where(exceeds, most, shifted)
-            falls = Less(capped, least)
-            held = Where(falls, least, capped)
-            y = Cast <to = 6> (held)
-        }}
+            y = Cast <to = 6> (shifted)
+        }
         """,
         reference=rescale,
         verify=_verify,

@@ -8,7 +8,7 @@ import onnx_ir as ir
 from hqc.dialect.invariants import expect_channels, expect_shape, facts_of
 from hqc.dialect.op import KERNEL, Op, register
 from hqc.dialect.potentials import pad_channels, take_channels, verify_potentials
-from hqc.dialect.rescale import LARGEST, rescale, verify_rescaling
+from hqc.dialect.rescale import rescale, verify_rescaling
 
 
 def rescale_potentials(
@@ -18,11 +18,10 @@ def rescale_potentials(
     *,
     channels: int,
     shift: int,
-    limit: int = LARGEST,
 ) -> np.ndarray:
     """`Rescale` by channel: int32 [T, H, W, C] -> the same."""
     taken = take_channels(x, channels=channels)
-    return pad_channels(rescale(taken, multiplier, bias, shift=shift, limit=limit))
+    return pad_channels(rescale(taken, multiplier, bias, shift=shift))
 
 
 def _verify(node: ir.Node) -> None:
@@ -37,14 +36,13 @@ def _verify(node: ir.Node) -> None:
 
 RESCALE_POTENTIALS = register(
     Op(
-        f"""
-        RescalePotentials <channels, shift, limit: int = {LARGEST}> (x, multiplier, bias) => (y)
-        {{
+        """
+        RescalePotentials <channels, shift> (x, multiplier, bias) => (y)
+        {
             rows = ai.hqc.kernel.TakeChannels <channels: int = @channels> (x)
-            scaled = ai.hqc.Rescale <shift: int = @shift, limit: int = @limit>
-                (rows, multiplier, bias)
+            scaled = ai.hqc.Rescale <shift: int = @shift> (rows, multiplier, bias)
             y = ai.hqc.kernel.PadChannels (scaled)
-        }}
+        }
         """,
         reference=rescale_potentials,
         verify=_verify,

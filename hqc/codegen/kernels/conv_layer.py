@@ -35,7 +35,7 @@ def nothing(*_):
 
 
 @dataclass(frozen=True, eq=False)
-class Sums:
+class Accumulation:
     """How a layer's sums are made, as TIR macros; types name the elements of their buffers.
 
     `prepare(weights, offsets, codes)` runs once a call and may fill the scratch area `codes`.
@@ -57,7 +57,7 @@ class Sums:
     code: str = "int8"
 
 
-Layer = tuple[Geometry, Sums, tuple]
+Layer = tuple[Geometry, Accumulation, tuple]
 """A convolution, how its sums are made, and a key that tells which can share one function."""
 
 
@@ -90,7 +90,7 @@ def conv_layer(node: ir.Node, layer: Layer, vector: bool) -> KernelCall:
     )
 
 
-def _build(g: Geometry, neurons: Neurons, sums: Sums, vector: bool):
+def _build(g: Geometry, neurons: Neurons, sums: Accumulation, vector: bool):
     lanes = sums.block_words * WORD
     prepare, look, add = sums.prepare, sums.look, sums.add
     start, epilogue = clear(lanes, sums.accumulator, vector), fire(neurons, g.columns)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import onnx_ir as ir
 from tvm.script import tirx as T
 
-from hqc.codegen.kernels.conv_layer import Layer, Sums
+from hqc.codegen.kernels.conv_layer import Accumulation, Layer
 from hqc.codegen.kernels.geometry import Geometry
 from hqc.codegen.kernels.kernel_base import ANY, Input, KernelCall, Output, Scratch
 from hqc.codegen.kernels.lanes import clear
@@ -31,7 +31,7 @@ def conv_potentials(node: ir.Node, layer: Layer, vector: bool) -> KernelCall:
     )
 
 
-def _build(g: Geometry, rescaling: Rescaling, sums: Sums, vector: bool):
+def _build(g: Geometry, rescaling: Rescaling, sums: Accumulation, vector: bool):
     lanes = sums.block_words * WORD
     prepare, look, add = sums.prepare, sums.look, sums.add
     start, epilogue = clear(lanes, sums.accumulator, vector), rescale(rescaling)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import onnx_ir as ir
 from tvm.script import tirx as T
 
-from hqc.codegen.kernels.conv_layer import Layer, Sums, conv_layer
+from hqc.codegen.kernels.conv_layer import Accumulation, Layer, conv_layer
 from hqc.codegen.kernels.conv_potentials import conv_potentials
 from hqc.codegen.kernels.geometry import Geometry, accumulator_type, code_rows, is_wide
 from hqc.codegen.kernels.kernel_base import KernelCall, kernel
@@ -37,7 +37,7 @@ def frame_sums(node: ir.Node, vector: bool) -> Layer:
     image = node.inputs[0].dtype.name.lower()
     accumulator = accumulator_type(stored.codes, _LARGEST[image], is_wide(node))
 
-    sums = Sums(
+    sums = Accumulation(
         image=image,
         weights=stored.constants(),
         accumulator=accumulator,

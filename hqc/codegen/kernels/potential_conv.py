@@ -5,7 +5,7 @@ from __future__ import annotations
 import onnx_ir as ir
 from tvm.script import tirx as T
 
-from hqc.codegen.kernels.conv_layer import Layer, Sums
+from hqc.codegen.kernels.conv_layer import Accumulation, Layer
 from hqc.codegen.kernels.conv_potentials import conv_potentials
 from hqc.codegen.kernels.geometry import Geometry, code_rows, is_wide
 from hqc.codegen.kernels.kernel_base import KernelCall, kernel
@@ -32,7 +32,7 @@ def _layer(node: ir.Node, vector: bool, add) -> Layer:
     g = Geometry.of(node, height, width, planes=1)
     stored = StoredWeights.of(node, code_rows(node))
     accumulator = "int64" if is_wide(node) else "int32"
-    sums = Sums(
+    sums = Accumulation(
         image="int32",
         weights=stored.constants(),
         accumulator=accumulator,

@@ -10,7 +10,6 @@ from tvm.script import tirx as T
 
 from hqc.codegen.kernels.kernel_base import Constant
 from hqc.codegen.kernels.neurons import WORD
-from hqc.dialect import find_op
 from hqc.dialect.planes import words
 
 
@@ -19,13 +18,11 @@ class Rescaling:
     """`Rescale` of a node, as expressions of TIR."""
 
     shift: int
-    limit: int
 
     @classmethod
     def of(cls, node: ir.Node) -> Rescaling:
         """Read the node's attributes."""
-        attributes = find_op(node).attributes(node)
-        return cls(attributes["shift"], attributes["limit"])
+        return cls(node.attributes["shift"].value)
 
     def levels(self, node: ir.Node, first: int, channels: int) -> tuple[Constant, Constant]:
         """Multiplier int32 [columns] and bias int64 [columns]; spare columns come out as 0."""
@@ -38,8 +35,7 @@ class Rescaling:
     def apply(self, x, multiplier, bias):
         """The rescaled integer."""
         product = T.Cast("int64", x) * T.Cast("int64", multiplier) + bias
-        scaled = T.shift_right(product, T.int64(self.shift))
-        return T.Cast("int32", T.max(T.min(scaled, T.int64(self.limit)), T.int64(-self.limit)))
+        return T.Cast("int32", T.shift_right(product, T.int64(self.shift)))
 
 
 def rescale(rescaling: Rescaling):

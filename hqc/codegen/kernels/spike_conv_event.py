@@ -9,7 +9,7 @@ import numpy as np
 import onnx_ir as ir
 from tvm.script import tirx as T
 
-from hqc.codegen.kernels.conv_layer import Layer, Sums
+from hqc.codegen.kernels.conv_layer import Accumulation, Layer
 from hqc.codegen.kernels.geometry import Geometry, accumulator_type, code_rows, is_wide
 from hqc.codegen.kernels.lanes import add, clear
 from hqc.codegen.kernels.neurons import WORD, lowest_bit
@@ -31,7 +31,7 @@ def event_sums(node: ir.Node, vector: bool) -> Layer:
     event = "uint16" if g.inputs < 2**16 else "int32"
     rows = _vector_rows if vector else _word_rows
     code, code_bits, prepare, add_rows = rows(g, stored, accumulator, largest)
-    sums = Sums(
+    sums = Accumulation(
         image="uint32",
         weights=stored.constants(),
         accumulator=accumulator,

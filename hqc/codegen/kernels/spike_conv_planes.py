@@ -9,7 +9,7 @@ import numpy as np
 import onnx_ir as ir
 from tvm.script import tirx as T
 
-from hqc.codegen.kernels.conv_layer import Layer, Sums
+from hqc.codegen.kernels.conv_layer import Accumulation, Layer
 from hqc.codegen.kernels.geometry import Geometry, code_rows, is_wide
 from hqc.codegen.kernels.kernel_base import Constant
 from hqc.codegen.kernels.neurons import WORD
@@ -45,7 +45,7 @@ def plane_sums(node: ir.Node, vector: bool) -> Layer:
     offsets = np.zeros(g.columns, np.int32)
     offsets[: stored.columns] = stored.offsets()
 
-    sums = Sums(
+    sums = Accumulation(
         image="uint32",
         weights=(
             Constant(_weight_planes(stored, g, bits), is_weights=True),
