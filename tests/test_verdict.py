@@ -68,16 +68,18 @@ def test_codes_that_wrap_are_found(bits, tmp_path, monkeypatch):
     assert set(verdict_of(stages)) == {"lif"}
 
 
-def test_potentials_that_saturate_are_found(tmp_path, monkeypatch):
-    """At 128, as branches once did whatever their thresholds were."""
+def test_potentials_that_are_held_below_128_are_found(tmp_path, monkeypatch):
+    """As those of branches once were, whatever their thresholds."""
     true = neurons._candidate
 
-    def saturating(node, x, lowering):
+    def held(node, x, lowering):
         if x.kind == "potentials":
-            x.value.producer().attributes["limit"] = ir.AttrInt64("limit", int(128 / x.scale))
+            multiplier = x.value.producer().inputs[1]
+            low = multiplier.const_value.numpy() * (128 / x.float_reach.max())
+            multiplier.const_value = ir.tensor(low.astype(np.int32))
         return true(node, x, lowering)
 
-    monkeypatch.setattr(neurons, "_candidate", saturating)
+    monkeypatch.setattr(neurons, "_candidate", held)
     net = Network((4, 1, 2, 6, 5))
     codes = net.quantized(weights(8, 2, 3, 3), bits=12)
     y = net.op("Conv", net.input(), codes, pads=[1] * 4, kernel_shape=[3, 3])
