@@ -29,6 +29,10 @@ _SLACK = 2.0**-40
 """What float64 itself may round, as a part of what it handles: sums of up to 2^12 numbers."""
 
 
+_COARSE = 1 / 8
+"""The part of its threshold that a layer may be wrong by before that is reported."""
+
+
 @dataclass(frozen=True)
 class Unexplained:
     """A layer with spikes, or logits, that differ by more than rounding explains.
@@ -170,6 +174,18 @@ class Verdict:
     def layers(self) -> list[str]:
         """The layers of neurons, in order."""
         return [n.name for n in self._floats.neurons]
+
+    @property
+    def coarse(self) -> dict[str, float]:
+        """Layers whose spikes rounding may decide: the bound as a part of the threshold.
+
+        Such a layer is right, and may be of little use.
+        """
+        parts = {
+            neurons.name: float(read_bound(value).max() / neurons.attributes["v_threshold"])
+            for neurons, value in zip(self._floats.neurons, self._spikes, strict=True)
+        }
+        return {layer: part for layer, part in parts.items() if part > _COARSE}
 
     @property
     def watch(self) -> list[str]:

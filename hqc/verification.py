@@ -41,7 +41,8 @@ class Verification:
     """What `verify` found. What differs or is unexplained must be 0 or empty.
 
     `unexplained` holds, for each of the `layers` (of neurons, and the classifier) that differs from
-    the float network by more than rounding explains, what was found first.
+    the float network by more than rounding explains, what was found first. `coarse` holds, for each
+    layer where that is more than an eighth, the part of its threshold that rounding may cost.
     """
 
     target: str
@@ -51,6 +52,7 @@ class Verification:
     kernels_differ: int = 0
     layers: int = 0
     unexplained: dict[str, str] = field(default_factory=dict)
+    coarse: dict[str, float] = field(default_factory=dict)
     accuracy: dict[str, float] = field(default_factory=dict)
     spikes: int = 0
     spikes_differ: int = 0
@@ -162,6 +164,7 @@ def compare(
     """
     verdict = Verdict(stages.dialect, stages.integer)
     found = Verification(target, len(recordings), layers=len(verdict.layers) + 1)
+    found.coarse = verdict.coarse
     in_float = _neurons(stages.dialect)
     name = stages.dialect.graph.inputs[0].name
     sessions = (

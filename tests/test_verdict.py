@@ -138,3 +138,13 @@ def test_the_bound_is_not_generous(demo, recordings):
     verdict = Verdict(demo.dialect, integer)
     assert verdict.layers[0] == "tokenizer.0.lif"
     assert compare(replace(demo, integer=integer), recordings[::10], {}, "").unexplained
+
+
+def test_a_layer_that_rounding_decides_is_named(tmp_path):
+    stages = stages_of(one_layer(threshold=4.0), tmp_path)
+    spikes = next(n.outputs[0] for n in stages.integer.graph if n.name == "lif")
+    for bound, named in ((0.4, {}), (0.6, {"lif": pytest.approx(0.15, rel=0.01)})):
+        write_bound(spikes, np.full(1, bound), None)
+        found = compare(stages, frames_over_range(stages.dialect)[:1], {}, "")
+        assert found.unexplained == {}
+        assert found.coarse == named

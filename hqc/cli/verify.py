@@ -55,6 +55,10 @@ def verify(out: Output, model: Path, **options: Any) -> None:
         f"  rounding explains every layer        "
         f"{found.layers - len(found.unexplained)}/{found.layers}",
         *(f"    {what}" for what in found.unexplained.values()),
+        *(
+            f"    layer {layer!r}: rounding may move its potentials by {part:.2g} of its threshold"
+            for layer, part in found.coarse.items()
+        ),
         f"  integer against float: {found.spikes_differ} of {found.spikes:,} spikes differ, "
         f"logits by at most {found.logits_error:.2g}, same class {found.same_class}/{n}",
     ]
