@@ -46,7 +46,8 @@ def add_by_position(node: ir.Node, lowering: Lowering, index: int, numbers: np.n
             "let it be the same at every step",
         )
     whole = np.round(numbers / x.scale)
-    low, high = x.low.min() + whole.min(), x.high.max() + whole.max()
+    # Words of channels that are not full have 0 added.
+    low, high = x.low.min() + min(whole.min(), 0), x.high.max() + max(whole.max(), 0)
     reach = max(-low, high)
     if reach >= 2**30:
         stream = lowering.streams[node.outputs[0]]
