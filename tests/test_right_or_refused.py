@@ -196,15 +196,19 @@ def test_frames_added_to_spikes_are_refused(tmp_path):
 
 @pytest.mark.parametrize(("height", "width"), [(4, 8), (4, 4)])
 @pytest.mark.parametrize("op", ["Mul", "Add"])
-def test_constants_along_tokens_are_refused(height, width, op, tmp_path):
+def test_constants_along_tokens_are_not_taken_along_channels(height, width, op, tmp_path):
     """32 channels: with 32 tokens too, sizes alone do not tell the axes apart."""
     tokens = height * width
     net = Network((3, 1, 2, height, width))
     codes = net.quantized(weights(32, 2, 3, 3))
     s = net.lif(net.op("Conv", net.input(), codes, pads=PADS, kernel_shape=[3, 3]))
     s = net.op("Transpose", net.view(s, (3, 1, 32, tokens)), perm=[0, 1, 3, 2])
-    s = net.lif(net.op(op, s, net.constant(np.ones((tokens, 1)) * 2), name="scaled"))
+    numbers = net.constant(np.linspace(0.5, 2, tokens).reshape(tokens, 1))
+    s = net.lif(net.op(op, s, numbers, name="scaled"))
     net.head(net.mean(s, [0, 2]), 32)
+    if op == "Add":
+        assert_right(net, tmp_path)
+        return
     with pytest.raises(UnsupportedModelError, match=r"'scaled'.* axes are \[T 1 Y\*X C\]"):
         stages_of(net, tmp_path)
 

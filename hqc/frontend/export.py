@@ -58,12 +58,15 @@ def export(
     _check_types(module, examples)
     with _in_evaluation(module):
         own = with_own_neurons(_copy(module))
-        record(module, examples[0])
+        run = record(module, examples[0])
         model = _to_dialect(own, examples[0], name, preprocessing)
         arrays = [x.detach().cpu().numpy() for x in examples]
         quantizer = quantize_input(model, arrays, input_scale)
         attach_functions(model)
         agreement = Agreement(model)
+        if quantizer is None:
+            agreement.check(run)
+            arrays = arrays[1:]
         for x in (*arrays, *_random_frames(model)):
             frames = quantized(quantizer, x) if quantizer else x
             given = torch.from_numpy(frames).to(examples[0].device)

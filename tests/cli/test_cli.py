@@ -57,7 +57,7 @@ def test_dump_after_writes_models_that_check(tiny_model, run_hqc, tmp_path):
     done = run_hqc("compile", tiny_model, "--dump-after", "make-integer", "--verify-each")
     assert done.returncode == 0, done.stderr
     (file,) = (tmp_path / "build-passes").iterdir()
-    assert file.name == "05-make-integer.onnx"
+    assert file.name == "06-make-integer.onnx"
     onnx.checker.check_model(onnx.load(file), full_check=True)
 
 
