@@ -45,14 +45,8 @@ def _part(
             "take blocks of channels; time and position are lowered whole",
         )
     stride = factors[0].stride
-    view = tuple(
-        tuple(Factor("C", end - start, stride) for _ in f)
-        if i == axis and end - start > 1
-        else ()
-        if i == axis
-        else f
-        for i, f in enumerate(x.view)
-    )
+    some = (Factor("C", end - start, stride),) if end - start > 1 else ()
+    view = tuple(some if i == axis else f for i, f in enumerate(x.view))
     bounds = [np.array([i], np.int64) for i in (start, end, axis)]
     constants = [
         lowering.builder.initializer(b, f"{node.name}.{name}")

@@ -193,6 +193,7 @@ def lower_conv(node: ir.Node, lowering: Lowering) -> Quantity:
     strides, pads = ints(node, "strides", [1, 1]), ints(node, "pads", [0, 0, 0, 0])
     pointwise = {*weights.codes.shape[2:], *strides} == {1} and not any(pads) and group == 1
     if x.view[1:-1] == ((),) * (len(x.view) - 2) and x.is_channels(-1) and not x.is_image:
+        weights = _whole_kernels(weights, group, dilations)
         return _along_channels(node, lowering, x, weights, strides[1], pads[1::2])
     if not x.is_image and not (pointwise and x.is_channels(1)):
         raise unsupported(
@@ -214,16 +215,7 @@ def lower_conv(node: ir.Node, lowering: Lowering) -> Quantity:
         view = (x.view[0], *axes(("C", channels)), *x.view[2:])
     sums = layer_sum(node, x, weights, bias, view, 0, depthwise=depthwise)
     names = ("", "IntegerDepthwiseConv") if depthwise else ("ConvInteger", "IntegerConv")
-    return layer(
-        node,
-        lowering,
-        names,
-        x,
-        weights,
-        sums,
-        strides=strides,
-        pads=pads,
-    )
+    return layer(node, lowering, names, x, weights, sums, strides=strides, pads=pads)
 
 
 def _whole_kernels(weights: Weights, group: int, dilations: list[int]) -> Weights:
@@ -270,8 +262,8 @@ def _along_channels(
         return rows[pads[0] : pads[0] + channels]
 
     codes, rounding = spread(weights.codes), spread(weights.rounding)
-    weights = replace(weights, codes=codes, rounding=rounding, scale=weights.scale.reshape(-1)[:1])
-    weights = replace(weights, scale=weights.scale.reshape(()), axis=1)
+    scale = np.float64(weights.scale.item())
+    weights = replace(weights, codes=codes, rounding=rounding, scale=scale, axis=1)
     if not x.is_bytes:
         x = in_fixed_point(node, lowering, weights, 1)
     view = (*x.view[:-1], *axes(("C", outputs)))

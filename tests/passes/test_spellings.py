@@ -313,6 +313,17 @@ def a_vote(net):
 
 
 @spelling
+def a_vote_of_channels_apart(net):
+    net.frames = (T, 1, C, 1, 1)
+    s = net.view(net.spikes(10), (T, 1, 10))
+    weights = net.constant([[[0.5, -1.0, 2.0]]])
+    places = {"dilations": [2], "strides": [2], "pads": [1, 0], "name": "vote"}
+    votes = net.op("Conv", s, weights, net.constant([0.25]), **places)
+    net.classes = 4
+    net.mean(net.view(votes, (T, 4)), [0], keepdims=1, out="logits")
+
+
+@spelling
 def classes_of_every_step(net):
     rates = net.mean(net.spikes(), [2, 3])
     classes = net.op("MatMul", rates, net.weights(D, 2), name="head")
