@@ -101,6 +101,6 @@ def _kernel(node: ir.Node, library: Library) -> dict:
         "name": node.name,
         "op": node.op_type,
         "inputs": [n.name for n in map(_behind, node.inputs) if n is not None],
-        "layer": node.inputs[1].metadata_props[LAYER] if has_weights else None,
+        "layer": node.inputs[1].metadata_props.get(LAYER) if has_weights else None,
         "weight_bytes": library.weight_bytes.get(node.name, 0),
     }

@@ -17,6 +17,7 @@ import numpy as np
 import onnx_ir as ir
 
 from hqc.artifact import Artifact
+from hqc.classes import class_of
 from hqc.codegen.toolchain import Toolchain
 from hqc.compiler import (
     CALIBRATION_RECORDINGS,
@@ -194,11 +195,12 @@ def compare(
         found.logits_error = max(
             found.logits_error, float(np.abs(floats[0].reshape(-1) - logits).max())
         )
-        found.same_class += int(floats[0].argmax() == logits.argmax())
-        right["float"] += int(floats[0].argmax()) == recording.label
-        right["compiled"] += (
-            int(compiled.get("run", {index: logits})[index].argmax()) == recording.label
-        )
+        classes = floats[0].shape[-1]
+        given = class_of(floats[0], classes)
+        found.same_class += given == class_of(logits, classes)
+        right["float"] += given == recording.label
+        compiled_logits = compiled.get("run", {index: logits})[index]
+        right["compiled"] += class_of(compiled_logits, classes) == recording.label
     if labelled:
         found.accuracy = {key: count / len(labelled) for key, count in right.items()}
     return found

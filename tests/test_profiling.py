@@ -14,6 +14,7 @@ from hqc.frontend.load import load_model
 from hqc.profiling import profile_artifact
 from hqc.targets import load_profile
 from tests.conftest import MODEL, NMNIST
+from tests.refusals.case import Small
 
 SAMPLE = NMNIST / "sample" / "3"
 HOROWITZ = load_profile("horowitz-45nm")
@@ -41,6 +42,20 @@ def test_every_layer_is_behind_one_kernel(host_artifact):
     assert len(precisions) == 12
     recipe = json.loads((NMNIST / "recipe.json").read_text())
     assert precisions["blocks.0.mlp.1.lif"] == resolve(recipe, "blocks.0.mlp.1.linear")
+
+
+def test_sums_over_windows_and_channels_are_nobodys_layers(tmp_path):
+    net = Small(tmp_path)
+    pooled = net.op("AveragePool", net.spikes(), kernel_shape=[2, 2], name="pool")
+    total = net.op("ReduceSum", pooled, net.constant([1], np.int64), keepdims=1, name="sum")
+    net.end(net.lif(net.conv(total, (1, 6))))
+    artifact = hqc.compile(net.save(net.path), target="host", output=tmp_path / "build")
+    np.save(tmp_path / "frames.npy", np.ones(net.frames, np.float32))
+    found = profile_artifact(artifact, HOROWITZ, data=tmp_path / "frames.npy", rounds=1)
+    assert [k["layer"] for k in artifact.manifest["kernels"] if k["weight_bytes"]] == [
+        "stem", None, None, "conv", "head",
+    ]  # fmt: skip
+    assert all(k.milliseconds >= 0 for k in found.kernels)
 
 
 @pytest.fixture(scope="module")

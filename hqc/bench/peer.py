@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import onnx_ir as ir
 
+from hqc.classes import class_of
 from hqc.errors import UserError
 
 Runner = Callable[[np.ndarray], np.ndarray]
@@ -68,7 +69,7 @@ def bench(
 
     The first runner is what the others are compared with.
     """
-    classes = {n: [int(run(x).argmax()) for x in recordings] for n, run in runners.items()}
+    classes = {n: [_class_of(run(x)) for x in recordings] for n, run in runners.items()}
     times: dict[str, list[float]] = {name: [] for name in runners}
     for _ in range(rounds):
         for name, run in runners.items():
@@ -87,3 +88,7 @@ def bench(
         )
         for name, taken in times.items()
     }
+
+
+def _class_of(logits: np.ndarray) -> int:
+    return class_of(logits, logits.shape[-1])

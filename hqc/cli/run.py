@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from hqc.classes import class_of
 from hqc.cli.application import Output, cli, output_options
 
 
@@ -34,6 +35,7 @@ def run(out: Output, model: Path, recordings: tuple[Path, ...], summary: bool) -
         loaded = load_model(model)
         session, name = ReferenceSession(loaded), loaded.graph.inputs[0].name
         shape = loaded.graph.inputs[0].shape.numpy()
+        classes = loaded.graph.outputs[0].shape.numpy()[-1]
         preprocessing = preprocessing_of(loaded.metadata_props)
 
         def infer(frames):
@@ -43,6 +45,7 @@ def run(out: Output, model: Path, recordings: tuple[Path, ...], summary: bool) -
 
         artifact = Artifact.open(model)
         infer, shape = artifact.run, artifact.manifest["input"]["shape"]
+        classes = artifact.manifest["output"]["shape"][-1]
         preprocessing = artifact.manifest["preprocessing"]
 
     results = []
@@ -52,7 +55,7 @@ def run(out: Output, model: Path, recordings: tuple[Path, ...], summary: bool) -
         results.append(
             {
                 "recording": recording.name,
-                "class": int(logits.argmax()),
+                "class": class_of(logits, classes),
                 "label": recording.label,
                 "logits": [round(float(x), 6) for x in logits],
             }

@@ -12,6 +12,7 @@ import plotly.offline
 
 from hqc.artifact import Artifact
 from hqc.atomic_files import replacing
+from hqc.classes import class_of
 from hqc.frontend.load import load_model
 from hqc.profiling import profile_artifact, recordings_of
 from hqc.reference import ReferenceSession
@@ -80,6 +81,7 @@ def _agreement(
     recordings = recordings_of(artifact, data)
     loaded = load_model(artifact.model_file)
     session, name = ReferenceSession(loaded), loaded.graph.inputs[0].name
+    classes = loaded.graph.outputs[0].shape.numpy()[-1]
     progress("run compiled code")
     compiled = run_compiled(artifact, recordings)
     found = []
@@ -89,8 +91,8 @@ def _agreement(
         found.append(
             Agreement(
                 recording.label,
-                int(logits.argmax()),
-                int(compiled[index].argmax()),
+                class_of(logits, classes),
+                class_of(compiled[index], classes),
                 float(abs(logits - compiled[index]).max()),
             )
         )

@@ -59,7 +59,8 @@ def _codes(node: ir.Node, lowering: Lowering, weights: Weights) -> ir.Value:
     value = lowering.builder.initializer(codes, f"{node.name}.codes")
     value.metadata_props[BITS] = str(max(weights.bits, _LEAST_BITS[codes.dtype.type]))
     value.metadata_props[SCHEME] = weights.scheme
-    value.metadata_props[LAYER] = node.metadata_props.get(LAYER, node.name)
+    if LAYER in node.metadata_props:  # sums over channels and windows have weights, and are none
+        value.metadata_props[LAYER] = node.metadata_props[LAYER]
     return value
 
 

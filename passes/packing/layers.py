@@ -140,7 +140,8 @@ def _layer(packing: Packing, sums: Sums) -> tuple[list[ir.Value], dict]:
     else:
         raise unsupported(layer, "it reads frames, which only convolutions of all channels do")
     stored = packing.builder.initializer(codes, f"{layer.name}.codes")
-    stored.metadata_props[LAYER] = meta[LAYER]
+    if LAYER in meta:
+        stored.metadata_props[LAYER] = meta[LAYER]
     return [x, stored], attributes
 
 
