@@ -21,6 +21,7 @@ from hqc.dialect.invariants import (
 )
 from hqc.dialect.op import find_op
 from hqc.dialect.positions import verify_positions
+from hqc.dialect.relu_potentials import verify_relu
 
 
 def _verify_view(node: ir.Node) -> None:
@@ -97,6 +98,7 @@ _STANDARD: dict[str, Callable[[ir.Node], None]] = {
     "MatMulInteger": verify_matmul,
     "Pad": _verify_pad,
     "ReduceSum": _verify_reduction,
+    "Relu": verify_relu,
     "Reshape": _verify_view,
     "Slice": _verify_part,
     "Transpose": _verify_view,

@@ -1,7 +1,8 @@
 """What leaves a network that does not end in a classifier of spike counts: potentials as logits.
 
-`ReadPotentials` is a network's exit. `SumSteps` and `KeepSteps` are what it reads in compiled code:
-what was summed or kept over all time steps, so that a network called step by step has it too.
+`ReadPotentials` is a network's exit. `SumSteps`, `KeepSteps` and `TakeStep` are what it reads in
+compiled code: what was summed, kept or taken of all time steps, so that a network that is called
+step by step has it too.
 """
 
 from __future__ import annotations
@@ -34,6 +35,11 @@ def keep_steps(x: np.ndarray) -> np.ndarray:
     return x
 
 
+def take_step(x: np.ndarray, *, step: int) -> np.ndarray:
+    """Potentials int32 [T, H, W, C] -> those of one time step, [1, H, W, C]."""
+    return x[step : step + 1]
+
+
 def _verify_read(node: ir.Node) -> None:
     facts_of(node.inputs[0], "potentials", "levels", "spikes")
     facts_of(node.outputs[0], "logits")
@@ -55,6 +61,12 @@ def _verify_steps(node: ir.Node) -> None:
     x = facts_of(node.inputs[0], "potentials")
     expect("the unit", facts_of(node.outputs[0], "potentials").unit, x.unit)
     steps, *rest = node.inputs[0].shape.numpy()
+    if node.op_type == "TakeStep":
+        step = node.attributes["step"].value
+        expect("whether there is such a step", 0 <= step < steps, True)
+        expect_shape(node.outputs[0], [1, *rest])
+        expect_within(node.outputs[0], np.array(x.low), np.array(x.high))
+        return
     sums = node.op_type == "SumSteps"
     expect_shape(node.outputs[0], [1 if sums else steps, *rest])
     count = steps if sums else 1
@@ -101,6 +113,27 @@ SUM_STEPS = register(
         }
         """,
         reference=sum_steps,
+        verify=_verify_steps,
+        domain=KERNEL,
+        lasts=True,
+    )
+)
+TAKE_STEP = register(
+    Op(
+        """
+        TakeStep <step> (x) => (y)
+        {
+            first = Constant <value_ints = [0]> ()
+            minus_one = Constant <value_ints = [-1]> ()
+            one = Constant <value_int = 1> ()
+            begin_int = Constant <value_int: int = @step> ()
+            end_int = Add(begin_int, one)
+            begin = Reshape(begin_int, minus_one)
+            end = Reshape(end_int, minus_one)
+            y = Slice(x, begin, end, first)
+        }
+        """,
+        reference=take_step,
         verify=_verify_steps,
         domain=KERNEL,
         lasts=True,

@@ -1,4 +1,4 @@
-"""Channels are taken from a tensor, or those of several put into one."""
+"""Channels, or a time step, are taken from a tensor; the channels of several put into one."""
 
 from __future__ import annotations
 
@@ -24,13 +24,26 @@ def lower_slice(node: ir.Node, lowering: Lowering) -> Quantity:
         raise unsupported(
             node, f"it takes steps of {steps.tolist()}", "take whole blocks of channels"
         )
+    whole_time = (Factor("T", lowering.time_steps),)
     for axis, start, end in zip(axes, starts, ends, strict=True):
         axis = int(axis) % len(x.shape)
         size = x.shape[axis]
         start, end = (min(max(int(i) + size * (i < 0), 0), size) for i in (start, end))
-        if (start, end) != (0, size):
+        if (start, end) == (0, size):
+            continue
+        if end - start == 1 and x.view[axis] == whole_time:
+            x = _step(node, lowering, x, axis, start)
+        else:
             x = _part(node, lowering, x, axis, start, end)
     return x
+
+
+def _step(node: ir.Node, lowering: Lowering, x: Quantity, axis: int, step: int) -> Quantity:
+    """What one time step gives, as the last one of a network that is read there."""
+    if x.kind in ("spikes", "levels"):
+        x = lowering.potentials(node, 0)
+    view = tuple(() if i == axis else f for i, f in enumerate(x.view))
+    return _sliced(node, lowering, x, replace(_whole(x), view=view), axis, step, step + 1)
 
 
 def _part(
@@ -47,12 +60,6 @@ def _part(
     stride = factors[0].stride
     some = (Factor("C", end - start, stride),) if end - start > 1 else ()
     view = tuple(some if i == axis else f for i, f in enumerate(x.view))
-    bounds = [np.array([i], np.int64) for i in (start, end, axis)]
-    constants = [
-        lowering.builder.initializer(b, f"{node.name}.{name}")
-        for b, name in zip(bounds, ("start", "end", "axis"), strict=True)
-    ]
-    shape = [end - start if i == axis else n for i, n in enumerate(x.shape)]
 
     def taken(numbers: np.ndarray) -> np.ndarray:
         return numbers[start * stride : end * stride] if np.size(numbers) > 1 else numbers
@@ -60,8 +67,20 @@ def _part(
     part = replace(
         _whole(x), view=view, scale=taken(x.scale), offset=taken(x.offset), error=taken(x.error)
     )
+    return _sliced(node, lowering, x, part, axis, start, end)
+
+
+def _sliced(
+    node: ir.Node, lowering: Lowering, x: Quantity, like: Quantity, axis: int, start: int, end: int
+) -> Quantity:
+    """The integers of x from start to end along an axis; `like` says what they are."""
+    constants = [
+        lowering.builder.initializer(np.array([number], np.int64), f"{node.name}.{name}")
+        for name, number in (("start", start), ("end", end), ("axis", axis))
+    ]
+    shape = [end - start if i == axis else n for i, n in enumerate(x.shape)]
     inputs = [x.value, *constants]
-    return lowering.emit(node, "Slice", inputs, part, x.value.dtype, shape=shape)
+    return lowering.emit(node, "Slice", inputs, like, x.value.dtype, shape=shape)
 
 
 def _whole(x: Quantity) -> Quantity:

@@ -219,7 +219,7 @@ class Lowering:
         value = self.builder.op(
             op_type, inputs, shape, dtype, name=name or node.name, domain=domain, **attributes
         )
-        moved = op_type in VIEWS or op_type in ("Concat", "Expand", "Pad", "Slice")
+        moved = op_type in VIEWS or op_type in ("Concat", "Expand", "Pad", "Relu", "Slice")
         source = Facts.of(inputs[0]) if moved else None
         made = described(replace(like, value=value), source)
         if made.kind == "sums":

@@ -15,9 +15,13 @@ from hqc.passes.packing.packed import Packed, Packing, packs
 
 @packs("Slice")
 def pack_slice(node: ir.Node, packing: Packing) -> Packed:
-    """SliceChannels or SlicePotentials."""
+    """SliceChannels or SlicePotentials; TakeStep of one time step."""
     x = packing.input(node)
     start, end, axis = (int(constant(v).item()) for v in node.inputs[1:4])
+    if x.view[axis][0].root == "T":
+        view = tuple(() if i == axis else f for i, f in enumerate(x.view))
+        like, sizes = replace(packing.as_potentials(node, x), view=view), {**x.sizes, "T": 1}
+        return packing.potentials(node, "TakeStep", [like.value], like, sizes, step=start)
     (factor,) = x.view[axis]
     first, count = start * factor.stride, (end - start) * factor.stride
     part = (Factor("C", end - start, factor.stride),) if end - start > 1 else ()

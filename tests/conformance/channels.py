@@ -43,6 +43,8 @@ def channel_cases(
         x = _potentials(rng, time_steps, channels)
         yield "SumSteps", [x // 16], {}, None
         yield "KeepSteps", [x], {}, None
+        yield "TakeStep", [x], {"step": time_steps - 2}, None
+        yield "ReluPotentials", [x], {}, None
         yield "PadPotentials", [x], {"pads": [1, 0, 2, 1]}, None
         yield "AddPositions", [x // 2, x[0] // 2], {}, 1
         logits = x[:, :1, :1]

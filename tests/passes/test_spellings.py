@@ -331,6 +331,20 @@ def classes_of_every_step(net):
 
 
 @spelling
+def classes_of_the_last_step(net):
+    classes = net.op("MatMul", net.mean(net.spikes(), [2, 3]), net.weights(D, 2), name="head")
+    last = net.op("Gather", classes, net.constant(-1, np.int64), axis=0, name="last")
+    net.view(last, (1, 2), out="logits")
+
+
+@spelling
+def a_head_of_two_layers(net):
+    rates = net.view(net.mean(net.spikes(), [0, 2, 3]), (1, D))
+    y = net.op("Gemm", rates, net.weights(7, D), net.constant(np.ones(7) / 9), transB=1, name="fc1")
+    net.op("Gemm", net.op("Relu", y), net.weights(2, 7), transB=1, out="logits", name="fc2")
+
+
+@spelling
 def classes_of_a_mean_of_potentials(net):
     y = net.mean(net.conv(net.spikes()), [0, 2, 3])
     net.head(y, D)

@@ -1,4 +1,4 @@
-"""SumSteps, KeepSteps and ReadLogits: what leaves a network besides a classifier of counts."""
+"""SumSteps, KeepSteps, TakeStep and ReadLogits: what leaves a network that counts no spikes."""
 
 from __future__ import annotations
 
@@ -25,6 +25,15 @@ def emit_keep(node: ir.Node, vector: bool) -> KernelCall:
     size = math.prod(rest)
     return KernelCall(
         lambda: _build_keep(steps, size), (Input(0), Output()), ("keep steps", steps, size)
+    )
+
+
+@kernel("TakeStep")
+def emit_take(node: ir.Node, vector: bool) -> KernelCall:
+    """The kernel of a TakeStep; its output lasts between time steps."""
+    size, step = math.prod(node.inputs[0].shape.numpy()[1:]), node.attributes["step"].value
+    return KernelCall(
+        lambda: _build_take(size, step), (Input(0), Output()), ("take step", size, step)
     )
 
 
@@ -76,6 +85,25 @@ def _build_keep(time_steps: int, size: int):
                 y[t_begin * size + w * WORD + v] = x[w * WORD + v]
 
     return keep_steps
+
+
+def _build_take(size: int, step: int):
+    @T.prim_func(s_tir=True)
+    def take_step(x_p: T.handle("int32"), y_p: T.handle("int32"), t_begin: T.int32, steps: T.int32):
+        T.func_attr({"tirx.noalias": True})
+        x = T.decl_buffer((ANY,), "int32", data=x_p)
+        y = T.decl_buffer((ANY,), "int32", data=y_p)
+        if t_begin == 0:
+            for w in range(size // WORD):
+                for v in T.vectorized(WORD):
+                    y[w * WORD + v] = 0
+        for s in range(steps):
+            if t_begin + s == step:
+                for w in range(size // WORD):
+                    for v in T.vectorized(WORD):
+                        y[w * WORD + v] = x[s * size + w * WORD + v]
+
+    return take_step
 
 
 def _build_read(rows: int, columns: int, channels: int):

@@ -231,8 +231,9 @@ def pooling_of_dilated_windows(net):
 
 
 @refused(
-    "node 'pool': hqc has no integer lowering for AveragePool",
-    hint="it lowers: Add, ...; see docs/extending.md for adding a rule",
+    "node 'pool' (AveragePool): the mean of its windows, [3, 3] padded by [1, 1, 1, 1], is over "
+    "fewer pixels at the border",
+    hint="let it count padding (count_include_pad), and its windows end with the image",
 )
 def a_mean_of_windows_that_leaves_padding_out(net):
     attributes = {"kernel_shape": [3, 3], "pads": [1, 1, 1, 1], "name": "pool"}

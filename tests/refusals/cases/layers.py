@@ -351,3 +351,13 @@ def a_network_that_gives_its_weights(net):
 )
 def an_image_that_leaves_the_network(net):
     return leaving(net, net.spikes(), T, D, H, W)
+
+
+@refused(
+    "node 'classes' (Softmax): the network ends in it",
+    hint="leave it out: the logits say the same class",
+)
+def a_softmax_of_logits(net):
+    net.end(net.spikes())
+    net.nodes[-1].output[0] = "scores"
+    net.op("Softmax", "scores", axis=-1, out="logits", name="classes")
