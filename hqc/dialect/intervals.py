@@ -112,6 +112,7 @@ def neuron_interval(
         after = [np.maximum(bottom, level) - level, top - level]
         if not neurons["soft_reset"]:
             after = [cleared, cleared]
+        after = [np.where(fires, end, 0) for end in after]
         held("its membrane potentials after a spike do not fit 32 bits", *after)
         lowest = np.where(stays, bottom, after[0])
         highest = np.where(stays, np.minimum(top, level - 1), after[1])
