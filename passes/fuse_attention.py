@@ -139,9 +139,7 @@ def _axes_of(product: ir.Node, value: ir.Value) -> Axes:
     """The axes of a value, from its facts."""
     names, shape = Facts.of(value).axes.split(" "), value.shape.numpy()
     width = math.prod(n for name, n in zip(names, shape, strict=True) if name == "X")
-    whole = math.prod(n for name, n in zip(names, shape, strict=True) if name[0] == "C")
     found: list[tuple[Factor, ...]] = []
-    outer = whole
     for name, size in zip(names, shape, strict=True):
         if size == 1:
             found.append(())
@@ -149,8 +147,7 @@ def _axes_of(product: ir.Node, value: ir.Value) -> Axes:
             stride = width if name == "Y" else 1
             found.append((Factor("T" if name == "T" else "L", size, stride),))
         elif name[0] == "C" and "*" not in name:
-            outer //= size
-            found.append((Factor("C", size, outer),))
+            found.append((Factor("C", size, int(name.partition("/")[2] or 1)),))
         else:
             raise unsupported(
                 product,

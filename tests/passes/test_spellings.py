@@ -270,6 +270,20 @@ def attention_whose_neurons_come_before_its_heads_are_merged(net):
 
 
 @spelling
+def attention_of_neurons_whose_heads_come_last(net):
+    made = []
+    for name in "qkv":
+        split = net.view(net.conv(net.image(), (C, D), name=name), (T, 1, 3, 2, H * W))
+        last = net.op("Transpose", split, perm=[0, 1, 3, 4, 2])
+        s = net.lif(last, v_threshold=2.0, name=f"{name}.lif")
+        made.append(net.op("Transpose", s, perm=[0, 1, 4, 3, 2]))
+    q, k, v = made
+    scores = net.op("MatMul", q, net.op("Transpose", k, perm=[0, 1, 2, 4, 3]), name="scores")
+    y = net.op("Transpose", net.op("MatMul", scores, v, name="product"), perm=[0, 1, 3, 2, 4])
+    net.end_of_tokens(net.lif(net.view(y, (T, 1, H * W, D)), name="attention"))
+
+
+@spelling
 def attention_of_parts_of_one_layer(net):
     """As SpikingJelly's: q, k and v are one layer's, [T, 3, heads, d, L]."""
     y = net.conv(net.image(), (C, 3 * D), name="qkv")
