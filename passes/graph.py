@@ -9,7 +9,7 @@ import onnx_ir as ir
 from onnx_ir.passes.common import RemoveUnusedNodesPass
 
 from hqc.dialect import OPSET
-from hqc.dialect.metadata import WRITTEN
+from hqc.dialect.metadata import MADE_FOR, WRITTEN
 from hqc.errors import UnsupportedModelError
 
 
@@ -21,10 +21,12 @@ def constant(value: ir.Value | None) -> np.ndarray | None:
 
 
 def where(node: ir.Node) -> str:
-    """How messages name a node."""
+    """How messages name a node: as the user wrote it."""
+    if MADE_FOR in node.metadata_props:
+        return node.metadata_props[MADE_FOR]
     domain = f"{node.domain}::" if node.domain else ""
     op_type = "LIF" if node.op_type == "FixedPointLIF" else node.op_type
-    op_type = node.metadata_props.get(WRITTEN, op_type)  # as the user wrote it
+    op_type = node.metadata_props.get(WRITTEN, op_type)
     return f"node {node.name!r} ({domain}{op_type})"
 
 

@@ -6,6 +6,9 @@ LAYER = "hqc.layer"
 WRITTEN = "hqc.written"
 """Of a node that a pass made in another's place: the op type that the user wrote."""
 
+MADE_FOR = "hqc.made_for"
+"""Of a node that a pass put before another: how messages name that one."""
+
 RATE = "hqc.rate"
 """Of a packed value: set bits per channel, position, plane and time step."""
 

@@ -12,9 +12,10 @@ import onnx_ir as ir
 from hqc.dialect import DIALECT
 from hqc.dialect.facts import Facts, Kind, by_channel
 from hqc.dialect.intervals import RangeError, rescale_interval
+from hqc.dialect.metadata import MADE_FOR
 from hqc.errors import UnsupportedModelError
 from hqc.passes.axes import VIEWS, Axes, axes, size_of, spell
-from hqc.passes.graph import GraphBuilder, constant, unsupported
+from hqc.passes.graph import GraphBuilder, constant, unsupported, where
 from hqc.passes.integer_rules.streams import Stream
 
 BITS, SCHEME = "hqc.bits", "hqc.scheme"
@@ -353,6 +354,7 @@ def rescaled(
         domain=DIALECT,
         shift=shift,
     )
+    value.producer().metadata_props[MADE_FOR] = where(node)
     zero = np.float64(0)
     potentials = Quantity(
         value, "potentials", x.view, np.float64(unit), zero, low, high, np.asarray(error)

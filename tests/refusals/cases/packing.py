@@ -30,7 +30,7 @@ def neurons_on_a_mean_of_rows(net):
 
 
 @refused(
-    "node 'mean/Rescale' (ai.hqc::Rescale): it reads a sum over [X] of [T C Y X]; only sums over "
+    "node 'conv' (Conv): it reads a sum over [X] of [T C Y X]; only sums over "
     "all positions, Y and X, are lowered",
 )
 def a_convolution_of_a_mean_of_rows(net):
