@@ -66,7 +66,11 @@ def _as_image(frame: tuple[int, ...]) -> tuple[int, ...]:
 
 def is_quantized(frames: ir.Value) -> bool:
     """Whether a network quantizes its input before its first layer."""
-    return _follow(frames).quantizer is not None
+    entry = _follow(frames)
+    users = (use.node for use in entry.value.uses())
+    return entry.quantizer is not None or any(
+        (node.domain, node.op_type) == (DIALECT, "QuantUniform") for node in users
+    )
 
 
 def _follow(frames: ir.Value) -> _Entry:
@@ -159,7 +163,7 @@ def _sizes(entry: _Entry) -> tuple[int, ...]:
 def _show(graph: ir.Graph, entry: _Entry, time: str, shape: tuple[int, ...]) -> None:
     """Give the input that shape, its quantizer, and one view of both for the first layer."""
     frames, used = graph.inputs[0], entry.value
-    first = next(iter(used.uses())).node
+    first = graph[0]
     wanted = used.shape.numpy()
     frames.shape = ir.Shape(shape)
     value = frames

@@ -10,6 +10,7 @@ import onnx_ir as ir
 from hqc.dialect import DIALECT, find_op
 from hqc.errors import UserError
 from hqc.frontend.frames import is_quantized
+from hqc.passes.graph import add_initializer
 
 _UNSIGNED, _SIGNED = 255, 127
 """The greatest codes of 8 bits; signed ones are narrow, so that the range is symmetric."""
@@ -40,14 +41,13 @@ def quantize_input(
     elif not (np.isfinite(scale) and scale > 0):
         raise UserError(f"input_scale is {scale:g}, must be above 0")
     frames = graph.inputs[0]
-    value = ir.Value(name="input.scale", const_value=ir.tensor(np.float32(scale)))
-    value.shape, value.type = ir.Shape(()), ir.TensorType(ir.DataType.FLOAT)
-    graph.register_initializer(value)
+    name = f"{frames.name}/QuantUniform"
+    value = add_initializer(graph, np.array(scale, np.float32), f"{name}.scale")
     signed = int(low < 0)
     attributes = {"bits": 8, "signed": signed, "narrow": signed}
-    node = ir.node("QuantUniform", [frames, value], attributes, domain=DIALECT, name="input")
+    node = ir.node("QuantUniform", [frames, value], attributes, domain=DIALECT, name=name)
     made = node.outputs[0]
-    made.name, made.shape, made.type = "input", frames.shape, frames.type
+    made.name, made.shape, made.type = name, frames.shape, frames.type
     frames.replace_all_uses_with(made)
     node.replace_input_with(0, frames)
     graph.insert_before(graph[0], node)

@@ -195,7 +195,7 @@ def lower_conv(node: ir.Node, lowering: Lowering) -> Quantity:
     pointwise = {*weights.codes.shape[2:], *strides} == {1} and not any(pads) and group == 1
     if x.view[1:-1] == ((),) * (len(x.view) - 2) and x.is_channels(-1) and not x.is_image:
         weights = _whole_kernels(weights, group, dilations)
-        return _along_channels(node, lowering, x, weights, strides[1], pads[1::2])
+        return _along_channels(node, lowering, x, weights, strides[1], pads)
     if not x.is_image and not (pointwise and x.is_channels(1)):
         raise unsupported(
             node,
@@ -248,7 +248,8 @@ def _along_channels(
     channels, kernel = x.shape[-1], weights.codes.shape
     outputs = node.outputs[0].shape.numpy()[-1]
     bias = lowering.constant(node, 2)
-    if kernel[:3] != (1, 1, 1):
+    _, left, _, right = pads
+    if kernel[:3] != (1, 1, 1) or any(pads[::2]):
         raise unsupported(
             node,
             f"its window, of weights {list(kernel)}, is along the channels of [{spell(x.view)}]",
@@ -257,10 +258,10 @@ def _along_channels(
 
     def spread(taps: np.ndarray) -> np.ndarray:
         """[channels, outputs]: which tap of the window of each output lies on a channel."""
-        rows = np.zeros((pads[0] + channels + pads[1], outputs))
+        rows = np.zeros((left + channels + right, outputs))
         for out in range(outputs):
             rows[out * stride : out * stride + taps.size, out] = taps.reshape(-1)
-        return rows[pads[0] : pads[0] + channels]
+        return rows[left : left + channels]
 
     codes, rounding = spread(weights.codes), spread(weights.rounding)
     scale = np.float64(weights.scale.item())

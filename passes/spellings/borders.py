@@ -51,13 +51,17 @@ def _border(nodes: list[ir.Node], x: ir.Value, corner: list[int]) -> np.ndarray 
     if np.prod(shape) >= _EXACT:
         return None
     pixels = np.arange(1, np.prod(shape) + 1, dtype=np.float32).reshape(shape)
-    seen = run_reference(_model(nodes, x), {"x": pixels})[0]
     (top, left), (height, width) = corner, shape[2:]
     inside = (..., slice(top, top + height), slice(left, left + width))
-    if seen.ndim != 4 or not np.array_equal(seen[inside], pixels):
-        return None
-    seen[inside] = 0
-    return seen if np.all(seen == seen[:1]) else None
+    borders = []
+    for image in (pixels, -pixels):  # a border that differs is made of pixels, as of edges
+        seen = run_reference(_model(nodes, x), {"x": image})[0]
+        if seen.ndim != 4 or not np.array_equal(seen[inside], image):
+            return None
+        seen[inside] = 0
+        borders.append(seen)
+    border, other = borders
+    return border if np.array_equal(border, other) and np.all(border == border[:1]) else None
 
 
 def _chain(node: ir.Node) -> list[ir.Node] | None:

@@ -310,3 +310,16 @@ def an_image_that_is_mirrored(net):
 def a_constant_of_each_step(net):
     numbers = net.constant(np.arange(T * D).reshape(T, D, 1, 1))
     net.end(net.lif(net.op("Add", net.spikes(), numbers, name="add")))
+
+
+@refused(
+    "node 'pad' (Pad): its input's axes are [1 C Y X]; only zeros around images are lowered",
+    hint="pad images, [T, C, H, W], with zeros",
+)
+def a_border_of_pixels(net):
+    """At a single time step, copies of the edge look like constants."""
+    net.frames = (1, 1, 3, H, W)
+    amounts = net.constant([0, 0, 1, 1, 0, 0, 1, 1], np.int64)
+    y = net.op("Pad", net.conv(net.spikes()), amounts, mode="edge", name="pad")
+    corner = net.constant([[0, 0, 0, 0]], np.int64), net.constant([7.0])
+    net.end(net.lif(net.op("ScatterND", y, *corner, name="scatter")))
