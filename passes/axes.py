@@ -8,9 +8,10 @@ into heads, merging positions into tokens and permuting axes then are exact book
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import onnx_ir as ir
 
 from hqc.passes.graph import constant, ints, unsupported
@@ -55,6 +56,86 @@ def flatten(view: Sequence[tuple[Factor, ...]]) -> tuple[Factor, ...]:
 def size_of(view: Axes, root: str) -> int:
     """How many indices of a root the view's axes run over."""
     return math.prod(f.size for axis in view for f in axis if f.root == root)
+
+
+def named(view: Axes, channels: Collection[int], outermost: int | None = None) -> Axes | None:
+    """Axes of the same sizes, time as it was: all of `channels` are C, what is left are positions.
+
+    Those of an image are Y and X; others are Y, in their order but for the `outermost`. None where
+    an axis has time inside of something else, or is to be channels and has time in it.
+    """
+    steps, rest = [], []
+    for i, axis in enumerate(view):
+        time = [f.root == "T" for f in axis]
+        if time != sorted(time, reverse=True) or (i in channels and any(time)):
+            return None
+        steps.append(tuple(f for f in axis if f.root == "T"))
+        rest.append(math.prod(f.size for f in axis if f.root != "T"))
+    image = len(view) == 4 and rest[0] == 1 and set(channels) == {1} and outermost in (None, 2)
+    roots = ["C" if i in channels else "X" if image and i == 3 else "Y" for i in range(len(view))]
+    inner = dict.fromkeys("CYX", 1)
+    found: list[tuple[Factor, ...]] = [()] * len(view)
+    for i in sorted(range(len(view)), key=lambda i: (i != outermost, i), reverse=True):
+        found[i] = _merged([*steps[i], Factor(roots[i], rest[i], inner[roots[i]])])
+        inner[roots[i]] *= rest[i]
+    return tuple(found)
+
+
+def timeless(view: Axes) -> list[int]:
+    """The axes that have no time in them."""
+    return [i for i, axis in enumerate(view) if "T" not in {f.root for f in axis}]
+
+
+def resized(view: Axes, axis: int, size: int) -> Axes:
+    """The axes after `axis` was cut, joined or repeated to a size: it is still of its root.
+
+    An axis of several roots becomes one of positions, as does one that had size 1.
+    """
+    roots = {f.root for f in view[axis]}
+    outermost = max((f.size * f.stride for f in flatten(view)), default=1)
+    if len(roots) == 1:
+        made = Factor(*roots, size, min(f.stride for f in view[axis]))
+    else:
+        made = Factor("Y", size, outermost)
+    changed = [(made,) if i == axis else factors for i, factors in enumerate(view)]
+    places = [(f.root, f.stride, i, j) for i, fs in enumerate(changed) for j, f in enumerate(fs)]
+    inner = dict.fromkeys("TCYX", 1)
+    for root, _, i, j in sorted(places):
+        f = changed[i][j]
+        replaced = Factor(root, f.size, inner[root])
+        changed[i] = (*changed[i][:j], replaced, *changed[i][j + 1 :])
+        inner[root] *= f.size
+    return tuple(map(_merged, changed))
+
+
+def product(a: Axes, b: Axes, columns: int) -> Axes:
+    """The axes of a matrix product: rows of a and columns of b, heads before as either has them.
+
+    Scores of tokens by tokens have the same axis twice; there the columns are what a's were.
+    """
+    for found in ((*a[:-1], b[-1]), (*b[:-2], a[-2], b[-1])):
+        inner = dict.fromkeys("TCYX", 1)
+        factors = sorted(flatten(found), key=lambda f: f.stride)
+        for f in factors:
+            if f.stride != inner[f.root]:
+                break
+            inner[f.root] *= f.size
+        else:
+            return found
+    return resized(a, len(a) - 1, columns)
+
+
+def coordinates(view: Axes, root: str) -> np.ndarray:
+    """Where along a root the elements of a tensor lie, in its shape without time."""
+    total = np.zeros((1,) * len(view), np.int64)
+    for i, axis in enumerate(view):
+        along = np.zeros(1, np.int64)
+        for f in axis:
+            if f.root != "T":
+                step = np.arange(f.size) * (f.stride if f.root == root else 0)
+                along = (along[:, None] + step).reshape(-1)
+        total = total + along.reshape([-1 if j == i else 1 for j in range(len(view))])
+    return total
 
 
 def reshape(view: Axes, shape: Sequence[int]) -> Axes | None:

@@ -1,6 +1,6 @@
-"""SliceChannels, ConcatChannels and SpreadChannels: spikes and potentials by channel.
+"""SliceChannels and ConcatChannels: spikes and potentials by channel.
 
-What standard ONNX says of logical tensors (Slice, Concat, Expand), on packed spikes and potentials.
+What standard ONNX says of logical tensors (Slice, Concat), on packed spikes and potentials.
 """
 
 from __future__ import annotations
@@ -44,12 +44,6 @@ def concat_potentials(a: np.ndarray, b: np.ndarray, *, channels: int, others: in
     return pad_channels(np.concatenate(pair, -1))
 
 
-def spread_channels(x: np.ndarray, *, channels: int, repeats: int, planes: int) -> np.ndarray:
-    """Spikes, each channel `repeats` times in a row: as of a head, at all of its channels."""
-    rows = unpack_planes(x, channels=channels)
-    return pack_planes(np.repeat(rows, repeats, -1), planes=planes)
-
-
 def _verify(node: ir.Node) -> None:
     """Shapes by the op's attributes, and ranges that hold those of the inputs."""
     given = {name: a.value for name, a in node.attributes.items()}
@@ -59,7 +53,6 @@ def _verify(node: ir.Node) -> None:
         made = given["count"]
         if given["first"] < 0 or given["first"] + made > given["channels"]:
             raise InvariantError(f"it takes {given['first']} to {given['first'] + made - 1}")
-    made *= given.get("repeats", 1)
     potentials = node.op_type.endswith("Potentials")
     kinds = ("potentials",) if potentials else ("spikes", "levels")
     check = verify_potentials if potentials else verify_packed
@@ -135,28 +128,6 @@ CONCAT_POTENTIALS = register(
     Op(
         _concat("ConcatPotentials <channels, others>", _TAKE, "ai.hqc.kernel.PadChannels (all)"),
         reference=concat_potentials,
-        verify=_verify,
-        domain=KERNEL,
-    )
-)
-SPREAD_CHANNELS = register(
-    Op(
-        f"""
-        SpreadChannels <channels, repeats, planes> (x) => (y)
-        {{
-            rows = {_UNPACK.format(channels="channels", x="x")}
-            last = Constant <value_ints = [-1]> ()
-            column = Unsqueeze(rows, last)
-            repeats_int = Constant <value_int: int = @repeats> ()
-            repeats = Reshape(repeats_int, last)
-            many = Expand(column, repeats)
-            outer = Shape <end = -1> (rows)
-            flat = Concat <axis = 0> (outer, last)
-            all = Reshape(many, flat)
-            y = {_REPACK.format(x="all")}
-        }}
-        """,
-        reference=spread_channels,
         verify=_verify,
         domain=KERNEL,
     )

@@ -11,6 +11,7 @@ from hqc.dialect.intervals import neuron_interval
 from hqc.dialect.invariants import (
     InvariantError,
     constant_of,
+    ends_along,
     expect_channels,
     expect_shape,
     facts_of,
@@ -66,12 +67,6 @@ def fixed_point_lif(
     return spikes
 
 
-def channels_of(value: ir.Value) -> int:
-    """How many channels a tensor's range is given for, 1 if for all."""
-    facts = facts_of(value)
-    return max(np.size(facts.low), np.size(facts.high))
-
-
 def verify_neurons(
     node: ir.Node, levels: Sequence[ir.Value], low: np.ndarray, high: np.ndarray
 ) -> None:
@@ -87,14 +82,14 @@ def verify_neurons(
 
 
 def _verify(node: ir.Node) -> None:
-    x = facts_of(node.inputs[0], "sums", "potentials", "levels")
+    facts_of(node.inputs[0], "sums", "potentials", "levels")
     if node.inputs[0].dtype == ir.DataType.INT64:
         raise InvariantError("neurons read sums of 64 bits")
-    channels = max(channels_of(node.inputs[0]), *(constant_of(v).size for v in node.inputs[1:]))
+    channels = max(constant_of(v).size for v in node.inputs[1:])
     for level in node.inputs[1:]:
         expect_channels(level, channels)
     expect_shape(node.outputs[0], node.inputs[0].shape.numpy())
-    verify_neurons(node, node.inputs[1:], np.array(x.low), np.array(x.high))
+    verify_neurons(node, node.inputs[1:], *ends_along(node.inputs[0], node.inputs[1:]))
 
 
 FIXED_POINT_LIF = register(

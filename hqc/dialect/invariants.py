@@ -77,6 +77,17 @@ def expect_channels(value: ir.Value, channels: int) -> None:
         raise InvariantError(f"{value.name!r} has {array.size} numbers for {channels} channels")
 
 
+def ends_along(value: ir.Value, parameters: Collection[ir.Value]) -> tuple[np.ndarray, np.ndarray]:
+    """What a value can be, by channel where its parameters go by the axis of its channels."""
+    facts, rank = facts_of(value), len(value.shape)
+    shapes = [p.shape.numpy() for p in parameters]
+    along = {i + rank - len(shape) for shape in shapes for i, n in enumerate(shape) if n > 1}
+    names = facts.axes.split(" ")
+    if along and along != {names.index("C") if "C" in names else -1}:
+        return np.array(facts.lowest), np.array(facts.highest)
+    return np.array(facts.low), np.array(facts.high)
+
+
 def constant_of(value: ir.Value) -> np.ndarray:
     """An operand that must be constant."""
     if value is None or value.const_value is None:

@@ -8,7 +8,7 @@ import numpy as np
 import onnx_ir as ir
 
 from hqc.dialect.intervals import rescale_interval
-from hqc.dialect.invariants import constant_of, expect_shape, expect_within, facts_of
+from hqc.dialect.invariants import constant_of, ends_along, expect_shape, expect_within, facts_of
 from hqc.dialect.op import Op, register
 
 
@@ -35,9 +35,9 @@ def verify_rescaling(
 
 
 def _verify(node: ir.Node) -> None:
-    x = facts_of(node.inputs[0], "spikes", "levels", "sums", "potentials")
+    facts_of(node.inputs[0], "spikes", "levels", "sums", "potentials")
     expect_shape(node.outputs[0], node.inputs[0].shape.numpy())
-    verify_rescaling(node, node.inputs[1:], np.array(x.low), np.array(x.high))
+    verify_rescaling(node, node.inputs[1:], *ends_along(node.inputs[0], node.inputs[1:]))
 
 
 RESCALE = register(

@@ -11,8 +11,9 @@ import numpy as np
 import onnx_ir as ir
 
 from hqc.dialect import DIALECT
-from hqc.passes.axes import axes, size_of, spell
+from hqc.passes.axes import axes, named, spell
 from hqc.passes.graph import constant, integer, ints, unsupported
+from hqc.passes.integer_rules.channels import of_one_shape
 from hqc.passes.integer_rules.positions import add_by_position
 from hqc.passes.integer_rules.quantity import (
     Lowering,
@@ -74,6 +75,9 @@ def lower_multiplication(node: ir.Node, lowering: Lowering) -> Quantity:
             node, f"it divides by {node.inputs[1].name!r}, which is computed, not a constant"
         )
     x = lowering.quantity(node, found[0])
+    long = [axis for axis, size in enumerate(found[1].shape) if size > 1]
+    if len(long) == 1 and x.channel_axis != long[0]:
+        x = lowering.regarded(node, found[0], named(x.view, long))
     factor = _along_channels(node, x, found[1])
     if node.op_type == "Div":
         if not np.all(factor):
@@ -95,12 +99,7 @@ def lower_batch_norm(node: ir.Node, lowering: Lowering) -> Quantity:
     x = lowering.quantity(node, 0)
     factor, term = (a.astype(np.float64) for a in batch_norm(node))
     if not x.is_channels(1):
-        raise unsupported(
-            node,
-            f"its input's axes are [{spell(x.view)}], and axis 1, which it normalizes, is not the "
-            "channels",
-            "permute the axes before it, so that they are [..., C, ...] with C at place 1",
-        )
+        x = lowering.regarded(node, 0, named(x.view, [1]))
     normalized = scaled(x, factor)
     return replace(normalized, offset=normalized.offset + term)
 
@@ -144,38 +143,11 @@ def _both_fire(node: ir.Node, lowering: Lowering) -> Quantity:
         )
     shape = tuple(node.outputs[0].shape.numpy())
     like, mask = (a, b) if a.shape == shape else (b, a)
-    if like.shape == shape:
-        mask = _spread(node, lowering, mask, like)
     everywhere = tuple(() if {f.root for f in axis} <= {"Y", "X"} else axis for axis in like.view)
-    if like.shape != shape or mask.view not in (like.view, everywhere):
-        raise unsupported(
-            node,
-            f"its inputs' axes are [{spell(a.view)}] and [{spell(b.view)}]",
-            "multiply spikes of one shape, or spikes and a mask that is the same at all positions",
-        )
+    if like.shape != shape or mask.view != everywhere:
+        like, mask = of_one_shape(node, lowering, like, mask)
     product = replace(like, scale=a.scale * b.scale)
     return lowering.emit(node, "BitwiseAnd", [like.value, mask.value], product, ir.DataType.UINT8)
-
-
-def _spread(node: ir.Node, lowering: Lowering, mask: Quantity, like: Quantity) -> Quantity:
-    """A mask by heads, or one for all channels, at every channel of `like`; else as it is."""
-    heads, channels = size_of(mask.view, "C"), size_of(like.view, "C")
-    if heads == channels or len(mask.view) != len(like.view):
-        return mask
-    inner = channels // heads
-    narrow = []
-    for axis in like.view:
-        kept = [f for f in axis if not (f.root == "C" and f.stride < inner)]
-        narrow.append(
-            tuple(replace(f, stride=f.stride // inner) if f.root == "C" else f for f in kept)
-        )
-    if channels % heads or mask.view != tuple(narrow):
-        return mask
-    target = lowering.builder.initializer(np.array(like.shape, np.int64), f"{node.name}.shape")
-    wide = replace(mask, view=like.view)
-    return lowering.emit(
-        node, "Expand", [mask.value, target], wide, ir.DataType.UINT8, name=f"{node.name}/Expand"
-    )
 
 
 @rule("Add", "Sub")
@@ -198,23 +170,14 @@ def lower_addition(node: ir.Node, lowering: Lowering) -> Quantity:
             node, "it subtracts an activation from another", "run canonicalize before"
         )
     a, b = (lowering.quantity(node, i) for i in (0, 1))
-    if a.shape != b.shape:
-        raise unsupported(
-            node,
-            f"it adds tensors of shapes {list(a.shape)} and {list(b.shape)}; only those of one "
-            "shape are added",
-        )
-    if a.view != b.view:
-        raise unsupported(
-            node,
-            f"its inputs differ in their axes, [{spell(a.view)}] and [{spell(b.view)}]",
-            "permute one of them before",
-        )
-    if {a.kind, b.kind} <= {"spikes", "levels"} and _as_bytes(a, b):
+    spikes = {a.kind, b.kind} <= {"spikes", "levels"} and _as_bytes(a, b)
+    if not spikes:
+        a, b = (lowering.potentials(node, i) for i in (0, 1))
+    a, b = of_one_shape(node, lowering, a, b)
+    if spikes:
         high = a.high + b.high
         total = replace(a, kind="levels", high=high)
         return lowering.emit(node, "Add", [a.value, b.value], total, ir.DataType.UINT8)
-    a, b = (lowering.potentials(node, i) for i in (0, 1))
     low, high = a.low + b.low, a.high + b.high
     total = replace(a, low=low, high=high, error=a.error + b.error)
     if total.reach >= 2**30:
@@ -261,13 +224,9 @@ def lower_max_pool(node: ir.Node, lowering: Lowering) -> Quantity:
             f"its window is {list(kernel)}, padded by {list(pads)}",
             "pool images, in windows that are wider than their padding",
         )
-    x = lowering.quantity(node, 0)
-    if not x.is_image:
-        raise unsupported(
-            node, f"its input's axes are [{spell(x.view)}]", "pool images, [T, C, H, W]"
-        )
+    x = lowering.image(node)
     spikes = x.kind == "spikes" and x.is_bytes
-    x = x if spikes else lowering.potentials(node, 0)
+    x = x if spikes else lowering.potentials(node, 0).under(x.view)
     return lowering.emit(
         node,
         "OrPool" if spikes else "IntegerMaxPool",

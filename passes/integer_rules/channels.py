@@ -7,78 +7,76 @@ from dataclasses import replace
 import numpy as np
 import onnx_ir as ir
 
-from hqc.passes.axes import Axes, Factor, size_of, spell
+from hqc.passes.axes import Factor, resized, size_of, spell
 from hqc.passes.graph import integer, unsupported
 from hqc.passes.integer_rules.quantity import Lowering, Quantity, rule
+from hqc.passes.integer_rules.views import reshaped
 
 
 @rule("Slice")
 def lower_slice(node: ir.Node, lowering: Lowering) -> Quantity:
-    """A block of channels, or of a part of them that is outermost, as q of q, k and v is."""
+    """Any part of channels and positions, in steps forward or back; one time step."""
     x = lowering.quantity(node, 0)
     if x.kind in ("sums", "frames"):
         x = lowering.potentials(node, 0)
     starts, ends, axes, steps = (lowering.constant(node, i) for i in range(1, 5))
     axes = range(len(starts)) if axes is None else axes
-    if steps is not None and np.any(steps != 1):
-        raise unsupported(
-            node, f"it takes steps of {steps.tolist()}", "take whole blocks of channels"
-        )
-    whole_time = (Factor("T", lowering.time_steps),)
-    for axis, start, end in zip(axes, starts, ends, strict=True):
+    steps = [1] * len(starts) if steps is None else steps
+    for axis, *part in zip(axes, starts, ends, steps, strict=True):
         axis = int(axis) % len(x.shape)
-        size = x.shape[axis]
-        start, end = (min(max(int(i) + size * (i < 0), 0), size) for i in (start, end))
-        if (start, end) == (0, size):
+        taken = range(x.shape[axis])[slice(*(int(n) for n in part))]
+        if int(part[2]) < 0 and int(part[1]) < -x.shape[axis]:  # to the first of all, backwards
+            taken = range(x.shape[axis])[int(part[0]) :: int(part[2])]
+        if taken == range(x.shape[axis]):
             continue
-        if end - start == 1 and x.view[axis] == whole_time:
-            x = _step(node, lowering, x, axis, start)
+        if len(taken) == 1 and x.view[axis] == (Factor("T", lowering.time_steps),):
+            x = _step(node, lowering, x, axis, taken)
         else:
-            x = _part(node, lowering, x, axis, start, end)
+            x = _part(node, lowering, x, axis, taken)
     return x
 
 
-def _step(node: ir.Node, lowering: Lowering, x: Quantity, axis: int, step: int) -> Quantity:
+def _step(node: ir.Node, lowering: Lowering, x: Quantity, axis: int, taken: range) -> Quantity:
     """What one time step gives, as the last one of a network that is read there."""
     if x.kind in ("spikes", "levels"):
         x = lowering.potentials(node, 0)
     view = tuple(() if i == axis else f for i, f in enumerate(x.view))
-    return _sliced(node, lowering, x, replace(_whole(x), view=view), axis, step, step + 1)
+    return _sliced(node, lowering, x, replace(_whole(x), view=view), axis, taken)
 
 
-def _part(
-    node: ir.Node, lowering: Lowering, x: Quantity, axis: int, start: int, end: int
-) -> Quantity:
-    whole = size_of(x.view, "C")
-    factors = x.view[axis]
-    if len(factors) != 1 or factors[0].root != "C" or factors[0].size * factors[0].stride != whole:
+def _part(node: ir.Node, lowering: Lowering, x: Quantity, axis: int, taken: range) -> Quantity:
+    if "T" in {f.root for f in x.view[axis]} or not taken:
         raise unsupported(
             node,
-            f"it takes {start} to {end - 1} along axis {axis} of [{spell(x.view)}]",
-            "take blocks of channels; time and position are lowered whole",
+            f"it takes {len(taken)} of {x.shape[axis]} along axis {axis} of [{spell(x.view)}]",
+            "take parts of channels or of positions, or a single time step",
         )
-    stride = factors[0].stride
-    some = (Factor("C", end - start, stride),) if end - start > 1 else ()
-    view = tuple(some if i == axis else f for i, f in enumerate(x.view))
+    view = resized(x.view, axis, len(taken))
+    if x.is_channels(axis):
 
-    def taken(numbers: np.ndarray) -> np.ndarray:
-        return numbers[start * stride : end * stride] if np.size(numbers) > 1 else numbers
+        def some(numbers: np.ndarray) -> np.ndarray:
+            return numbers[list(taken)] if np.size(numbers) > 1 else numbers
 
-    part = replace(
-        _whole(x), view=view, scale=taken(x.scale), offset=taken(x.offset), error=taken(x.error)
-    )
-    return _sliced(node, lowering, x, part, axis, start, end)
+        like = replace(x, scale=some(x.scale), offset=some(x.offset), error=some(x.error))
+        like = replace(_whole(like), view=view)
+    else:
+        if x.channel_axis is None and (x.scale.ndim > 0 or x.offset.ndim > 0):
+            x = lowering.potentials(node, 0)
+        like = _whole(x).under(view)
+    return _sliced(node, lowering, x, like, axis, taken)
 
 
 def _sliced(
-    node: ir.Node, lowering: Lowering, x: Quantity, like: Quantity, axis: int, start: int, end: int
+    node: ir.Node, lowering: Lowering, x: Quantity, like: Quantity, axis: int, taken: range
 ) -> Quantity:
-    """The integers of x from start to end along an axis; `like` says what they are."""
+    """The integers of x at those indices of an axis; `like` says what they are."""
+    end = taken.stop if taken.stop >= 0 else -x.shape[axis] - 1
+    numbers = (("start", taken.start), ("end", end), ("axis", axis), ("step", taken.step))
     constants = [
         lowering.builder.initializer(np.array([number], np.int64), f"{node.name}.{name}")
-        for name, number in (("start", start), ("end", end), ("axis", axis))
+        for name, number in numbers
     ]
-    shape = [end - start if i == axis else n for i, n in enumerate(x.shape)]
+    shape = [len(taken) if i == axis else n for i, n in enumerate(x.shape)]
     inputs = [x.value, *constants]
     return lowering.emit(node, "Slice", inputs, like, x.value.dtype, shape=shape)
 
@@ -90,38 +88,36 @@ def _whole(x: Quantity) -> Quantity:
 
 @rule("Concat", attributes=("axis",))
 def lower_concat(node: ir.Node, lowering: Lowering) -> Quantity:
-    """The channels of several tensors, one after the other."""
+    """Several tensors of one time step, one after the other along channels or positions."""
     parts = [lowering.quantity(node, i) for i in range(len(node.inputs))]
     axis = integer(node, "axis", 0) % len(parts[0].shape)
-    if any(not x.is_channels(axis) for x in parts):
-        views = ", ".join(f"[{spell(x.view)}]" for x in parts)
-        raise unsupported(
-            node,
-            f"it joins tensors of the axes {views} along axis {axis}, which is not the channels",
-            "join channels; time and position are lowered whole",
-        )
     spikes = all(x.kind in ("spikes", "levels") and x.is_bytes for x in parts)
     if not spikes or len({float(x.scale) for x in parts}) > 1:
         parts = [lowering.potentials(node, i) for i in range(len(node.inputs))]
-    if len({_others(x.view, axis) for x in parts}) > 1:
-        views = ", ".join(f"[{spell(x.view)}]" for x in parts)
-        raise unsupported(node, f"it joins tensors that differ in their axes, {views}")
+    if any("T" in {f.root for f in x.view[axis]} for x in parts):
+        raise unsupported(
+            node,
+            f"it joins tensors along axis {axis} of [{spell(parts[0].view)}], which has time in it",
+            "join channels or positions",
+        )
     joined = _whole(parts[0])
     for number, x in enumerate(parts[1:], 2):
         last = number == len(parts)
-        channels = joined.shape[axis] + x.shape[axis]
-        shape = [channels if i == axis else n for i, n in enumerate(x.shape)]
-        view = tuple((Factor("C", channels),) if i == axis else f for i, f in enumerate(x.view))
-        errors = [np.broadcast_to(q.error, q.shape[axis]) for q in (joined, x)]
-        high = max(joined.high.max(), x.high.max())
+        size = joined.shape[axis] + x.shape[axis]
+        shape = [size if i == axis else n for i, n in enumerate(x.shape)]
+        view = resized(joined.view, axis, size)
+        error = np.max([np.max(q.error) for q in (joined, x)])
+        if joined.is_channels(axis) and x.is_channels(axis):
+            errors = [np.broadcast_to(q.error, q.shape[axis]) for q in (joined, x)]
+            error = np.concatenate(errors)
         kind = "levels" if "levels" in (joined.kind, x.kind) else x.kind
         like = replace(
             _whole(x),
             kind=kind,
             view=view,
             low=np.minimum(joined.low.min(), x.low.min()),
-            high=high,
-            error=np.concatenate(errors),
+            high=max(joined.high.max(), x.high.max()),
+            error=error,
         )
         joined = lowering.emit(
             node,
@@ -136,5 +132,48 @@ def lower_concat(node: ir.Node, lowering: Lowering) -> Quantity:
     return joined
 
 
-def _others(view: Axes, axis: int) -> Axes:
-    return tuple(f for i, f in enumerate(view) if i != axis)
+def of_one_shape(
+    node: ir.Node, lowering: Lowering, a: Quantity, b: Quantity
+) -> tuple[Quantity, Quantity]:
+    """Two operands, times one number each, repeated to the node's shape, under the axes of one."""
+    shape = tuple(node.outputs[0].shape.numpy())
+    if a.shape != shape and b.shape == shape:
+        b, a = of_one_shape(node, lowering, b, a)
+        return a, b
+    a, b = (_repeated(node, lowering, x, shape) for x in (a, b))
+    times = ([[f for f in axis if f.root == "T"] for axis in x.view] for x in (a, b))
+    if next(times) != next(times):
+        raise unsupported(
+            node,
+            f"its inputs have time along other axes, [{spell(a.view)}] and [{spell(b.view)}]",
+            "permute one of them before",
+        )
+    return a, b.under(a.view)
+
+
+def _repeated(node: ir.Node, lowering: Lowering, x: Quantity, shape: tuple[int, ...]) -> Quantity:
+    """x in a shape that it is broadcast to."""
+    if x.shape == shape:
+        return x
+    if len(x.shape) < len(shape):
+        x = reshaped(node, lowering, x, (1,) * (len(shape) - len(x.shape)) + x.shape, "rank")
+    view = x.view
+    for axis, (old, new) in enumerate(zip(x.shape, shape, strict=True)):
+        view = view if old == new else resized(view, axis, new)
+    steps = size_of(x.view, "T")
+    if steps != lowering.time_steps:
+        raise unsupported(
+            node,
+            f"it joins what {lowering.time_steps} time steps gave, together, with each of them",
+            "let both be of single time steps, or both of all of them",
+        )
+    target = lowering.builder.initializer(np.array(shape, np.int64), f"{node.name}.shape")
+    return lowering.emit(
+        node,
+        "Expand",
+        [x.value, target],
+        _whole(x).under(view),
+        x.value.dtype,
+        name=f"{node.name}/Expand",
+        shape=shape,
+    )

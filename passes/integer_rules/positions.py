@@ -16,15 +16,15 @@ from hqc.passes.integer_rules.quantity import Lowering, PotentialOverflowError, 
 @rule("Pad", attributes=("mode",))
 def lower_pad(node: ir.Node, lowering: Lowering) -> Quantity:
     """Zeros around an image of potentials."""
-    x = lowering.quantity(node, 0)
+    x = lowering.image(node)
     amounts = zeros_around(node, rank=len(x.shape))
-    if amounts is None or not x.is_image:
+    if amounts is None:
         raise unsupported(
             node,
-            f"its input's axes are [{spell(x.view)}]; only zeros around images are lowered",
+            f"it pads [{spell(x.view)}]; only zeros around images are lowered",
             "pad images, [T, C, H, W], with zeros",
         )
-    x = lowering.potentials(node, 0)
+    x = lowering.potentials(node, 0).under(x.view)
     wide = [0, 0, *amounts[:2], 0, 0, *amounts[2:]]
     target = lowering.builder.initializer(np.array(wide, np.int64), f"{node.name}.pads")
     view = axes(*zip("TCYX", node.outputs[0].shape.numpy(), strict=True))

@@ -137,12 +137,22 @@ class Quantity:
     def can_be_thresholded(self) -> bool:
         """Whether neurons can read the integers as they are: 32 bits, of positive scale."""
         words = self.value.dtype == ir.DataType.INT32
-        return words and ((self.scale.ndim == 0 and self.scale > 0) or self.weights is not None)
+        return words and (bool(np.all(self.scale > 0)) or self.weights is not None)
 
     @property
     def is_plain(self) -> bool:
         """Whether the float tensor is the integers times one positive number."""
         return self.scale.ndim == 0 and self.scale > 0 and not np.any(self.offset)
+
+    def under(self, view: Axes) -> Quantity:
+        """The same under other axes of the same sizes: by channel where those are where they were.
+
+        Its scale and offset are to be numbers where they are not.
+        """
+        if self.channels == 1 or self.channel_axis == channel_axis(view) is not None:
+            return replace(self, view=view)
+        everywhere = {"low": self.low.min(), "high": self.high.max(), "error": np.max(self.error)}
+        return replace(self, view=view, weights=None, **everywhere)
 
     def by_channel(self, *numbers: np.ndarray) -> list[np.ndarray]:
         """Each as one number a channel, in arrays that may be changed."""
@@ -265,6 +275,36 @@ class Lowering:
         if found is None:
             return constant(value)
         return found if isinstance(found, Weights) else None
+
+    def regarded(self, node: ir.Node, index: int, view: Axes | None) -> Quantity:
+        """The node's input under other axes of the same sizes; pack-spikes lays it out so.
+
+        What differs by channel, where the channels are not the same axis, ends in potentials.
+        """
+        x = self.quantity(node, index)
+        if view is None or (x.kind == "frames" and view != x.view):
+            raise unsupported(
+                node,
+                f"its input's axes are [{spell(x.view)}]",
+                "give frames [T, 1, C, H, W] to convolutions"
+                if x.kind == "frames"
+                else "put the time steps first",
+            )
+        same = x.channel_axis is not None and x.channel_axis == channel_axis(view)
+        if not same and (x.scale.ndim > 0 or x.offset.ndim > 0):
+            x = self.potentials(node, index)
+        return x.under(view)
+
+    def image(self, node: ir.Node) -> Quantity:
+        """The node's input as an image, [T, C, H, W]."""
+        x = self.quantity(node, 0)
+        if len(x.view) != 4 or x.view[0] != axes(("T", self.time_steps))[0]:
+            raise unsupported(
+                node,
+                f"its input's axes are [{spell(x.view)}]",
+                "give it images, [T, C, H, W] of one recording",
+            )
+        return self.regarded(node, 0, axes(*zip("TCYX", x.shape, strict=True)))
 
     def stream(self, node: ir.Node, index: int) -> Stream:
         """The stream of the node's input, whose unit is settled."""

@@ -9,8 +9,9 @@ import onnx_ir as ir
 
 from hqc.dialect import DIALECT
 from hqc.dialect.facts import write_bound
+from hqc.dialect.metadata import MADE_FOR
 from hqc.errors import UnsupportedModelError
-from hqc.passes.graph import unsupported
+from hqc.passes.graph import unsupported, where
 from hqc.passes.integer_rules.quantity import Lowering, Quantity, described, rescaled
 
 _BITS = 28
@@ -39,6 +40,7 @@ def read_out(value: ir.Value, lowering: Lowering) -> ir.Value:
         name=f"{node.name}/Read",
         domain=DIALECT,
     )
+    logits.producer().metadata_props[MADE_FOR] = where(node)
     described(replace(x, value=logits, kind="logits"))
     # The integer and the unit are rounded to float32, and their product is.
     bound = np.asarray(x.error) + 3 * 2.0**-24 * x.float_reach

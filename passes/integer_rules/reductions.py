@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import onnx_ir as ir
 
-from hqc.passes.axes import axes, spell
+from hqc.passes.axes import axes, named, size_of, spell, timeless
 from hqc.passes.graph import integer, unsupported
 from hqc.passes.integer_rules.arithmetic import scaled
 from hqc.passes.integer_rules.quantity import Lowering, Quantity, Weights, rescaled, rule
@@ -35,12 +35,15 @@ def lower_reduction(node: ir.Node, lowering: Lowering) -> Quantity:
     mean = np.float64(1 / count if node.op_type == "ReduceMean" else 1)
     if roots == {"C"}:
         return scaled(_over_channels(node, lowering, x, reduced), mean)
-    if "C" in roots:
+    if "T" in roots and size_of(tuple(x.view[a] for a in reduced), "T") < lowering.time_steps:
         raise unsupported(
             node,
-            f"it reduces axes {reduced} of [{spell(x.view)}], channels among others",
-            "reduce channels by themselves, and time and position by themselves",
+            f"it reduces axes {reduced} of [{spell(x.view)}], a part of the time steps",
+            "reduce all time steps together",
         )
+    if "C" in roots:
+        kept = [i for i in timeless(x.view) if i not in reduced]
+        x = lowering.regarded(node, 0, named(x.view, kept))
     if x.kind == "frames" or not x.is_plain:
         x = lowering.potentials(node, 0)
     if x.reach * count >= _SUM:
@@ -85,7 +88,7 @@ def _over_channels(node: ir.Node, lowering: Lowering, x: Quantity, reduced: list
     weights = Weights(codes, np.float64(1), 1, 2, "uniform", np.zeros_like(codes))
 
     if not x.is_bytes:
-        x = in_fixed_point(node, lowering, weights, 1)
+        x = in_fixed_point(node, lowering, x, weights, 1)
     x = reshaped(node, lowering, x, sizes, "factors")
     x = permuted(node, lowering, x, [*others, *ours], "channels last")
     rows = [sizes[i] for i in others]

@@ -16,7 +16,7 @@ from hqc.dialect.facts import write_bound
 from hqc.dialect.integer_conv import depthwise_interval
 from hqc.dialect.intervals import INT32, RangeError, sum_interval
 from hqc.dialect.metadata import LAYER
-from hqc.passes.axes import Axes, axes, flatten, size_of, spell
+from hqc.passes.axes import Axes, axes, flatten, named, product, size_of, spell
 from hqc.passes.graph import integer, ints, unsupported
 from hqc.passes.integer_rules.arithmetic import refuse_auto_pad
 from hqc.passes.integer_rules.quantity import (
@@ -165,13 +165,14 @@ def layer(
     )
 
 
-def in_fixed_point(node: ir.Node, lowering: Lowering, weights: Weights, axis: int) -> Quantity:
-    """The node's input as potentials, as fine as the sums over them allow.
+def in_fixed_point(
+    node: ir.Node, lowering: Lowering, x: Quantity, weights: Weights, axis: int
+) -> Quantity:
+    """The node's input, x, as potentials, as fine as the sums over them allow.
 
     Sums stay in 32 bits where that leaves potentials fine enough. In 64, what is left of them is
     shared between the potentials and the multiplier that the sums are rescaled by.
     """
-    x = lowering.quantity(node, 0)
     rows = np.moveaxis(np.abs(weights.codes), axis, 0)
     largest = max(int(rows.reshape(len(rows), -1).sum(1).max()), 1)
     reach = max(float(np.max(x.float_reach)), 2.0**-60) * 1.01
@@ -193,22 +194,19 @@ def lower_conv(node: ir.Node, lowering: Lowering) -> Quantity:
     group, dilations = integer(node, "group", 1), ints(node, "dilations", [1, 1])
     strides, pads = ints(node, "strides", [1, 1]), ints(node, "pads", [0, 0, 0, 0])
     pointwise = {*weights.codes.shape[2:], *strides} == {1} and not any(pads) and group == 1
-    if x.view[1:-1] == ((),) * (len(x.view) - 2) and x.is_channels(-1) and not x.is_image:
+    vote = weights.codes.shape[:3] == (1, 1, 1) and not any(pads[::2])
+    if vote and x.view[1:-1] == ((),) * 2 and x.is_channels(-1) and not x.is_image:
         weights = _whole_kernels(weights, group, dilations)
         return _along_channels(node, lowering, x, weights, strides[1], pads)
-    if not x.is_image and not (pointwise and x.is_channels(1)):
-        raise unsupported(
-            node,
-            f"its input's axes are [{spell(x.view)}]",
-            "give it channels at place 1"
-            if pointwise
-            else "give it images, [T, C, H, W] of one recording",
-        )
+    if not pointwise:
+        x = lowering.image(node)
+    elif not x.is_channels(1):
+        x = lowering.regarded(node, 0, named(x.view, [1]))
     depthwise = group > 1 and group == len(weights.codes) == x.shape[1] and x.kind != "frames"
     weights = _whole_kernels(weights, 1 if depthwise else group, dilations)
     channels = len(weights.codes)
     if not x.is_bytes:
-        x = in_fixed_point(node, lowering, weights, 0)
+        x = in_fixed_point(node, lowering, x, weights, 0)
     bias = lowering.constant(node, 2)
     if x.is_image:
         view = axes(*zip("TCYX", node.outputs[0].shape.numpy(), strict=True))
@@ -245,16 +243,10 @@ def _along_channels(
     pads: list[int],
 ) -> Quantity:
     """A window of [T, 1, 1, C] along the channels, as of a vote: a linear layer of few codes."""
-    channels, kernel = x.shape[-1], weights.codes.shape
+    channels = x.shape[-1]
     outputs = node.outputs[0].shape.numpy()[-1]
     bias = lowering.constant(node, 2)
     _, left, _, right = pads
-    if kernel[:3] != (1, 1, 1) or any(pads[::2]):
-        raise unsupported(
-            node,
-            f"its window, of weights {list(kernel)}, is along the channels of [{spell(x.view)}]",
-            "give it images, [T, C, H, W] of one recording",
-        )
 
     def spread(taps: np.ndarray) -> np.ndarray:
         """[channels, outputs]: which tap of the window of each output lies on a channel."""
@@ -267,7 +259,7 @@ def _along_channels(
     scale = np.float64(weights.scale.item())
     weights = replace(weights, codes=codes, rounding=rounding, scale=scale, axis=1)
     if not x.is_bytes:
-        x = in_fixed_point(node, lowering, weights, 1)
+        x = in_fixed_point(node, lowering, x, weights, 1)
     view = (*x.view[:-1], *axes(("C", outputs)))
     sums = layer_sum(node, x, weights, bias, view, 1)
     return layer(node, lowering, ("MatMulInteger", "IntegerMatMul"), x, weights, sums)
@@ -307,20 +299,22 @@ def lower_matmul(node: ir.Node, lowering: Lowering) -> Quantity | None:
             f"it multiplies {a.spelled} and {b.spelled}",
             "put LIF neurons before a product of activations",
         )
-    if a.shape[:-2] != b.shape[:-2] or a.view[:-2] != b.view[:-2]:
+    times = ([[f for f in axis if f.root == "T"] for axis in x.view[:-2]] for x in (a, b))
+    if a.shape[:-2] != b.shape[:-2] or next(times) != next(times):
         raise unsupported(
             node,
-            f"its factors' axes, [{spell(a.view)}] and [{spell(b.view)}], differ before the last "
-            "two",
+            f"its factors' axes, [{spell(a.view)}] of {list(a.shape)} and [{spell(b.view)}] of "
+            f"{list(b.shape)}, differ before the last two",
+            "repeat none of them, and put the time steps first",
         )
     high = int(a.high.max()) * int(b.high.max()) * a.shape[-1]
     if high > INT32:
         raise unsupported(node, f"its sums reach {high}, more than 32 bits hold")
     wide = [lowering.in_words(q, f"{node.name}/{s}") for q, s in ((a, "left"), (b, "right"))]
     zero, none = np.float64(0), np.int64(0)
-    view = (*a.view[:-1], b.view[-1])
-    product = Quantity(a.value, "sums", view, a.scale * b.scale, zero, none, np.int64(high), zero)
-    return lowering.emit(node, "MatMul", wide, product, ir.DataType.INT32)
+    view = product(a.view, b.view, b.shape[-1])
+    made = Quantity(a.value, "sums", view, a.scale * b.scale, zero, none, np.int64(high), zero)
+    return lowering.emit(node, "MatMul", wide, made, ir.DataType.INT32)
 
 
 def _linear(
@@ -344,13 +338,16 @@ def _linear(
         sums = layer_sum(node, x, weights, bias, x.view, 1)
         _classifier(node, lowering, x, weights, sums)
         return None
+    others = {f.root for axis in x.view[:-1] for f in axis}
+    if not x.is_channels(-1) and others <= {"T"}:
+        return _of_whole_image(node, lowering, x, weights, bias)
+    if not x.is_channels(-1):
+        x = lowering.regarded(node, 0, named(x.view, [len(x.view) - 1]))
     if not x.is_bytes:
-        x = in_fixed_point(node, lowering, weights, 1)
-    if x.is_channels(-1):
-        view = (*x.view[:-1], *axes(("C", weights.codes.shape[1])))
-        sums = layer_sum(node, x, weights, bias, view, 1)
-        return layer(node, lowering, ("MatMulInteger", "IntegerMatMul"), x, weights, sums)
-    return _of_whole_image(node, lowering, x, weights, bias)
+        x = in_fixed_point(node, lowering, x, weights, 1)
+    view = (*x.view[:-1], *axes(("C", weights.codes.shape[1])))
+    sums = layer_sum(node, x, weights, bias, view, 1)
+    return layer(node, lowering, ("MatMulInteger", "IntegerMatMul"), x, weights, sums)
 
 
 def _of_whole_image(
@@ -361,14 +358,14 @@ def _of_whole_image(
     bias: np.ndarray | None,
 ) -> Quantity:
     """A linear layer of flattened channels and positions: a convolution in a window of all."""
-    flat, others = x.view[-1], {f.root for axis in x.view[:-1] for f in axis}
-    roots = {f.root for f in flat}
-    if not roots <= set("CYX") or others - {"T"}:
+    if not x.is_bytes:
+        x = in_fixed_point(node, lowering, x, weights, 1)
+    flat = x.view[-1]
+    if "T" in {f.root for f in flat}:
         raise unsupported(
             node,
-            f"its input's axes are [{spell(x.view)}], whose last is neither the channels nor all "
-            "of channels and positions",
-            "permute the axes so that the channels are last",
+            f"its input's axes are [{spell(x.view)}], whose last has time steps in it",
+            "let a layer read channels and positions of one time step",
         )
     order = sorted(range(len(flat)), key=lambda i: ("CYX".index(flat[i].root), -flat[i].stride))
     split = [f.size for f in flat]

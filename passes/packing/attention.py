@@ -6,24 +6,14 @@ import onnx_ir as ir
 
 from hqc.dialect import DIALECT
 from hqc.dialect.fixed_point_lif import NAMES
-from hqc.passes.axes import axes, flatten, spell
-from hqc.passes.graph import unsupported
 from hqc.passes.packing.packed import Packed, Packing, packs
 
 
 @packs("SpikeAttention", domain=DIALECT)
 def pack_attention(node: ir.Node, packing: Packing) -> Packed:
     """PackedAttention."""
-    q, k, v = (packing.input(node, i) for i in range(3))
-    position = flatten(axes(("Y", q.sizes["Y"]), ("X", q.sizes["X"])))
-    time, batch, channels = axes(("T", q.sizes["T"]), None, ("C", q.sizes["C"]))
-    if any(x.view != (time, batch, position, channels) for x in (q, k, v)):
-        views = ", ".join(f"[{spell(x.view)}]" for x in (q, k, v))
-        raise unsupported(
-            node,
-            f"the axes of q, k and v are {views}, not those of tokens, [T 1 Y*X C]",
-            "give attention tokens [T, N, L, D], of channels D",
-        )
+    q = packing.with_channels(node, packing.input(node), 3)
+    k, v = (packing.laid_out(node, packing.input(node, i), q.view) for i in (1, 2))
     parameters = [packing.constant(value) for value in node.inputs[3:]]
     attributes = {name: node.attributes[name].value for name in (*NAMES, "heads")}
     return packing.spikes(

@@ -8,16 +8,22 @@ import onnx_ir as ir
 
 from hqc.dialect import DIALECT, KERNEL
 from hqc.dialect.facts import Facts
-from hqc.passes.axes import axes, flatten
+from hqc.passes.axes import axes, flatten, named, size_of, timeless
 from hqc.passes.graph import constant, unsupported
 from hqc.passes.packing.packed import Packed, Packing, packs
 
 
 @packs("ReduceSum")
 def pack_sum(node: ir.Node, packing: Packing) -> Packed:
-    """A sum that what reads it will compute."""
+    """A sum that what reads it will compute; a sum over parts of an axis is one over positions."""
     x = packing.tensor(node)
     reduced = {int(a) for a in constant(node.inputs[1])}
+    over = tuple(x.view[a] for a in sorted(reduced))
+    roots = {f.root for axis in over for f in axis}
+    if "C" in roots or any(size_of(over, root) < x.sizes[root] for root in roots):
+        x = packing.input(node)
+        kept = [i for i in timeless(x.view) if i not in reduced]
+        x = packing.laid_out(node, x, named(x.view, kept))
     keepdims = node.attributes["keepdims"].value
     view = tuple(
         () if i in reduced else axis

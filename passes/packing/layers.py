@@ -25,27 +25,16 @@ from hqc.passes.packing.packed import Packed, Packing, Sums, image, packs
 @packs("IntegerConv", "IntegerDepthwiseConv", domain=DIALECT)
 def defer_convolution(node: ir.Node, packing: Packing) -> Sums:
     """A convolution, left to what reads it."""
-    x = packing.input(node)
     _, channels, height, width = node.outputs[0].shape.numpy()
-    if not x.is_image:
-        return _pointwise(node, x, channels)
+    window = (*node.inputs[1].shape.numpy()[2:], *ints(node, "strides", [1, 1]))
+    if {*window} == {1} and not any(ints(node, "pads", [0])):
+        # A window of one sees channels at any place and in any layout of positions.
+        x = packing.with_channels(node, packing.input(node), 1)
+        view = (x.view[0], *axes(("C", channels)), *x.view[2:])
+        return Sums(node, x, view, {**x.sizes, "C": channels}, _fits(node))
+    x = packing.image(node)
     sizes = {**x.sizes, "C": channels, "Y": height, "X": width}
     return Sums(node, x, image(sizes), sizes, _fits(node))
-
-
-def _pointwise(node: ir.Node, x: Packed, channels: int) -> Sums:
-    """A window of one, which sees channels at any place and in any layout of positions."""
-    window = (*node.inputs[1].shape.numpy()[2:], *ints(node, "strides", [1, 1]))
-    if (
-        {*window} != {1}
-        or any(ints(node, "pads", [0]))
-        or x.view[1] != axes(("C", x.sizes["C"]))[0]
-    ):
-        raise unsupported(
-            node, f"its input's axes are [{spell(x.view)}], not those of an image, [T C Y X]"
-        )
-    view = (x.view[0], *axes(("C", channels)), *x.view[2:])
-    return Sums(node, x, view, {**x.sizes, "C": channels}, _fits(node))
 
 
 def _fits(node: ir.Node) -> bool:
@@ -58,11 +47,7 @@ def _fits(node: ir.Node) -> bool:
 @packs("IntegerMatMul", domain=DIALECT)
 def defer_linear(node: ir.Node, packing: Packing) -> Sums:
     """A linear layer, left to what reads it: a convolution of one by one."""
-    x = packing.input(node)
-    if x.view[-1] != axes(("C", x.sizes["C"]))[0]:
-        raise unsupported(
-            node, f"its input's axes are [{spell(x.view)}], whose last is not the channels"
-        )
+    x = packing.with_channels(node, packing.input(node), -1)
     sizes = {**x.sizes, "C": node.outputs[0].shape.numpy()[-1]}
     return Sums(node, x, (*x.view[:-1], *axes(("C", sizes["C"]))), sizes, _fits(node))
 
@@ -70,9 +55,7 @@ def defer_linear(node: ir.Node, packing: Packing) -> Sums:
 @packs("FixedPointLIF", domain=DIALECT)
 def pack_neurons(node: ir.Node, packing: Packing) -> Packed:
     """SpikeConv, DenseConv of frames, or PotentialNeurons."""
-    source = packing.env[node.inputs[0]]
-    if isinstance(source, Packed):
-        source = packing.as_potentials(node, packing.input(node))
+    source = _source(node, packing)
     sizes = source.sizes
     if source.view[0] != axes(("T", sizes["T"]))[0]:
         raise unsupported(
@@ -93,9 +76,7 @@ def pack_neurons(node: ir.Node, packing: Packing) -> Packed:
 @packs("Rescale", domain=DIALECT)
 def pack_rescale(node: ir.Node, packing: Packing) -> Packed:
     """A convolution to potentials, by what it reads, or RescalePotentials."""
-    source = packing.env[node.inputs[0]]
-    if isinstance(source, Packed):
-        source = packing.as_potentials(node, packing.input(node))
+    source = _source(node, packing)
     parameters = packing.by_channel(node.inputs[1:], source.sizes["C"])
     attributes = {name: node.attributes[name].value for name in ("shift",)}
     if isinstance(source, Sums):
@@ -105,6 +86,19 @@ def pack_rescale(node: ir.Node, packing: Packing) -> Packed:
         inputs, op_type = [source.value], "RescalePotentials"
         attributes["channels"] = source.sizes["C"]
     return packing.potentials(node, op_type, [*inputs, *parameters], source, **attributes)
+
+
+def _source(node: ir.Node, packing: Packing) -> Packed | Sums:
+    """What neurons or a Rescale read: a layer's sums, or potentials whose channels they go by."""
+    source = packing.env[node.inputs[0]]
+    if isinstance(source, Sums):
+        return source
+    x = packing.input(node)
+    for parameter in node.inputs[1:]:
+        shape = parameter.shape.numpy()
+        along = [i for i, n in enumerate(shape, len(x.view) - len(shape)) if n > 1]
+        x = packing.with_channels(node, x, along[0]) if along else x
+    return packing.as_potentials(node, x)
 
 
 def _to_potentials(packing: Packing, sums: Sums) -> tuple[str, list[ir.Value], dict]:

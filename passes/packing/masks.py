@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import onnx_ir as ir
 
-from hqc.passes.axes import spell
-from hqc.passes.graph import unsupported
+from hqc.passes.axes import Axes, named, size_of
 from hqc.passes.packing.packed import Packed, Packing, packs
 
 
@@ -13,15 +12,22 @@ from hqc.passes.packing.packed import Packed, Packing, packs
 def pack_and(node: ir.Node, packing: Packing) -> Packed:
     """AndSpikes, with spikes of one shape or a mask of channels."""
     a, b = (packing.input(node, i) for i in (0, 1))
-    if a.sizes["Y"] * a.sizes["X"] < b.sizes["Y"] * b.sizes["X"]:
-        a, b = b, a
-    everywhere = tuple(() if {f.root for f in axis} <= {"Y", "X"} else axis for axis in a.view)
-    spikes = all(x.kind == "spikes" and x.planes == 1 for x in (a, b))
-    if not spikes or b.view not in (a.view, everywhere):
-        raise unsupported(
-            node,
-            f"it multiplies {a.kind} of the axes [{spell(a.view)}] and {b.kind} of "
-            f"[{spell(b.view)}]; only spikes of the same axes, or spikes and a mask of their "
-            "channels, are multiplied",
-        )
+    shapes = [v.shape.numpy() for v in node.inputs]
+    if shapes[0] != node.outputs[0].shape.numpy():
+        (a, b), shapes = (b, a), shapes[::-1]
+    kept = [i for i, (n, m) in enumerate(zip(*shapes, strict=True)) if n == m]
+    if not _is_mask(a, _only(a.view, kept)):
+        a = packing.laid_out(node, a, named(a.view, kept))
+    b = packing.laid_out(node, b, _only(a.view, kept))
     return packing.spikes(node, "AndSpikes", [a.value, b.value], a.view, a.sizes)
+
+
+def _only(view: Axes, kept: list[int]) -> Axes:
+    """The view of a tensor that is the same along all other axes."""
+    return tuple(axis if i in kept else () for i, axis in enumerate(view))
+
+
+def _is_mask(a: Packed, view: Axes) -> bool:
+    """Whether a view has all of what a has, or all but its positions."""
+    positions, whole = size_of(view, "Y") * size_of(view, "X"), a.sizes["Y"] * a.sizes["X"]
+    return size_of(view, "C") == a.sizes["C"] and positions in (1, whole)

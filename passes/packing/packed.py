@@ -13,7 +13,7 @@ from hqc.dialect import KERNEL
 from hqc.dialect.facts import Facts, by_channel
 from hqc.dialect.layouts import WORD
 from hqc.dialect.planes import words
-from hqc.passes.axes import Axes, axes, spell
+from hqc.passes.axes import Axes, Factor, axes, coordinates, named, size_of, spell, timeless
 from hqc.passes.graph import GraphBuilder, constant, unsupported
 
 
@@ -35,6 +35,12 @@ class Packed:
     def planes(self) -> int:
         """Bit planes of spikes."""
         return self.value.shape.numpy()[3]
+
+    @property
+    def places(self) -> tuple[np.ndarray, np.ndarray]:
+        """Position and channel of each element, in the tensor's shape without time."""
+        position = coordinates(self.view, "Y") * self.sizes["X"] + coordinates(self.view, "X")
+        return position, coordinates(self.view, "C")
 
     @property
     def is_image(self) -> bool:
@@ -73,12 +79,8 @@ class Packing:
             return found
         positions = {root for root in "YX" if found.sizes[root] > 1}
         if found.summed - {"T"} not in (set(), positions):
-            raise unsupported(
-                node,
-                f"it reads a sum over [{' '.join(sorted(found.summed))}] of [T C Y X]; only sums "
-                "over all positions, Y and X, are lowered",
-            )
-        facts = Facts.of(node.inputs[index])
+            found = self._summed_alone(node, found)
+        facts = _by_own_channels(Facts.of(node.inputs[index]), found)
         made = replace(found, summed=frozenset())
         if found.summed - {"T"}:
             sizes = {**found.sizes, "Y": 1, "X": 1}
@@ -96,6 +98,16 @@ class Packing:
             made = self.potentials(node, "SumSteps", [made.value], made, sizes, facts)
         return made
 
+    def _summed_alone(self, node: ir.Node, x: Packed) -> Packed:
+        """x, a sum over one of Y and X, laid out so that it is over all positions there are."""
+        over = axes(*((root, x.sizes[root]) for root in "YX" if root in x.summed))
+        whole = (*x.view, tuple(f for axis in over for f in axis))
+        view = named(whole, timeless(x.view))
+        unsummed = replace(x, view=whole, summed=frozenset())
+        made = self.laid_out(node, unsummed, view)
+        summed = {"Y"} | (x.summed & {"T"})
+        return replace(made, view=made.view[:-1], summed=frozenset(summed))
+
     def tensor(self, node: ir.Node, index: int = 0) -> Packed:
         """The node's input, which may be a sum that is still to be computed."""
         found = self.env[node.inputs[index]]
@@ -104,13 +116,107 @@ class Packing:
         return found
 
     def image(self, node: ir.Node) -> Packed:
-        """The node's input, which must have the axes of an image."""
+        """The node's input as an image, [T, C, H, W]."""
         x = self.input(node)
-        if not x.is_image:
+        if len(x.view) != 4 or x.view[0] != axes(("T", x.sizes["T"]))[0]:
             raise unsupported(
                 node, f"its input's axes are [{spell(x.view)}], not those of an image, [T C Y X]"
             )
-        return x
+        return x if x.is_image else self.laid_out(node, x, named(x.view, [1]))
+
+    def with_channels(self, node: ir.Node, x: Packed, axis: int) -> Packed:
+        """x with this axis, and no other, as its channels: as it is, or rearranged."""
+        axis %= len(x.view)
+        whole = axes(("C", x.sizes["C"]))[0]
+        return x if x.view[axis] == whole else self.laid_out(node, x, named(x.view, [axis]))
+
+    def laid_out(self, node: ir.Node, x: Packed, view: Axes | None, out_planes: int = 0) -> Packed:
+        """x, whose tensor stays as it is, with positions and channels as a view of it says."""
+        if view == x.view and not out_planes:
+            return x
+        if view is None or _time(view) != _time(x.view):
+            raise unsupported(
+                node,
+                f"its input's axes are [{spell(x.view)}], where time is in another place",
+                "put the time steps first",
+            )
+        return self.gathered(node, x, *x.places, view, out_planes)
+
+    def gathered(
+        self,
+        node: ir.Node,
+        x: Packed,
+        position: np.ndarray,
+        channel: np.ndarray,
+        view: Axes,
+        out_planes: int = 0,
+    ) -> Packed:
+        """The numbers of x at a position and channel for each element of a tensor of axes `view`.
+
+        Nothing is moved where all stay in their places. `out_planes` are those of spikes, where
+        they are to be more.
+        """
+        sizes = {root: size_of(view, root) for root in "CYX"} | {"T": x.sizes["T"]}
+        to = (
+            coordinates(view, "Y") * sizes["X"] + coordinates(view, "X"),
+            coordinates(view, "C"),
+        )
+        tables = np.empty((2, sizes["Y"] * sizes["X"], sizes["C"]), np.int64)
+        tables[(slice(None), *np.broadcast_arrays(*to))] = np.broadcast_arrays(position, channel)
+        columns = tables[:, 0] - tables[:, 0].min(1, keepdims=True)
+        rows = tables[:, :, 0] - columns[:, :1]
+        if not np.array_equal(tables, rows[:, :, None] + columns[:, None]):
+            raise unsupported(
+                node, f"its input's axes, [{spell(x.view)}], do not come apart as [{spell(view)}]"
+            )
+        own = (np.arange(x.sizes["Y"] * x.sizes["X"])[:, None], np.arange(x.sizes["C"]))
+        places = np.stack(np.broadcast_arrays(*own))
+        if np.array_equal(tables, places) and not out_planes:
+            return replace(x, value=self.split(x, sizes), view=view, sizes=sizes)
+        if x.kind == "frames":
+            raise unsupported(
+                node,
+                f"it reads frames as [{spell(view)}], which are [{spell(x.view)}]",
+                "give frames [T, 1, C, H, W] to convolutions, or put neurons before the view",
+            )
+        pitch = WORD * words(x.sizes["C"])
+        inputs = [
+            self.builder.initializer((p * pitch + c).astype(np.int32), f"{node.name}.{what}")
+            for what, (p, c) in (("rows", rows[:, :, None]), ("columns", columns))
+        ]
+        facts = Facts.of(x.value)
+        given = {"positions": [sizes["Y"], sizes["X"]], "channels": x.sizes["C"]}
+        if x.kind == "potentials":
+            everywhere = replace(facts, low=facts.lowest, high=facts.highest)
+            like = replace(x, view=view)
+            return self.potentials(
+                node, "RearrangePotentials", [x.value, *inputs], like, sizes, everywhere, **given
+            )
+        planes = out_planes or x.planes
+        shape = (x.value.shape.numpy()[0], sizes["Y"], sizes["X"], planes, words(sizes["C"]))
+        value = self.builder.op(
+            "RearrangeSpikes",
+            [x.value, *inputs],
+            shape,
+            ir.DataType.UINT32,
+            name=node.name,
+            domain=KERNEL,
+            planes=planes,
+            **given,
+        )
+        facts.write(value)
+        return Packed(value, view, sizes)
+
+    def split(self, x: Packed, sizes: dict[str, int]) -> ir.Value:
+        """The value of x with its positions split into these Y and X."""
+        old = x.value.shape.numpy()
+        shape = (old[0], sizes["Y"], sizes["X"], *old[3:])
+        if x.kind == "frames" or shape == tuple(old):
+            return x.value
+        target = self.builder.initializer(np.array(shape, np.int64), "positions.shape")
+        made = self.builder.op("Reshape", [x.value, target], shape, x.value.dtype, name="positions")
+        Facts.of(x.value).write(made)
+        return made
 
     def constant(self, value: ir.Value) -> ir.Value:
         """A copy of an initializer, with its notes."""
@@ -166,7 +272,7 @@ class Packing:
         value = self.builder.op(
             op_type, inputs, shape, ir.DataType.INT32, name=node.name, domain=KERNEL, **attributes
         )
-        made = facts or Facts.of(node.outputs[0])
+        made = facts or _by_own_channels(Facts.of(node.outputs[0]), like)
         Facts("potentials", made.low, made.high, "T Y X C", made.unit).write(value)
         return Packed(value, like.view, sizes, "potentials")
 
@@ -180,6 +286,18 @@ class Packing:
         return self.potentials(
             node, "SpikesAsPotentials", [x.value], x, facts=facts, channels=x.sizes["C"]
         )
+
+
+def _time(view: Axes) -> list[list[Factor]]:
+    return [[f for f in axis if f.root == "T"] for axis in view]
+
+
+def _by_own_channels(facts: Facts, x: Packed | Sums) -> Facts:
+    """What make-integer says of a tensor, for all channels together where x has others."""
+    names, whole = facts.axes.split(" "), axes(("C", x.sizes["C"]))[0]
+    if "C" in names and x.view[names.index("C")] == whole:
+        return facts
+    return replace(facts, low=facts.lowest, high=facts.highest)
 
 
 def _of_each_step(facts: Facts, time_steps: int) -> Facts:
@@ -209,10 +327,4 @@ def find_step(node: ir.Node) -> Step:
     try:
         return _STEPS[node.domain, node.op_type]
     except KeyError:
-        raise unsupported(
-            node,
-            "there is no kernel for it",
-            "a product of activations is lowered where neurons read (Q K^T) V"
-            if node.op_type == "MatMul"
-            else None,
-        ) from None
+        raise unsupported(node, "there is no kernel for it") from None

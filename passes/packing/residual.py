@@ -5,7 +5,6 @@ from __future__ import annotations
 import onnx_ir as ir
 
 from hqc.dialect.facts import Facts
-from hqc.passes.axes import spell
 from hqc.passes.graph import constant, unsupported
 from hqc.passes.packing.packed import Packed, Packing, packs
 from hqc.passes.packing.positions import add_positions
@@ -17,10 +16,7 @@ def pack_add(node: ir.Node, packing: Packing) -> Packed:
     if constant(node.inputs[1]) is not None:
         return add_positions(node, packing)
     a, b = (packing.input(node, i) for i in (0, 1))
-    if a.view != b.view or a.sizes != b.sizes:
-        raise unsupported(
-            node, f"its inputs differ in their axes, [{spell(a.view)}] and [{spell(b.view)}]"
-        )
+    b = packing.laid_out(node, b, a.view)
     inputs = [a.value, b.value]
     if {a.kind, b.kind} == {"potentials"}:
         return packing.potentials(node, "AddPotentials", inputs, a)

@@ -1,4 +1,4 @@
-"""Cases of ops that take, join and spread channels, and of those that leave the network."""
+"""Cases of ops that take, join and move numbers, and of those that leave the network."""
 
 from __future__ import annotations
 
@@ -36,9 +36,12 @@ def channel_cases(
         yield "ConcatChannels", pair, {**joined, "planes": max(planes)}, None
         pair = [_potentials(rng, time_steps, n) for n in (channels, others)]
         yield "ConcatPotentials", pair, joined, None
-    for channels, repeats, planes in ((1, 40, 1), (6, 11, 2), (33, 2, 1)):
-        many = {"channels": channels, "repeats": repeats, "planes": planes}
-        yield "SpreadChannels", [packed(planes, channels)], many, None
+    yield from _moved(rng, packed, time_steps)
+    for channels, (own, others), rows in ((5, (1, 1), 2), (40, (2, 1), 1), (96, (1, 3), 2)):
+        a, b = (packed(planes, channels) for planes in (own, others))
+        b = np.ascontiguousarray(b[:, :, :rows])
+        given = {"channels": channels, "columns": rows}
+        yield "MultiplySpikes", [a, b], given, None
     for channels in (3, 40):
         x = _potentials(rng, time_steps, channels)
         yield "SumSteps", [x // 16], {}, None
@@ -51,6 +54,29 @@ def channel_cases(
         read = {"channels": channels, "sizes": [time_steps, 1, channels]}
         scale = np.float32([0.37])
         yield "ReadLogits", [logits.copy(), scale], read, 1
+
+
+def _moved(
+    rng: np.random.Generator, packed: Callable[[int, int], np.ndarray], time_steps: int
+) -> Iterator[Case]:
+    """Positions in another order, channels reversed, channels and positions exchanged, repeated."""
+    for channels, planes in ((3, 1), (40, 1), (64, 2), (33, 3)):
+        spikes, potentials = packed(planes, channels), _potentials(rng, time_steps, channels)
+        columns = potentials.shape[3]
+        positions = int(np.prod(spikes.shape[1:3]))
+        places, own = np.arange(positions), np.arange(channels)
+        for rows, taken in (
+            (columns * places[::-1], own),
+            (columns * places[::2], own[::-1]),
+            (own, columns * places),
+            (0 * own, own[: channels // 2 + 1]),
+        ):
+            tables = [np.ascontiguousarray(t, np.int32) for t in (rows[:, None], taken)]
+            given = {"positions": [1, rows.size], "channels": channels}
+            yield "RearrangeSpikes", [spikes, *tables], {**given, "planes": planes}, 1
+            yield "RearrangePotentials", [potentials, *tables], given, 1
+        for x in (spikes, potentials):
+            yield "JoinPositions", [x, np.ascontiguousarray(x[:, :1])], {}, None
 
 
 def _potentials(rng: np.random.Generator, time_steps: int, channels: int) -> np.ndarray:

@@ -8,10 +8,10 @@ import onnx_ir as ir
 import pytest
 
 import hqc
-from hqc.data.synthetic import frames_over_range
 from hqc.dialect import DIALECT
 from hqc.frontend.load import load_model
 from hqc.reference import run_reference
+from tests.passes.compiled import compiles_to_what_its_floats_say
 from tests.refusals.case import C, D, H, Small, T, W
 from tests.refusals.cases.attention import heads, parts, turned
 from tests.refusals.cases.layers import gemm, leaving, sums
@@ -385,17 +385,7 @@ def a_layer_after_the_classifier(net):
 
 @pytest.mark.parametrize("write", SPELLINGS, ids=lambda f: f.__name__)
 def test_it_compiles_to_what_its_floats_say(write, tmp_path):
-    net = Small(tmp_path)
-    proto = write(net)
-    path = net.save(net.path)
-    if proto is not None:
-        onnx.save(proto, path)
-    found = hqc.verify(path, "host")
-    assert found.ok, found
-    dialect = load_model(path)
-    name = dialect.graph.inputs[0].name
-    logits = [run_reference(dialect, {name: r.frames})[0] for r in frames_over_range(dialect)]
-    assert not all(np.array_equal(logits[0], x) for x in logits[1:]), "it says nothing"
+    compiles_to_what_its_floats_say(write, tmp_path)
 
 
 BATCH_FIRST = {

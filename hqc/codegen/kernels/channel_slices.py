@@ -1,4 +1,4 @@
-"""SliceChannels, ConcatChannels and SpreadChannels, of spikes and of potentials."""
+"""SliceChannels and ConcatChannels, of spikes and of potentials."""
 
 from __future__ import annotations
 
@@ -72,18 +72,6 @@ def emit_concat_potentials(node: ir.Node, vector: bool) -> KernelCall:
         lambda: _build_concat_potentials(rows, *columns, channels, others),
         (Input(0), Input(1), Output()),
         ("concat potentials", rows, *columns, channels, others),
-    )
-
-
-@kernel("SpreadChannels")
-def emit_spread(node: ir.Node, vector: bool) -> KernelCall:
-    """The kernel of a SpreadChannels."""
-    channels, repeats, planes = _given(node, "channels", "repeats", "planes")
-    rows, sizes = _positions(node) * planes, _words(node)
-    return KernelCall(
-        lambda: _build_spread(rows, *sizes, channels * repeats, repeats),
-        (Input(0), Output()),
-        ("spread channels", rows, *sizes, channels, repeats),
     )
 
 
@@ -198,25 +186,3 @@ def _build_concat_potentials(
                 y[row * made + channels + others + c] = 0
 
     return concat_potentials
-
-
-def _build_spread(rows: int, in_words: int, out_words: int, channels: int, repeats: int):
-    @T.prim_func(s_tir=True)
-    def spread_channels(
-        x_p: T.handle("uint32"), y_p: T.handle("uint32"), t_begin: T.int32, steps: T.int32
-    ):
-        T.func_attr({"tirx.noalias": True})
-        x = T.decl_buffer((ANY,), "uint32", data=x_p)
-        y = T.decl_buffer((ANY,), "uint32", data=y_p)
-        for row in range(steps * rows):
-            for w in range(out_words):
-                y[row * out_words + w] = T.uint32(0)
-            for c in range(channels):
-                of: T.let = c // repeats
-                bit: T.let = T.shift_right(
-                    x[row * in_words + of // WORD], T.Cast("uint32", of % WORD)
-                ) & T.uint32(1)
-                at: T.let = row * out_words + c // WORD
-                y[at] = y[at] | T.shift_left(bit, T.Cast("uint32", c % WORD))
-
-    return spread_channels

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from onnx import helper
 
-from tests.refusals.case import D, H, Small, T, W, refused
+from tests.refusals.case import C, D, H, Small, T, W, refused
 
 
 @refused(
@@ -16,15 +16,6 @@ from tests.refusals.case import D, H, Small, T, W, refused
 def a_factor_of_more_axes_than_its_input(net):
     y = net.op("Mul", net.conv(net.spikes()), net.constant(np.ones((1, T, 1, 1, 1))), name="mul")
     net.end(net.lif(net.view(y, (T, D, H, W))))
-
-
-@refused(
-    "node 'm' (Mul): its constant, of shape [1, 1, 1, 5], varies along axes other than the "
-    "channels of its input, whose axes are [T C Y X]",
-    hint="let it be one number, or one a channel",
-)
-def a_factor_for_each_column(net):
-    net.end(net.lif(net.op("Mul", net.conv(net.spikes()), net.constant([1, 2, 3, 4, 5]), name="m")))
 
 
 @refused(
@@ -53,17 +44,6 @@ def a_divisor_of_zero(net):
 def norm(net: Small, x: str, *parameters: str, channels: int = D, **attributes) -> str:
     given = [net.constant(np.full(channels, n)) for n in (1.0, 0.5, 0.0, 1.0)][len(parameters) :]
     return net.op("BatchNormalization", x, *parameters, *given, name="norm", **attributes)
-
-
-@refused(
-    "node 'norm' (BatchNormalization): its input's axes are [T Y C X], and axis 1, which it "
-    "normalizes, is not the channels",
-    hint="permute the axes before it, so that they are [..., C, ...] with C at place 1",
-)
-def a_norm_of_rows(net):
-    y = net.op("Transpose", net.conv(net.spikes()), perm=[0, 2, 1, 3])
-    y = net.op("Transpose", norm(net, y, channels=H), perm=[0, 2, 1, 3])
-    net.end(net.lif(y))
 
 
 @refused(
@@ -113,21 +93,8 @@ def a_product_of_spikes_and_potentials(net):
 
 
 @refused(
-    "node 'gate' (Mul): its inputs' axes are [T C 1 X] and [T C Y 1]",
-    hint="multiply spikes of one shape, or spikes and a mask that is the same at all positions",
-)
-def a_product_of_spikes_each_repeated_along_an_axis(net):
-    """Of a column for each row."""
-    s = net.spikes()
-    pooled = (
-        net.op("MaxPool", s, kernel_shape=window, strides=window) for window in ([H, 1], [1, W])
-    )
-    net.end(net.op("Mul", *pooled, name="gate"))
-
-
-@refused(
-    "node 'gate' (Mul): its inputs' axes are [T C Y X] and [C T 1 1]",
-    hint="multiply spikes of one shape, or spikes and a mask that is the same at all positions",
+    "node 'gate' (Mul): its inputs have time along other axes, [T C Y X] and [C T Y%4 Y/4]",
+    hint="permute one of them before",
 )
 def a_mask_of_channels_along_time(net):
     """There are as many steps as channels."""
@@ -135,59 +102,6 @@ def a_mask_of_channels_along_time(net):
     mask = net.op("MaxPool", net.spikes(name="other"), kernel_shape=[H, W])
     mask = net.op("Transpose", mask, perm=[1, 0, 2, 3])
     net.end(net.op("Mul", net.spikes(), mask, name="gate"))
-
-
-@refused(
-    "node 'gate' (Mul): its inputs' axes are [T C Y X] and [T C X Y]",
-    hint="multiply spikes of one shape, or spikes and a mask that is the same at all positions",
-)
-def a_product_of_two_layouts(net):
-    net.frames = (T, 1, 3, 4, 4)
-    s = net.spikes()
-    net.end(net.op("Mul", s, net.op("Transpose", s, perm=[0, 1, 3, 2]), name="gate"))
-
-
-@refused(
-    "node 'gate' (Mul): its inputs' axes are [T 1 Y*X C] and [T 1 C 1]",
-    hint="multiply spikes of one shape, or spikes and a mask that is the same at all positions",
-)
-def a_mask_of_channels_along_tokens(net):
-    """There are as many tokens as channels."""
-    net.frames = (T, 1, 3, 2, 3)
-    mask = net.op("MaxPool", net.spikes(name="other"), kernel_shape=[2, 3])
-    gated = net.op("Mul", net.tokens(), net.view(mask, (T, 1, D, 1)), name="gate")
-    net.end_of_tokens(gated)
-
-
-@refused(
-    "node 'gate' (Mul): its inputs' axes are [T C Y/2 Y%2 X] and [T C Y/2 1 1]",
-    hint="multiply spikes of one shape, or spikes and a mask that is the same at all positions",
-)
-def a_mask_of_a_part_of_the_rows(net):
-    s = net.view(net.spikes(), (T, D, H // 2, 2, W))
-    mask = net.lif(net.mean(s, [3, 4], keepdims=1), name="mask")
-    net.end(net.op("Mul", s, mask, name="gate"), (0, 2, 3, 4))
-
-
-@refused(
-    "node 'add' (Add): it adds tensors of shapes [2, 6, 4, 5] and [2, 6, 1, 1]; only those of one "
-    "shape are added",
-)
-def a_sum_of_two_shapes(net):
-    s = net.spikes()
-    pooled = net.op("MaxPool", s, kernel_shape=[H, W])
-    net.end(net.lif(net.op("Add", s, pooled, name="add")))
-
-
-@refused(
-    "node 'add' (Add): its inputs differ in their axes, [T C Y X] and [T C X Y]",
-    hint="permute one of them before",
-)
-def a_sum_of_two_layouts(net):
-    """Rows and columns change places."""
-    net.frames = (T, 1, 3, 4, 4)
-    s = net.spikes()
-    net.end(net.lif(net.op("Add", s, net.op("Transpose", s, perm=[0, 1, 3, 2]), name="add")))
 
 
 @refused(
@@ -201,15 +115,6 @@ def padding_that_is_not_written_out(net):
 
 def pooled(net: Small, x: str, axes=(0, 2, 3), **attributes) -> None:
     net.end(net.op("MaxPool", x, name="pool", **attributes), axes)
-
-
-@refused(
-    "node 'pool' (MaxPool): its input's axes are [T C 1 Y*X]",
-    hint="pool images, [T, C, H, W]",
-)
-def pooling_of_flattened_images(net):
-    y = net.view(net.spikes(), (T, D, H * W))
-    pooled(net, y, (0, 2), kernel_shape=[2])
 
 
 @refused(
@@ -267,21 +172,47 @@ def pooling_of_padding_alone(net):
 
 
 @refused(
-    "node 'pool' (MaxPool): its input's axes are [T 1 Y*X C]",
-    hint="pool images, [T, C, H, W]",
+    "node 'mean' (ReduceMean): it reduces axes [1] of [T/2 T%2 C Y X], a part of the time steps",
+    hint="reduce all time steps together",
 )
-def pooling_of_tokens(net):
-    x = net.op("MaxPool", net.tokens(), kernel_shape=[2, 1], name="pool")
-    net.end_of_tokens(x)
+def a_mean_over_pairs_of_steps(net):
+    net.frames = (4, 1, C, H, W)
+    y = net.mean(net.view(net.spikes(), (2, 2, D, H, W)), [1], name="mean")
+    net.end(net.lif(net.conv(y)))
 
 
 @refused(
-    "node 'mean' (ReduceMean): it reduces axes [1, 2] of [T C Y X], channels among others",
-    hint="reduce channels by themselves, and time and position by themselves",
+    "node 'scale' (Mul): its constant, of shape [1, 1, 4, 5], varies along axes other than the "
+    "channels of its input, whose axes are [T C Y X]",
+    hint="let it be one number, or one a channel",
 )
-def a_mean_over_channels_and_rows(net):
-    y = net.mean(net.spikes(), [1, 2], keepdims=1, name="mean")
-    net.end(net.lif(net.conv(y, (1, D))))
+def a_factor_for_each_pixel(net):
+    factors = net.constant(np.linspace(1, 2, H * W).reshape(H, W))
+    net.end(net.lif(net.op("Mul", net.conv(net.spikes()), factors, name="scale")))
+
+
+@refused(
+    "node 'add' (Add): it joins what 2 time steps gave, together, with each of them",
+    hint="let both be of single time steps, or both of all of them",
+)
+def spikes_and_their_mean_over_time(net):
+    s = net.spikes()
+    net.end(net.lif(net.op("Add", s, net.mean(s, [0], keepdims=1), name="add")))
+
+
+@refused(
+    "node 'add' (Add): its input's axes, [T C*Y], do not come apart as [T C*Y]",
+)
+def flattened_images_of_other_sizes(net):
+    """Three channels of two rows, and two of three."""
+    net.frames = (T, 1, C, 6, 1)
+    flat = [
+        net.view(
+            net.op("MaxPool", net.spikes(n, name), kernel_shape=[n, 1], strides=[n, 1]), (T, 6)
+        )
+        for n, name in ((3, "stem"), (2, "other"))
+    ]
+    net.end(net.lif(net.op("Add", *flat, name="add")), (0,))
 
 
 @refused(
@@ -294,7 +225,7 @@ def a_mean_over_all_axes(net):
 
 
 @refused(
-    "node 'pad' (Pad): its input's axes are [T C Y X]; only zeros around images are lowered",
+    "node 'pad' (Pad): it pads [T C Y X]; only zeros around images are lowered",
     hint="pad images, [T, C, H, W], with zeros",
 )
 def an_image_that_is_mirrored(net):
@@ -313,7 +244,7 @@ def a_constant_of_each_step(net):
 
 
 @refused(
-    "node 'pad' (Pad): its input's axes are [1 C Y X]; only zeros around images are lowered",
+    "node 'pad' (Pad): it pads [1 C Y X]; only zeros around images are lowered",
     hint="pad images, [T, C, H, W], with zeros",
 )
 def a_border_of_pixels(net):

@@ -43,40 +43,16 @@ def attention(net: Small, scale: float = 0.5) -> None:
 
 
 @refused(
-    "node 'scores' (MatMul): neurons read a product of two activations that is neither (Q K^T) V "
-    "nor Q (K^T V)",
-    hint="write attention as (q @ k.transpose(-2, -1)) @ v over heads, without neurons between",
-)
-def scores_that_neurons_read(net):
-    q, k, v = parts(net)
-    scores = net.lif(net.op("MatMul", q, turned(net, k), name="scores"), name="lif")
-    net.end_of_tokens(net.lif(net.op("MatMul", scores, v, name="product")))
-
-
-@refused(
-    "node 'scores' (MatMul): the factors of the product have the axes [T 1 Y*X C], [T 1 C Y*X], "
-    "[T 1 Y*X C], not the same time steps, heads, tokens and channels of a head",
-    hint="write attention as (q @ k.transpose(-2, -1)) @ v over heads",
+    "node 'product' (MatMul): it multiplies potentials and spikes; only spikes, or sums of spikes, "
+    "are multiplied",
+    hint="put neurons between products, or write attention as (q @ k.transpose(-2, -1)) @ v with "
+    "as many tokens in k as in q, and channels in v as in q",
 )
 def attention_to_fewer_tokens(net):
     """Keys and values are of every other row."""
     q, k, v = parts(net, k=2, v=2)
     scores = net.op("MatMul", q, turned(net, k), name="scores")
     net.end_of_tokens(net.lif(net.op("MatMul", scores, v, name="product")))
-
-
-@refused(
-    "node 's' (MatMul): the factors of the product have the axes [T C 1 Y X], [T C 1 X Y], [T C 1 "
-    "Y X], not the same time steps, heads, tokens and channels of a head",
-    hint="write attention as (q @ k.transpose(-2, -1)) @ v over heads",
-)
-def attention_between_rows(net):
-    """Along the columns of images, one of them each channel's."""
-    q, k, v = (net.spikes(name=name) for name in "qkv")
-    rows = [net.view(x, (T, D, 1, H, W)) for x in (q, k, v)]
-    scores = net.op("MatMul", rows[0], net.op("Transpose", rows[1], perm=[0, 1, 2, 4, 3]), name="s")
-    y = net.view(net.op("MatMul", scores, rows[2], name="product"), (T, D, H, W))
-    net.end(net.lif(y, name="attention"))
 
 
 @refused(
@@ -94,30 +70,3 @@ def attention_of_sums_that_need_all_planes(net):
         factors.append(heads(net, net.op("Add", x, spikes), 12, 12))
     y = net.lif(product(net, *factors, channels=12), name="attention")
     net.end(y, (0, 1, 2), 12)
-
-
-@refused(
-    "node 'scores' (MatMul): the factors of the product have the axes [T 1 Y*X C], [T 1 C Y*X], "
-    "[T 1 C Y*X]; wanted are Q, K^T and V, or V^T, K and Q^T, over tokens and the channels of a "
-    "head",
-    hint="write attention as (q @ k.transpose(-2, -1)) @ v over heads",
-)
-def attention_whose_values_are_turned(net):
-    """There are as many tokens as channels."""
-    net.frames = (T, 1, C, 2, 3)
-    q, k, v = (net.tokens(name) for name in "qkv")
-    scores = net.op("MatMul", q, turned(net, k), name="scores")
-    net.end_of_tokens(net.lif(net.op("MatMul", scores, turned(net, v), name="product")))
-
-
-@refused(
-    "node 'scores' (MatMul): a factor of the product is of neurons with the axes [T 1 C*Y*X]",
-    hint="let neurons before attention keep time, channels and positions apart",
-)
-def attention_of_neurons_on_flattened_images(net):
-    made = []
-    for name in "qkv":
-        flat = net.lif(net.view(net.spikes(name=name), (T, 1, D * L)))
-        made.append(net.view(flat, (T, 1, D, L)))
-    scores = net.op("MatMul", turned(net, made[0]), made[1], name="scores")
-    net.end_of_tokens(net.lif(net.op("MatMul", scores, turned(net, made[2]), name="product")))

@@ -92,43 +92,12 @@ def a_convolution_in_three_dimensions(net):
 
 
 @refused(
-    "node 'conv' (Conv): its input's axes are [T Y C X]",
-    hint="give it channels at place 1",
-)
-def a_convolution_of_one_by_one_along_rows(net):
-    net.frames = (T, 1, C, 4, 4)
-    y = net.op("Transpose", net.spikes(4), perm=[0, 2, 1, 3])
-    net.end(net.lif(net.conv(y, (4, D))))
-
-
-@refused(
-    "node 'conv' (Conv): its window, of weights [2, 1, 1, 3], is along the channels of [T 1 1 C]",
-    hint="give it images, [T, C, H, W] of one recording",
-)
-def two_windows_along_channels(net):
-    net.frames = (T, 1, C, 1, 1)
-    x = net.view(net.spikes(), (T, 1, 1, D))
-    y = net.op("Conv", x, net.weights(2, 1, 1, 3), name="conv")
-    net.end(net.lif(y), channels=2)
-
-
-@refused(
     "node 'conv' (Conv): its weights are computed; only constant ones are lowered",
 )
 def a_convolution_whose_weights_are_computed(net):
     s = net.spikes()
     codes = net.view(net.op("MaxPool", s, kernel_shape=[H, W]), (T, D, 1, 1))
     net.end(net.op("Conv", s, codes, name="conv"), channels=T)
-
-
-@refused(
-    "node 'conv' (Conv): its input's axes are [T Y C X]",
-    hint="give it images, [T, C, H, W] of one recording",
-)
-def a_convolution_of_channels_in_another_place(net):
-    net.frames = (T, 1, C, 4, 4)
-    y = net.op("Transpose", net.spikes(4), perm=[0, 2, 1, 3])
-    net.end(net.lif(net.op("Conv", y, net.weights(D, 4, 3, 3), pads=[1] * 4, name="conv")))
 
 
 def gemm(net: Small, **attributes: object) -> None:
@@ -180,8 +149,9 @@ def sums(net: Small) -> str:
 
 
 @refused(
-    "node 'product' (MatMul): its factors' axes, [T C Y X] and [Y C X T], differ before the last "
-    "two",
+    "node 'product' (MatMul): its factors' axes, [T C Y X] of [2, 2, 2, 2] and [Y C X T] of [2, 2, "
+    "2, 2], differ before the last two",
+    hint="repeat none of them, and put the time steps first",
 )
 def a_product_of_steps(net):
     """Its factors are one matrix for each row of the image, not for each step."""
@@ -212,16 +182,6 @@ def a_product_whose_sums_leave_32_bits(net):
 def weights_times_activations(net):
     y = net.op("MatMul", net.weights(H * W, H * W), net.tokens(), name="mix")
     net.end_of_tokens(net.lif(y))
-
-
-@refused(
-    "node 'mix' (MatMul): its input's axes are [T 1 C Y*X], whose last is neither the channels nor "
-    "all of channels and positions",
-    hint="permute the axes so that the channels are last",
-)
-def a_linear_layer_along_positions(net):
-    x = net.view(net.spikes(), (T, 1, D, H * W))
-    net.end(net.lif(net.op("MatMul", x, net.weights(H * W, D), name="mix")), (0, 1, 2))
 
 
 @refused(
@@ -278,45 +238,13 @@ def dropout_in_training_mode(net):
     net.end(net.op("Dropout", net.spikes(), *training, name="drop"))
 
 
-def sliced(net: Small, start: int, end: int, axis: int, step: int = 1) -> str:
-    """A part of spikes."""
-    bounds = [net.constant([i], np.int64) for i in (start, end, axis, step)]
-    return net.op("Slice", net.spikes(), *bounds, name="part")
-
-
 @refused(
-    "node 'part' (Slice): it takes steps of [2]",
-    hint="take whole blocks of channels",
-)
-def every_other_channel(net):
-    net.end(sliced(net, 0, D, 1, 2), channels=D // 2)
-
-
-@refused(
-    "node 'part' (Slice): it takes 1 to 3 along axis 2 of [T C Y X]",
-    hint="take blocks of channels; time and position are lowered whole",
-)
-def a_part_of_the_rows(net):
-    net.end(sliced(net, 1, H, 2))
-
-
-@refused(
-    "node 'join' (Concat): it joins tensors of the axes [T C Y X], [T C Y X] along axis 0, which "
-    "is not the channels",
-    hint="join channels; time and position are lowered whole",
+    "node 'join' (Concat): it joins tensors along axis 0 of [T C Y X], which has time in it",
+    hint="join channels or positions",
 )
 def steps_that_are_joined(net):
     s = net.op("Concat", net.spikes(), net.spikes(name="other"), axis=0, name="join")
     net.end(s)
-
-
-@refused(
-    "node 'join' (Concat): it joins tensors that differ in their axes, [T C Y X], [T C X Y]",
-)
-def two_layouts_that_are_joined(net):
-    net.frames = (T, 1, C, 4, 4)
-    turned = net.op("Transpose", net.spikes(name="other"), perm=[0, 1, 3, 2])
-    net.end(net.op("Concat", net.spikes(), turned, axis=1, name="join"), channels=2 * D)
 
 
 def leaving(net: Small, value: str, *shape: int) -> onnx.ModelProto:
@@ -346,14 +274,6 @@ def a_network_that_gives_its_weights(net):
 
 
 @refused(
-    "node 'last/Read' (ai.hqc::ReadPotentials): the network's output has the axes [T C Y X]",
-    hint="end it in classes, or in classes of every time step: [T, C] or [1, C]",
-)
-def an_image_that_leaves_the_network(net):
-    return leaving(net, net.spikes(), T, D, H, W)
-
-
-@refused(
     "node 'classes' (Softmax): the network ends in it",
     hint="leave it out: the logits say the same class",
 )
@@ -361,3 +281,61 @@ def a_softmax_of_logits(net):
     net.end(net.spikes())
     net.nodes[-1].output[0] = "scores"
     net.op("Softmax", "scores", axis=-1, out="logits", name="classes")
+
+
+@refused(
+    "node 'conv' (Conv): its input's axes are [T Y C X]",
+    hint="give frames [T, 1, C, H, W] to convolutions",
+)
+def a_convolution_along_the_rows_of_frames(net):
+    y = net.op("Transpose", net.image(), perm=[0, 2, 1, 3])
+    net.end(net.lif(net.conv(y, (H, D))))
+
+
+@refused(
+    "node 'conv' (Conv): its input's axes are [T*Y/2 C Y%2 X]",
+    hint="give it images, [T, C, H, W] of one recording",
+)
+def a_convolution_of_windows(net):
+    y = net.op("Transpose", net.view(net.spikes(), (T, D, 2, 2, W)), perm=[0, 2, 1, 3, 4])
+    y = net.view(y, (2 * T, D, 2, W))
+    y = net.op("Conv", y, net.weights(D, D, 3, 3), pads=[1] * 4, name="conv")
+    net.end(net.lif(net.view(y, (T, 2, D, 2, W))), (0, 1, 3, 4))
+
+
+@refused(
+    "node 'mix' (MatMul): its input's axes are [C Y X T]",
+    hint="put the time steps first",
+)
+def a_linear_layer_along_time(net):
+    y = net.op("Transpose", net.spikes(), perm=[1, 2, 3, 0])
+    y = net.op("MatMul", y, net.weights(T, T), name="mix")
+    net.end(net.lif(net.op("Transpose", y, perm=[3, 0, 1, 2])))
+
+
+@refused(
+    "node 'mix' (MatMul): its input's axes are [1 T*C*Y*X], whose last has time steps in it",
+    hint="let a layer read channels and positions of one time step",
+)
+def a_linear_layer_of_all_there_is(net):
+    y = net.view(net.spikes(), (1, T * D * H * W))
+    return leaving(net, net.op("MatMul", y, net.weights(T * D * H * W, D), name="mix"), 1, D)
+
+
+@refused(
+    "node 'part' (Slice): it takes 2 of 4 along axis 0 of [T C Y X]",
+    hint="take parts of channels or of positions, or a single time step",
+)
+def the_first_steps(net):
+    net.frames = (4, 1, C, H, W)
+    bounds = [net.constant([i], np.int64) for i in (0, 2, 0, 1)]
+    net.end(net.lif(net.op("Slice", net.spikes(), *bounds, name="part")))
+
+
+@refused(
+    "node 'last' (Identity): the network's output has the axes [C T]",
+    hint="put the time steps first in the output, or take their mean, sum or last",
+)
+def classes_by_steps(net):
+    rates = net.mean(net.spikes(), [2, 3])
+    return leaving(net, net.op("Transpose", rates, perm=[1, 0], name="turned"), D, T)

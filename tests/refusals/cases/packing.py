@@ -16,31 +16,15 @@ from hqc.dialect import DIALECT
 from hqc.dialect.facts import FACTS
 from hqc.frontend.load import load_model
 from hqc.targets import load_target
-from tests.refusals.case import C, D, Small, T, refused
+from tests.refusals.case import C, D, H, Small, T, W, refused
 from tests.refusals.cases.attention import attention
 
 
 @refused(
-    "node 'lif' (ai.hqc::LIF): it reads a sum over [X] of [T C Y X]; only sums over all "
-    "positions, Y and X, are lowered",
-)
-def neurons_on_a_mean_of_rows(net):
-    y = net.mean(net.spikes(), [3], keepdims=1, name="mean")
-    net.end(net.lif(y, name="lif"))
-
-
-@refused(
-    "node 'conv' (Conv): it reads a sum over [X] of [T C Y X]; only sums over "
-    "all positions, Y and X, are lowered",
-)
-def a_convolution_of_a_mean_of_rows(net):
-    y = net.mean(net.spikes(), [3], keepdims=1, name="mean")
-    net.end(net.lif(net.conv(y)))
-
-
-@refused(
-    "node 'scores' (MatMul): there is no kernel for it",
-    hint="a product of activations is lowered where neurons read (Q K^T) V",
+    "node 'product' (MatMul): it multiplies potentials and spikes; only spikes, or sums of spikes, "
+    "are multiplied",
+    hint="put neurons between products, or write attention as (q @ k.transpose(-2, -1)) @ v with "
+    "as many tokens in k as in q, and channels in v as in q",
 )
 def a_shortcut_around_attention(net):
     q, k, v = (net.tokens(name) for name in "qkv")
@@ -159,16 +143,6 @@ def integer_neurons_that_step_along_channels(net):
 
 
 @refused(
-    "node 'conv' (ConvInteger): its input's axes are [T Y C X], not those of an image, [T C Y X]",
-    passes="pack-spikes",
-)
-def an_integer_convolution_of_channels_in_another_place(net):
-    proto = two_layers(net)
-    insert(proto, "conv", "Transpose", perm=[0, 2, 1, 3])
-    return proto
-
-
-@refused(
     "node 'ReduceMean_8' (ReduceSum): it reads sums that no neuron has read",
     passes="pack-spikes",
 )
@@ -199,34 +173,12 @@ def linear(net: Small) -> onnx.ModelProto:
 
 
 @refused(
-    "node 'fc' (MatMulInteger): its input's axes are [T 1 C Y*X], whose last is not the channels",
-    passes="pack-spikes",
-)
-def an_integer_layer_along_positions(net):
-    proto = linear(net)
-    insert(proto, "fc", "Transpose", perm=[0, 1, 3, 2])
-    return proto
-
-
-@refused(
     "node 'Rescale_10' (ai.hqc::Rescale): it reads frames, not spikes",
     passes="pack-spikes",
 )
 def integer_frames_that_are_rescaled(net):
     proto = two_layers(net)
     rescale(proto, "stem", shift=8)
-    return proto
-
-
-@refused(
-    "node 'add' (Add): its inputs differ in their axes, [T C X Y] and [T C Y X]",
-    passes="pack-spikes",
-)
-def an_integer_sum_of_two_layouts(net):
-    net.frames = (T, 1, C, D, D)
-    net.end(net.lif(net.op("Add", net.spikes(), net.spikes(name="other"), name="add")))
-    proto = as_integers(net)
-    insert(proto, "add", "Transpose", perm=[0, 1, 3, 2])
     return proto
 
 
@@ -263,19 +215,8 @@ def product(net: Small) -> onnx.ModelProto:
 
 
 @refused(
-    "node 'gate' (BitwiseAnd): it multiplies spikes of the axes [T C X Y] and spikes of [T C Y X]; "
-    "only spikes of the same axes, or spikes and a mask of their channels, are multiplied",
-    passes="pack-spikes",
-)
-def an_integer_product_of_two_layouts(net):
-    proto = product(net)
-    insert(proto, "gate", "Transpose", perm=[0, 1, 3, 2])
-    return proto
-
-
-@refused(
-    "node 'gate' (BitwiseAnd): it multiplies spikes of the axes [T C Y X] and spikes of [C T 1 1]; "
-    "only spikes of the same axes, or spikes and a mask of their channels, are multiplied",
+    "node 'gate' (BitwiseAnd): its input's axes are [C T 1 1], where time is in another place",
+    hint="put the time steps first",
     passes="pack-spikes",
 )
 def an_integer_mask_of_channels_along_time(net):
@@ -322,19 +263,6 @@ def a_kernel_whose_codes_are_large(net):
 
 
 @refused(
-    "node 'pool' (ai.hqc::OrPool): its input's axes are [T C X Y], not those of an image, "
-    "[T C Y X]",
-    passes="pack-spikes",
-)
-def integer_pooling_of_turned_images(net):
-    net.frames = (T, 1, C, D, D)
-    net.end(net.op("MaxPool", net.spikes(), kernel_shape=[2, 2], name="pool"))
-    proto = as_integers(net)
-    insert(proto, "pool", "Transpose", perm=[0, 1, 3, 2])
-    return proto
-
-
-@refused(
     "node 'conv' (ai.hqc::IntegerDepthwiseConv): it reads frames, which only convolutions of all "
     "channels do",
     passes="pack-spikes",
@@ -349,30 +277,36 @@ def an_integer_depthwise_convolution_of_frames(net):
 
 
 @refused(
-    "node 'attention' (ai.hqc::SpikeAttention): the axes of q, k and v are [T 1 C Y*X], "
-    "[T 1 Y*X C], [T 1 Y*X C], not those of tokens, [T 1 Y*X C]",
-    hint="give attention tokens [T, N, L, D], of channels D",
+    "node 'conv' (ai.hqc::IntegerConv): its input's axes are [C T Y X], not those of an image, "
+    "[T C Y X]",
     passes="pack-spikes",
 )
-def integer_attention_of_turned_tokens(net):
-    net.frames = (T, 1, C, 2, 3)
-    q, k, v = (net.tokens(name) for name in "qkv")
-    scores = net.op("MatMul", q, net.op("Transpose", k, perm=[0, 1, 3, 2]), name="scores")
-    net.end_of_tokens(net.lif(net.op("MatMul", scores, v, name="product"), name="attention"))
-    proto = ir.serde.serialize_model(lowered(net, "make-integer,fuse-attention").kernels)
-    insert(proto, "attention", "Transpose", perm=[0, 1, 3, 2])
+def an_integer_convolution_of_turned_time(net):
+    net.frames = (D, 1, C, H, W)
+    y = net.op("Conv", net.spikes(), net.weights(D, D, 3, 3, bits=16), pads=[1] * 4, name="conv")
+    net.end(net.lif(y))
+    proto = as_integers(net)
+    insert(proto, "conv", "Transpose", perm=[1, 0, 2, 3])
     return proto
 
 
 @refused(
-    "node 'gate/Expand' (Expand): it repeats [T C 1 X] to [2, 6, 4, 4]",
+    "node 'stem' (ConvInteger): it reads frames as [T C Y X], which are [T C X Y]",
+    hint="give frames [T, 1, C, H, W] to convolutions, or put neurons before the view",
     passes="pack-spikes",
 )
-def integer_spikes_spread_over_positions(net):
+def an_integer_convolution_of_turned_frames(net):
     net.frames = (T, 1, C, 4, 4)
-    net.end(net.op("Mul", net.spikes(), net.spikes(1, name="mask"), name="gate"))
+    y = net.op("Conv", net.image(), net.weights(D, C, 3, 3), pads=[1] * 4, name="stem")
+    net.end(net.lif(y))
     proto = as_integers(net)
-    row = np.int64([0]), np.int64([1]), np.int64([2])
-    named(proto, "gate/Expand").input[0] = named(proto, "stem.lif").output[0]
-    insert(proto, "gate/Expand", "Slice", *row)
+    insert(proto, "stem", "Transpose", perm=[0, 1, 3, 2])
+    return proto
+
+
+@refused("node 'Abs_10' (Abs): there is no kernel for it", passes="pack-spikes")
+def an_integer_op_without_a_kernel(net):
+    net.end(net.lif(net.conv(net.spikes())))
+    proto = as_integers(net)
+    insert(proto, "conv", "Abs")
     return proto

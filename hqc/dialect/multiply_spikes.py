@@ -1,0 +1,52 @@
+"""MultiplySpikes: a product of two matrices of spikes, or of sums of them, at every time step."""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx_ir as ir
+
+from hqc.dialect.invariants import expect, expect_shape, expect_within, facts_of
+from hqc.dialect.op import KERNEL, Op, register
+from hqc.dialect.planes import unpack_planes, verify_packed
+from hqc.dialect.potentials import pad_channels, verify_potentials
+
+
+def multiply_spikes(a: np.ndarray, b: np.ndarray, *, channels: int, columns: int) -> np.ndarray:
+    """a uint32 [T, B, N, Pa, words(channels)], b [T, B, columns, Pb, words(channels)].
+
+    A B^T of each time step and each of the B: int32 [T, B, N, 32 words(columns)].
+    """
+    left, right = (unpack_planes(x, channels=channels).astype(np.int32) for x in (a, b))
+    return pad_channels(left @ right.swapaxes(-1, -2))
+
+
+def _verify(node: ir.Node) -> None:
+    channels, columns = (node.attributes[n].value for n in ("channels", "columns"))
+    a, b = (facts_of(v, "spikes", "levels") for v in node.inputs)
+    shape, other = (verify_packed(v, channels) for v in node.inputs)
+    expect("the columns", other[:3], [*shape[:2], columns])
+    verify_potentials(node.outputs[0], columns)
+    expect_shape(node.outputs[0], (*shape[:3], *node.outputs[0].shape.numpy()[3:]))
+    high = a.highest * b.highest * channels
+    expect_within(node.outputs[0], np.array(0), np.array(high))
+
+
+MULTIPLY_SPIKES = register(
+    Op(
+        """
+        MultiplySpikes <channels, columns> (a, b) => (y)
+        {
+            a_bytes = ai.hqc.kernel.UnpackPlanes <channels: int = @channels> (a)
+            b_bytes = ai.hqc.kernel.UnpackPlanes <channels: int = @channels> (b)
+            left = Cast <to = 6> (a_bytes)
+            rows = Cast <to = 6> (b_bytes)
+            right = Transpose <perm = [0, 1, 3, 2]> (rows)
+            product = MatMul(left, right)
+            y = ai.hqc.kernel.PadChannels (product)
+        }
+        """,
+        reference=multiply_spikes,
+        verify=_verify,
+        domain=KERNEL,
+    )
+)

@@ -1,0 +1,211 @@
+"""Networks whose numbers do not lie as a kernel reads them: they are moved, and come out right."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from tests.passes.compiled import compiles_to_what_its_floats_say
+from tests.refusals.case import C, D, H, Small, T, W
+from tests.refusals.cases.arithmetic import norm
+from tests.refusals.cases.attention import parts, turned
+from tests.refusals.cases.layers import leaving
+
+LAYOUTS = []
+L = H * W
+"""Tokens of an image."""
+
+
+def layout(function):
+    """Register a function that writes a network."""
+    LAYOUTS.append(function)
+    return function
+
+
+def sliced(net: Small, start: int, end: int, axis: int, step: int = 1) -> str:
+    """A part of spikes."""
+    bounds = [net.constant([i], np.int64) for i in (start, end, axis, step)]
+    return net.op("Slice", net.spikes(), *bounds, name="part")
+
+
+@layout
+def a_factor_for_each_column(net):
+    net.end(net.lif(net.op("Mul", net.conv(net.spikes()), net.constant([1, 2, 3, 4, 5]), name="m")))
+
+
+@layout
+def a_norm_of_rows(net):
+    y = net.op("Transpose", net.conv(net.spikes()), perm=[0, 2, 1, 3])
+    y = net.op("Transpose", norm(net, y, channels=H), perm=[0, 2, 1, 3])
+    net.end(net.lif(y))
+
+
+@layout
+def a_product_of_spikes_each_repeated_along_an_axis(net):
+    """Of a column for each row."""
+    s = net.spikes()
+    pooled = (
+        net.op("MaxPool", s, kernel_shape=window, strides=window) for window in ([H, 1], [1, W])
+    )
+    net.end(net.op("Mul", *pooled, name="gate"))
+
+
+@layout
+def a_product_of_two_layouts(net):
+    net.frames = (T, 1, 3, 4, 4)
+    s = net.spikes()
+    net.end(net.op("Mul", s, net.op("Transpose", s, perm=[0, 1, 3, 2]), name="gate"))
+
+
+@layout
+def a_mask_of_channels_along_tokens(net):
+    """There are as many tokens as channels."""
+    net.frames = (T, 1, 3, 2, 3)
+    mask = net.op("MaxPool", net.spikes(name="other"), kernel_shape=[2, 3])
+    gated = net.op("Mul", net.tokens(), net.view(mask, (T, 1, D, 1)), name="gate")
+    net.end_of_tokens(gated)
+
+
+@layout
+def a_mask_of_a_part_of_the_rows(net):
+    s = net.view(net.spikes(), (T, D, H // 2, 2, W))
+    mask = net.lif(net.mean(s, [3, 4], keepdims=1), v_threshold=0.3, name="mask")
+    net.end(net.op("Mul", s, mask, name="gate"), (0, 2, 3, 4))
+
+
+@layout
+def a_sum_of_two_shapes(net):
+    s = net.spikes()
+    pooled = net.op("MaxPool", s, kernel_shape=[H, W])
+    net.end(net.lif(net.op("Add", s, pooled, name="add")))
+
+
+@layout
+def a_sum_of_two_layouts(net):
+    """Rows and columns change places."""
+    net.frames = (T, 1, 3, 4, 4)
+    s = net.spikes()
+    net.end(net.lif(net.op("Add", s, net.op("Transpose", s, perm=[0, 1, 3, 2]), name="add")))
+
+
+@layout
+def pooling_of_flattened_images(net):
+    y = net.view(net.spikes(), (T, D, L))
+    net.end(net.op("MaxPool", y, kernel_shape=[2], name="pool"), (0, 2))
+
+
+@layout
+def pooling_of_tokens(net):
+    x = net.op("MaxPool", net.tokens(), kernel_shape=[2, 1], name="pool")
+    net.end_of_tokens(x)
+
+
+@layout
+def attention_between_rows(net):
+    """Along the columns of images, one of them each channel's."""
+    q, k, v = (net.spikes(name=name) for name in "qkv")
+    rows = [net.view(x, (T, D, 1, H, W)) for x in (q, k, v)]
+    scores = net.op("MatMul", rows[0], net.op("Transpose", rows[1], perm=[0, 1, 2, 4, 3]), name="s")
+    y = net.view(net.op("MatMul", scores, rows[2], name="product"), (T, D, H, W))
+    net.end(net.lif(y, name="attention"))
+
+
+@layout
+def attention_whose_values_are_turned(net):
+    """There are as many tokens as channels."""
+    net.frames = (T, 1, C, 2, 3)
+    q, k, v = (net.tokens(name) for name in "qkv")
+    scores = net.op("MatMul", q, turned(net, k), name="scores")
+    net.end_of_tokens(net.lif(net.op("MatMul", scores, turned(net, v), name="product")))
+
+
+@layout
+def attention_of_neurons_on_flattened_images(net):
+    made = []
+    for name in "qkv":
+        flat = net.lif(net.view(net.spikes(name=name), (T, 1, D * L)), v_threshold=0.3)
+        made.append(net.view(flat, (T, 1, D, L)))
+    scores = net.op("MatMul", turned(net, made[0]), made[1], name="scores")
+    net.end_of_tokens(net.lif(net.op("MatMul", scores, turned(net, made[2]), name="product")))
+
+
+@layout
+def a_convolution_of_one_by_one_along_rows(net):
+    net.frames = (T, 1, C, 4, 4)
+    y = net.op("Transpose", net.spikes(4), perm=[0, 2, 1, 3])
+    net.end(net.lif(net.conv(y, (4, D))))
+
+
+@layout
+def a_convolution_of_channels_in_another_place(net):
+    net.frames = (T, 1, C, 4, 4)
+    y = net.op("Transpose", net.spikes(4), perm=[0, 2, 1, 3])
+    net.end(net.lif(net.op("Conv", y, net.weights(D, 4, 3, 3), pads=[1] * 4, name="conv")))
+
+
+@layout
+def a_linear_layer_along_positions(net):
+    x = net.view(net.spikes(), (T, 1, D, L))
+    net.end(net.lif(net.op("MatMul", x, net.weights(L, D), name="mix")), (0, 1, 2))
+
+
+@layout
+def every_other_channel(net):
+    net.end(sliced(net, 0, D, 1, 2), channels=D // 2)
+
+
+@layout
+def a_part_of_the_rows(net):
+    net.end(sliced(net, 1, H, 2))
+
+
+@layout
+def two_layouts_that_are_joined(net):
+    net.frames = (T, 1, C, 4, 4)
+    turned = net.op("Transpose", net.spikes(name="other"), perm=[0, 1, 3, 2])
+    net.end(net.op("Concat", net.spikes(), turned, axis=1, name="join"), channels=2 * D)
+
+
+@layout
+def an_image_that_leaves_the_network(net):
+    return leaving(net, net.spikes(), T, D, H, W)
+
+
+@layout
+def neurons_on_a_mean_of_rows(net):
+    y = net.mean(net.spikes(), [3], keepdims=1, name="mean")
+    net.end(net.lif(y, v_threshold=0.3))
+
+
+@layout
+def a_convolution_of_a_mean_of_rows(net):
+    y = net.mean(net.spikes(), [3], keepdims=1, name="mean")
+    net.end(net.lif(net.conv(y)))
+
+
+@layout
+def rows_backwards(net):
+    net.end(net.lif(net.conv(sliced(net, H, -H - 1, 2, -1))))
+
+
+@layout
+def every_second_row_from_the_end(net):
+    net.end(net.lif(net.conv(sliced(net, -1, 0, 2, -2))))
+
+
+@layout
+def a_mean_over_channels_and_rows(net):
+    y = net.mean(net.spikes(), [1, 2], keepdims=1, name="mean")
+    net.end(net.lif(net.conv(y, (1, D)), v_threshold=0.05))
+
+
+@layout
+def scores_that_neurons_read(net):
+    q, k, v = parts(net)
+    scores = net.lif(net.op("MatMul", q, turned(net, k), name="scores"), name="lif")
+    net.end_of_tokens(net.lif(net.op("MatMul", scores, v, name="product")))
+
+
+@pytest.mark.parametrize("write", LAYOUTS, ids=lambda f: f.__name__)
+def test_it_compiles_to_what_its_floats_say(write, tmp_path):
+    compiles_to_what_its_floats_say(write, tmp_path)
