@@ -8,6 +8,7 @@ import numpy as np
 import onnx_ir as ir
 
 from hqc.dialect.facts import Facts
+from hqc.dialect.integer_lif import NEURONS
 from hqc.dialect.planes import unpack_planes
 from hqc.errors import VerificationError
 from hqc.passes.graph import copy_model
@@ -46,9 +47,9 @@ class PassVerifier:
         before, old = self._model, self._tensors
         self._remember(model)
         had, has = (_kinds(m) for m in (before, model))
-        if "LIF" in had & has:
+        if had & has & set(NEURONS):
             self._compare_layers(step, before, model, old)
-        elif "LIF" in had and "FixedPointLIF" in has:
+        elif had & set(NEURONS) and any(f"FixedPoint{name}" in has for name in NEURONS):
             self._explain(step, before, model)
         else:
             outputs = {v.name for v in model.graph.outputs}

@@ -20,6 +20,7 @@ from onnx_ir.passes.common import RemoveUnusedNodesPass
 
 from hqc.dialect import DIALECT, find_op
 from hqc.dialect.facts import read_bound
+from hqc.dialect.integer_lif import NEURONS
 from hqc.dialect.quant_uniform import quant_uniform
 from hqc.errors import VerificationError
 from hqc.passes.fold_quantizers import FoldQuantizers
@@ -203,8 +204,7 @@ class Verdict:
         found = []
         layers = zip(self._floats.neurons, self._spikes, inputs, spikes, strict=True)
         for neurons, value, x, fired in layers:
-            distance, slack = neurons.distances(x.reshape(fired.shape), fired)
-            differs = (distance >= 0) != fired.astype(bool)
+            distance, differs, slack = neurons.distances(x.reshape(fired.shape), fired)
             found += _unexplained(neurons.name, differs, distance, read_bound(value) + slack)
         distance = expected.reshape(logits.shape) - logits
         bound = read_bound(self._head.outputs[0]) + _SLACK * np.abs(expected).max(initial=0)
@@ -226,7 +226,7 @@ def _unexplained(
 
 @dataclass(frozen=True)
 class _Neurons:
-    """A layer of LIF neurons of the dialect, and the values it stood between."""
+    """A layer of neurons of the dialect, and the values it stood between."""
 
     name: str
     input: str
@@ -234,24 +234,35 @@ class _Neurons:
     shape: tuple[int, ...]
     attributes: dict
 
-    def distances(self, x: np.ndarray, fired: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Potentials less the threshold, in float64, reset where `fired` says; and float64's slack.
+    def distances(
+        self, x: np.ndarray, fired: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Potentials less the threshold that they are on the wrong side of, if any, in float64.
 
-        The arithmetic is that of the dialect's LIF.
+        They are reset where `fired` says. Also which those are, and float64's slack. The arithmetic
+        is that of the dialect's LIF, or IntegerLIF.
         """
         tau, threshold, reset = (
-            np.float64(np.float32(self.attributes[n])) for n in ("tau", "v_threshold", "v_reset")
+            np.float64(np.float32(self.attributes.get(n, 0)))
+            for n in ("tau", "v_threshold", "v_reset")
         )
+        levels, soft = self.attributes.get("levels"), self.attributes.get("soft_reset", 1)
         v = np.zeros(x.shape[1:])
-        distance = np.empty(x.shape)
+        distance, differs = np.empty(x.shape), np.empty(x.shape, bool)
         largest = np.abs(threshold)
-        for t, x_t in enumerate(x):
+        for t, (x_t, s) in enumerate(zip(x, fired.astype(np.float64), strict=True)):
             v = v + (x_t - v) / tau if self.attributes["decay_input"] else v * (1 - 1 / tau) + x_t
-            distance[t] = v - threshold
+            if levels is None:
+                distance[t] = v - threshold
+                differs[t] = (distance[t] >= 0) != (s > 0)
+            else:
+                below = np.where(s > 0, v - (s - 0.5) * threshold, np.inf)
+                above = np.where(s < levels, v - (s + 0.5) * threshold, -np.inf)
+                differs[t] = (below < 0) | (above > 0)
+                distance[t] = np.where(below < 0, below, above)
             largest = np.maximum(largest, np.maximum(np.abs(v), np.abs(x_t)))
-            lowered = v - threshold if self.attributes["soft_reset"] else reset
-            v = np.where(fired[t], lowered, v)
-        return distance, _SLACK * largest
+            v = np.where(s > 0, v - s * threshold if soft else reset, v)
+        return distance, differs, _SLACK * largest
 
 
 @dataclass(frozen=True)
@@ -293,7 +304,7 @@ def _cut(graph: ir.Graph) -> list[_Neurons]:
     """Take the neurons out: what they gave becomes an input of the graph."""
     found = []
     for node in list(graph):
-        if (node.domain, node.op_type) == (DIALECT, "LIF"):
+        if node.domain == DIALECT and node.op_type in NEURONS:
             attributes, x = find_op(node).attributes(node), node.inputs[0].name
             given = _as_input(graph, node)
             shape = tuple(given.shape.numpy())

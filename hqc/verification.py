@@ -29,6 +29,7 @@ from hqc.compiler import (
 )
 from hqc.data.recordings import Recording, preprocessing_of, read_recordings, sample_beside
 from hqc.data.synthetic import frames_over_range
+from hqc.dialect.integer_lif import NEURONS
 from hqc.emulator import emulator_command
 from hqc.execution import MODES, execute, link_runner
 from hqc.frontend.load import load_model, model_name
@@ -143,7 +144,7 @@ def run_compiled(artifact: Artifact, recordings: Sequence[Recording]) -> np.ndar
 
 def _neurons(dialect: ir.Model) -> dict[str, str]:
     """Output name of every layer of neurons, by node name."""
-    return {n.name: n.outputs[0].name for n in dialect.graph if n.op_type == "LIF"}
+    return {n.name: n.outputs[0].name for n in dialect.graph if n.op_type in NEURONS}
 
 
 def _differs(compiled: Mapping[str, np.ndarray], mode: str, index: int, logits: np.ndarray) -> bool:

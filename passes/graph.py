@@ -25,7 +25,7 @@ def where(node: ir.Node) -> str:
     if MADE_FOR in node.metadata_props:
         return node.metadata_props[MADE_FOR]
     domain = f"{node.domain}::" if node.domain else ""
-    op_type = "LIF" if node.op_type == "FixedPointLIF" else node.op_type
+    op_type = node.op_type.removeprefix("FixedPoint")
     op_type = node.metadata_props.get(WRITTEN, op_type)
     return f"node {node.name!r} ({domain}{op_type})"
 

@@ -70,14 +70,16 @@ def _verify_and(node: ir.Node) -> None:
 
 
 def _verify_matmul(node: ir.Node) -> None:
-    """A product of activations."""
-    a, b = (facts_of(v, "spikes", "levels", "sums") for v in node.inputs)
+    """A product of activations, of which one at least is spikes or sums of them."""
+    a, b = (facts_of(v, "spikes", "levels", "sums", "potentials") for v in node.inputs)
     facts_of(node.outputs[0], "sums")
+    if not {a.kind, b.kind} & {"spikes", "levels"} or any(
+        v.dtype.name != "INT32" for v in node.inputs
+    ):
+        raise InvariantError(f"it multiplies {a.kind} and {b.kind}")
     count = node.inputs[0].shape.numpy()[-1]
-    if min(a.lowest, b.lowest) < 0:
-        raise InvariantError("a factor can be negative")
-    low, high = a.lowest * b.lowest * count, a.highest * b.highest * count
-    expect_within(node.outputs[0], np.array(low), np.array(high))
+    ends = [x * y * count for x in (a.lowest, a.highest) for y in (b.lowest, b.highest)]
+    expect_within(node.outputs[0], np.array(min(ends)), np.array(max(ends)))
 
 
 def _verify_reduction(node: ir.Node) -> None:

@@ -1,4 +1,4 @@
-"""MultiplySpikes: a product of two matrices of spikes, or of sums of them, at every time step."""
+"""MultiplySpikes and MultiplyPotentials: products of two matrices at every time step."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import onnx_ir as ir
 from hqc.dialect.invariants import expect, expect_shape, expect_within, facts_of
 from hqc.dialect.op import KERNEL, Op, register
 from hqc.dialect.planes import unpack_planes, verify_packed
-from hqc.dialect.potentials import pad_channels, verify_potentials
+from hqc.dialect.potentials import pad_channels, take_channels, verify_potentials
 
 
 def multiply_spikes(a: np.ndarray, b: np.ndarray, *, channels: int, columns: int) -> np.ndarray:
@@ -20,15 +20,27 @@ def multiply_spikes(a: np.ndarray, b: np.ndarray, *, channels: int, columns: int
     return pad_channels(left @ right.swapaxes(-1, -2))
 
 
+def multiply_potentials(a: np.ndarray, b: np.ndarray, *, channels: int, columns: int) -> np.ndarray:
+    """a int32 [T, B, N, 32 words(channels)], b spikes uint32 [T, B, columns, P, words(channels)].
+
+    A B^T of each time step and each of the B: int32 [T, B, N, 32 words(columns)].
+    """
+    left = take_channels(a, channels=channels)
+    right = unpack_planes(b, channels=channels).astype(np.int32)
+    return pad_channels(left @ right.swapaxes(-1, -2))
+
+
 def _verify(node: ir.Node) -> None:
     channels, columns = (node.attributes[n].value for n in ("channels", "columns"))
-    a, b = (facts_of(v, "spikes", "levels") for v in node.inputs)
-    shape, other = (verify_packed(v, channels) for v in node.inputs)
+    a, b = (facts_of(v, "spikes", "levels", "potentials") for v in node.inputs)
+    shape, other = list(node.inputs[0].shape.numpy()), verify_packed(node.inputs[1], channels)
+    check = verify_packed if node.op_type == "MultiplySpikes" else verify_potentials
+    check(node.inputs[0], channels)
     expect("the columns", other[:3], [*shape[:2], columns])
     verify_potentials(node.outputs[0], columns)
     expect_shape(node.outputs[0], (*shape[:3], *node.outputs[0].shape.numpy()[3:]))
-    high = a.highest * b.highest * channels
-    expect_within(node.outputs[0], np.array(0), np.array(high))
+    ends = [end * b.highest * channels for end in (min(a.lowest, 0), a.highest)]
+    expect_within(node.outputs[0], *map(np.array, ends))
 
 
 MULTIPLY_SPIKES = register(
@@ -46,6 +58,25 @@ MULTIPLY_SPIKES = register(
         }
         """,
         reference=multiply_spikes,
+        verify=_verify,
+        domain=KERNEL,
+    )
+)
+
+MULTIPLY_POTENTIALS = register(
+    Op(
+        """
+        MultiplyPotentials <channels, columns> (a, b) => (y)
+        {
+            b_bytes = ai.hqc.kernel.UnpackPlanes <channels: int = @channels> (b)
+            left = ai.hqc.kernel.TakeChannels <channels: int = @channels> (a)
+            rows = Cast <to = 6> (b_bytes)
+            right = Transpose <perm = [0, 1, 3, 2]> (rows)
+            product = MatMul(left, right)
+            y = ai.hqc.kernel.PadChannels (product)
+        }
+        """,
+        reference=multiply_potentials,
         verify=_verify,
         domain=KERNEL,
     )

@@ -10,6 +10,7 @@ import numpy as np
 import onnx_ir as ir
 
 from hqc.dialect import DIALECT
+from hqc.dialect.integer_lif import NEURONS
 from hqc.dialect.metadata import LAYER
 from hqc.energy.counts import FP32, LayerCounts, Precision, Tally, Window
 from hqc.passes.graph import ints
@@ -68,7 +69,7 @@ def _plan(model: ir.Model) -> _Plan:
     levels: dict[ir.Value, int] = {}
     for node in model.graph:
         out = node.outputs[0]
-        if node.domain == DIALECT and node.op_type in ("LIF", "IntegerLIF"):
+        if node.domain == DIALECT and node.op_type in NEURONS:
             levels[out] = node.attributes["levels"].value if "levels" in node.attributes else 1
             _neurons(plan, out.name)
         elif node.op_type in _KEEPS_SPIKES and levels.get(node.inputs[0]):

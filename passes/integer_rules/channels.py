@@ -132,6 +132,15 @@ def lower_concat(node: ir.Node, lowering: Lowering) -> Quantity:
     return joined
 
 
+@rule("Expand")
+def lower_expand(node: ir.Node, lowering: Lowering) -> Quantity:
+    """A tensor repeated along channels or positions."""
+    x = lowering.quantity(node, 0)
+    if not x.is_plain or x.kind in ("sums", "frames"):
+        x = lowering.potentials(node, 0)
+    return _repeated(node, lowering, x, tuple(node.outputs[0].shape.numpy()))
+
+
 def of_one_shape(
     node: ir.Node, lowering: Lowering, a: Quantity, b: Quantity
 ) -> tuple[Quantity, Quantity]:

@@ -245,6 +245,17 @@ def _signs_fit(x: Quantity, signs: np.ndarray, lowering: Lowering) -> bool:
     return not least[signs < 0].any()
 
 
+def refuse_without_time(node: ir.Node, x: Quantity, lowering: Lowering) -> None:
+    """Raise `UnsupportedModelError` where neurons would not scan the time steps."""
+    if x.view[0] != axes(("T", lowering.time_steps))[0] or x.shape[0] != lowering.time_steps:
+        raise unsupported(
+            node,
+            f"its input's axes are [{spell(x.view)}], whose first is not the "
+            f"{lowering.time_steps} time steps",
+            "give neurons [T, ...]",
+        )
+
+
 @rule("LIF", domain=DIALECT)
 def lower_lif(node: ir.Node, lowering: Lowering) -> Quantity:
     """LIF(scale * acc + offset) -> FixedPointLIF(acc), an integer bias and threshold a channel.
@@ -253,13 +264,7 @@ def lower_lif(node: ir.Node, lowering: Lowering) -> Quantity:
     u' = keep * u + acc + offset / scale, which fires where u' >= v_threshold / (gain * scale).
     """
     x = lowering.quantity(node, 0)
-    if x.view[0] != axes(("T", lowering.time_steps))[0] or x.shape[0] != lowering.time_steps:
-        raise unsupported(
-            node,
-            f"its input's axes are [{spell(x.view)}], whose first is not the "
-            f"{lowering.time_steps} time steps",
-            "give neurons [T, ...]",
-        )
+    refuse_without_time(node, x, lowering)
     if x.kind == "sums" and x.scale.ndim == 0 and x.scale <= 0:
         raise unsupported(
             node,

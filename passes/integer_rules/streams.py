@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import onnx_ir as ir
 
 from hqc.dialect import DIALECT, find_op
+from hqc.dialect.integer_lif import NEURONS
 
 _FINEST, _COARSEST = 18, 8
 """Bits below the least threshold that a stream's potentials have; its ranges say how many fit."""
@@ -15,7 +16,7 @@ _FINEST, _COARSEST = 18, 8
 _DEEPEST = 24
 """Bits below what potentials can reach, where no neurons read them: those of a float32."""
 
-_LAYERS = {"Conv", "Gemm", "MatMul", "LIF", "QuantUniform", "QuantPow2"}
+_LAYERS = {"Conv", "Gemm", "MatMul", "QuantUniform", "QuantPow2", *NEURONS}
 """Ops whose output is another stream than their input."""
 
 
@@ -83,7 +84,7 @@ def find_streams(graph: ir.Graph) -> dict[ir.Value, Stream]:
         return value
 
     thresholds: dict[ir.Value, float] = {}
-    neurons = [n for n in graph if (n.domain, n.op_type) == (DIALECT, "LIF")]
+    neurons = [n for n in graph if n.domain == DIALECT and n.op_type in NEURONS]
     for node in graph:
         values = [node.outputs[0]]
         if node.op_type not in _LAYERS:

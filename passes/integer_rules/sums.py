@@ -292,13 +292,6 @@ def lower_matmul(node: ir.Node, lowering: Lowering) -> Quantity | None:
     if lowering.weights(node, 1) is not None:
         return _linear(node, lowering, None, None)
     a, b = (lowering.quantity(node, i) for i in (0, 1))
-    kinds = {a.kind, b.kind} <= {"spikes", "levels", "sums"}
-    if not (kinds and a.is_plain and b.is_plain and a.low.min() >= 0 and b.low.min() >= 0):
-        raise unsupported(
-            node,
-            f"it multiplies {a.spelled} and {b.spelled}",
-            "put LIF neurons before a product of activations",
-        )
     times = ([[f for f in axis if f.root == "T"] for axis in x.view[:-2]] for x in (a, b))
     if a.shape[:-2] != b.shape[:-2] or next(times) != next(times):
         raise unsupported(
@@ -307,13 +300,26 @@ def lower_matmul(node: ir.Node, lowering: Lowering) -> Quantity | None:
             f"{list(b.shape)}, differ before the last two",
             "repeat none of them, and put the time steps first",
         )
-    high = int(a.high.max()) * int(b.high.max()) * a.shape[-1]
-    if high > INT32:
-        raise unsupported(node, f"its sums reach {high}, more than 32 bits hold")
+    whole = [x.kind in ("spikes", "levels") and x.is_plain for x in (a, b)]
+    if not any(whole):
+        raise unsupported(
+            node,
+            f"it multiplies {a.spelled} and {b.spelled}",
+            "put LIF neurons before one of the factors",
+        )
+    spikes, other = (a, b) if whole[0] else (b, a)
+    most = INT32 // (int(spikes.high.max()) * a.shape[-1])
+    if not (other.is_plain and other.value.dtype != ir.DataType.INT64 and other.reach <= most):
+        other = rescaled(
+            node, other, lowering, max(float(other.float_reach.max()), 2.0**-60) / most
+        )
+    a, b = (spikes, other) if whole[0] else (other, spikes)
     wide = [lowering.in_words(q, f"{node.name}/{s}") for q, s in ((a, "left"), (b, "right"))]
-    zero, none = np.float64(0), np.int64(0)
-    view = product(a.view, b.view, b.shape[-1])
-    made = Quantity(a.value, "sums", view, a.scale * b.scale, zero, none, np.int64(high), zero)
+    count = int(spikes.high.max()) * a.shape[-1]
+    low, high = (np.int64(int(end) * count) for end in (min(other.low.min(), 0), other.high.max()))
+    error = np.max(other.error) * count * spikes.scale
+    view, zero = product(a.view, b.view, b.shape[-1]), np.float64(0)
+    made = Quantity(a.value, "sums", view, a.scale * b.scale, zero, low, high, np.asarray(error))
     return lowering.emit(node, "MatMul", wide, made, ir.DataType.INT32)
 
 

@@ -42,8 +42,15 @@ def channel_cases(
         b = np.ascontiguousarray(b[:, :, :rows])
         given = {"channels": channels, "columns": rows}
         yield "MultiplySpikes", [a, b], given, None
+        potentials = _potentials(rng, time_steps, channels) // (channels * 2**others)
+        yield "MultiplyPotentials", [potentials, b], given, None
     for channels in (3, 40):
         x = _potentials(rng, time_steps, channels)
+        rising = np.sort(rng.choice(2**28, 5, replace=False)).astype(np.int32)
+        of_levels = {"channels": channels, "planes": 3, "leak_multiplier": 1}
+        for leak in ({"leak_multiplier": 0}, {}, {"leak_shift": 2}):
+            given = [x // 4, rising, np.int32([2**26])]
+            yield "PotentialLevels", given, {**of_levels, **leak}, 1
         yield "SumSteps", [x // 16], {}, None
         yield "KeepSteps", [x], {}, None
         yield "TakeStep", [x], {"step": time_steps - 2}, None

@@ -71,7 +71,12 @@ def cases(rng):
         {"tau": np.inf, "decay_input": 0},
     ):
         yield "LIF", [3 * x], attributes
-    yield "IntegerLIF", [9 * x], {"levels": 4}
+    for attributes in ({}, {"half_up": 1}, {"tau": 1.0, "decay_input": 0}, {"decay_input": 0}):
+        yield "IntegerLIF", [9 * x], {"levels": 4, **attributes}
+    potentials = rng.integers(-90, 90, (5, 2, 7), dtype=np.int32)
+    for leak in ({"leak_multiplier": 0}, {"leak_multiplier": 3, "leak_shift": 2}):
+        ends = [np.int32([4, 13, 21]), np.int32([9])]
+        yield "FixedPointIntegerLIF", [potentials, *ends], leak
     accumulator = rng.integers(-40, 40, (5, 2, 7), dtype=np.int32)
     for attributes in NEURONS:
         yield "FixedPointLIF", [accumulator, *levels(rng, 7)], attributes

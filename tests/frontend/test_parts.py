@@ -16,6 +16,15 @@ from hqc.quantize import apply_recipe
 T, C, SIZE, D = 3, 3, 8, 12
 
 
+class Rounded(torch.autograd.Function):
+    """What integer neurons are trained as; halves go to even numbers, or up."""
+
+    @staticmethod
+    def forward(ctx, x, levels, up):
+        clipped = torch.clamp(x, 0, levels)
+        return torch.floor(clipped + 0.5) if up else torch.round(clipped)
+
+
 class Part(nn.Module):
     """A stem whose spikes [T, 1, D, 8, 8] go through `part`, then a head on whatever it gives."""
 
@@ -42,6 +51,11 @@ class Part(nn.Module):
 def tokens(x):
     """[T, 1, D, 8, 8] as [T, 1, 64, D]."""
     return x.flatten(3).transpose(-1, -2)
+
+
+def heads(x, count=3):
+    """[T, 1, 64, D] as [T, 1, heads, 64, d]."""
+    return x.reshape(T, 1, -1, count, D // count).permute(0, 1, 3, 2, 4)
 
 
 def window_attention(net, x, shift=0, heads=2):
@@ -129,6 +143,46 @@ PARTS = {
     ),
     "a scale by row": lambda net, x: net.after(
         net.linear(tokens(x)).reshape(T, 1, 8, 8, D) * torch.linspace(0.5, 2, 8).reshape(8, 1, 1)
+    ),
+    "scores that neurons read": lambda net, x: net.last(
+        net.lif(tokens(x) @ tokens(x).transpose(-1, -2) * 0.47) @ tokens(x) * 0.13
+    ),
+    "channels by channels": lambda net, x: (
+        net.after(
+            (heads(tokens(x)).transpose(-2, -1) @ heads(tokens(x)) * 0.1).reshape(T, 1, 3, 16)
+        )
+        .mean(-1, keepdim=True)
+        .expand(T, 1, 3, D)
+    ),
+    "attention to fewer tokens": lambda net, x: net.after(
+        (tokens(x) @ tokens(x)[:, :, ::4].transpose(-1, -2)) @ tokens(x)[:, :, ::4] * 0.047
+    ),
+    "attention by a scale a channel": lambda net, x: net.after(
+        (heads(tokens(x)) @ heads(tokens(x)).transpose(-1, -2) @ heads(tokens(x)) * 0.1)
+        .permute(0, 1, 3, 2, 4)
+        .reshape(T, 1, 64, D)
+        * torch.linspace(0.5, 2, D)
+    ),
+    "potentials times spikes": lambda net, x: net.after(
+        net.linear(tokens(x)).transpose(-1, -2) @ tokens(x) * 0.05
+    ),
+    "spikes times potentials": lambda net, x: net.after(
+        tokens(x).transpose(-1, -2) @ net.linear(tokens(x)) * 0.05
+    ),
+    "levels": lambda net, x: (
+        net.after(net.conv(Rounded.apply(9 * net.conv(x[:, 0]), 4, False) / 4))
+        .unsqueeze(1)
+        .permute(0, 1, 3, 4, 2)
+    ),
+    "levels, halves up": lambda net, x: net.after(
+        net.linear(Rounded.apply(tokens(x).sum(2, keepdim=True) / 4, 7, True) / 7)
+    ),
+    "attention of levels": lambda net, x: Rounded.apply(
+        (lambda q: (q @ q.transpose(-1, -2)) @ torch.cat([q, q], -1) * 0.01)(
+            Rounded.apply(4 * net.linear(tokens(x)), 3, False)
+        )[..., :D],
+        2,
+        True,
     ),
     "features that leave": lambda net, x: net.linear(tokens(x)).mean(0).unsqueeze(0)[0],
     "features of every step": lambda net, x: net.conv(x[:, 0])[:, :, ::3, 1:],

@@ -9,7 +9,7 @@ from tests.passes.compiled import compiles_to_what_its_floats_say
 from tests.refusals.case import C, D, H, Small, T, W
 from tests.refusals.cases.arithmetic import norm
 from tests.refusals.cases.attention import parts, turned
-from tests.refusals.cases.layers import leaving
+from tests.refusals.cases.layers import leaving, sums
 
 LAYOUTS = []
 L = H * W
@@ -204,6 +204,47 @@ def scores_that_neurons_read(net):
     q, k, v = parts(net)
     scores = net.lif(net.op("MatMul", q, turned(net, k), name="scores"), name="lif")
     net.end_of_tokens(net.lif(net.op("MatMul", scores, v, name="product")))
+
+
+@layout
+def attention_to_fewer_tokens(net):
+    """Keys and values are of every other row."""
+    q, k, v = parts(net, k=2, v=2)
+    scores = net.op("MatMul", q, turned(net, k), name="scores")
+    net.end_of_tokens(net.lif(net.op("MatMul", scores, v, name="product")))
+
+
+@layout
+def a_product_of_spikes_that_a_constant_was_added_to(net):
+    k = net.op("Add", net.tokens("k"), net.constant(1.0))
+    y = net.op("MatMul", net.tokens("q"), net.op("Transpose", k, perm=[0, 1, 3, 2]), name="qk")
+    net.end(net.lif(y), (0, 1, 2), H * W)
+
+
+@layout
+def a_product_of_spikes_and_sums(net):
+    y = net.op("MatMul", net.tokens(), net.op("Transpose", sums(net), perm=[0, 1, 3, 2]), name="qk")
+    net.end(net.lif(y), (0, 1, 2), H * W)
+
+
+@layout
+def a_product_whose_sums_leave_32_bits(net):
+    net.frames = (1, 1, C, 8, 8)
+    x = net.spikes(33)
+    for _ in range(7):
+        x = net.op("Add", x, x)
+    q = net.op("Transpose", net.view(x, (1, 1, 33, 64)), perm=[0, 1, 3, 2])
+    scores = net.op("MatMul", q, net.view(x, (1, 1, 33, 64)), name="scores")
+    y = net.op("MatMul", scores, q, name="attention")
+    net.end(net.lif(y), (0, 1, 2), 33)
+
+
+@layout
+def a_shortcut_around_attention(net):
+    q, k, v = (net.tokens(name) for name in "qkv")
+    scores = net.op("MatMul", q, net.op("Transpose", k, perm=[0, 1, 3, 2]), name="scores")
+    y = net.op("MatMul", scores, v, name="product")
+    net.end_of_tokens(net.lif(net.op("Add", y, v, name="add")))
 
 
 @pytest.mark.parametrize("write", LAYOUTS, ids=lambda f: f.__name__)

@@ -1,4 +1,4 @@
-"""MultiplySpikes: the words of two rows joined by AND, their bits counted."""
+"""MultiplySpikes, which counts what two rows share; MultiplyPotentials, which adds by spikes."""
 
 from __future__ import annotations
 
@@ -17,6 +17,20 @@ def emit(node: ir.Node, vector: bool) -> KernelCall:
     sizes = batch, rows, columns, a_planes, b_planes, in_words
     return KernelCall(
         lambda: _build(*sizes), (Input(0), Input(1), Output()), ("multiply spikes", *sizes)
+    )
+
+
+@kernel("MultiplyPotentials")
+def emit_potentials(node: ir.Node, vector: bool) -> KernelCall:
+    """The kernel of a MultiplyPotentials."""
+    _, _, rows, _ = node.inputs[0].shape.numpy()
+    _, batch, columns, planes, in_words = node.inputs[1].shape.numpy()
+    channels = node.attributes["channels"].value
+    sizes = batch, rows, columns, planes, in_words, channels
+    return KernelCall(
+        lambda: _build_potentials(*sizes),
+        (Input(0), Input(1), Output()),
+        ("multiply potentials", *sizes),
     )
 
 
@@ -51,3 +65,37 @@ def _build(batch: int, rows: int, columns: int, a_planes: int, b_planes: int, in
                             )
 
     return multiply_spikes
+
+
+def _build_potentials(
+    batch: int, rows: int, columns: int, planes: int, in_words: int, channels: int
+):
+    made = -(-columns // WORD) * WORD
+
+    @T.prim_func(s_tir=True)
+    def multiply_potentials(
+        a_p: T.handle("int32"),
+        b_p: T.handle("uint32"),
+        y_p: T.handle("int32"),
+        t_begin: T.int32,
+        steps: T.int32,
+    ):
+        T.func_attr({"tirx.noalias": True})
+        a = T.decl_buffer((ANY,), "int32", data=a_p)
+        b = T.decl_buffer((ANY,), "uint32", data=b_p)
+        y = T.decl_buffer((ANY,), "int32", data=y_p)
+        for row in range(steps * batch * rows):
+            for c in range(made):
+                y[row * made + c] = 0
+            for c in range(columns):
+                other: T.let = (row // rows * columns + c) * planes * in_words
+                for k in range(channels):
+                    for p in T.unroll(planes):
+                        bit: T.let = T.shift_right(
+                            b[other + p * in_words + k // WORD], T.Cast("uint32", k % WORD)
+                        ) & T.uint32(1)
+                        y[row * made + c] = y[row * made + c] + a[
+                            row * in_words * WORD + k
+                        ] * T.Cast("int32", T.shift_left(bit, T.uint32(p)))
+
+    return multiply_potentials

@@ -43,19 +43,6 @@ def attention(net: Small, scale: float = 0.5) -> None:
 
 
 @refused(
-    "node 'product' (MatMul): it multiplies potentials and spikes; only spikes, or sums of spikes, "
-    "are multiplied",
-    hint="put neurons between products, or write attention as (q @ k.transpose(-2, -1)) @ v with "
-    "as many tokens in k as in q, and channels in v as in q",
-)
-def attention_to_fewer_tokens(net):
-    """Keys and values are of every other row."""
-    q, k, v = parts(net, k=2, v=2)
-    scores = net.op("MatMul", q, turned(net, k), name="scores")
-    net.end_of_tokens(net.lif(net.op("MatMul", scores, v, name="product")))
-
-
-@refused(
     "node 'attention': q, k and v of (8, 8, 8) bits over 20 tokens and 12 channels a head may add "
     "up to 3979530000, more than 32 bits hold",
     hint="put LIF neurons between a residual sum and the attention that reads it",

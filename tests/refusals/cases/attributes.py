@@ -101,6 +101,13 @@ def powers_of_two_of_five_bits(net):
 
 
 @refused(
+    "node 'lif' (ai.hqc::IntegerLIF): half_up is 2, must be 0 or 1",
+)
+def halves_that_go_nowhere(net):
+    net.end(net.op("IntegerLIF", net.spikes(), domain=DIALECT, levels=2, half_up=2, name="lif"))
+
+
+@refused(
     "node 'lif' (ai.hqc::IntegerLIF): levels is 0, must be 1 to 255",
 )
 def neurons_of_no_levels(net):

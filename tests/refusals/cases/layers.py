@@ -124,25 +124,6 @@ def a_linear_layer_times_zero(net):
     gemm(net, alpha=0.0)
 
 
-@refused(
-    "node 'qk' (MatMul): it multiplies spikes and spikes that are scaled or shifted",
-    hint="put LIF neurons before a product of activations",
-)
-def a_product_of_spikes_that_a_constant_was_added_to(net):
-    k = net.op("Add", net.tokens("k"), net.constant(1.0))
-    y = net.op("MatMul", net.tokens("q"), net.op("Transpose", k, perm=[0, 1, 3, 2]), name="qk")
-    net.end(net.lif(y), (0, 1, 2), H * W)
-
-
-@refused(
-    "node 'qk' (MatMul): it multiplies spikes and sums",
-    hint="put LIF neurons before a product of activations",
-)
-def a_product_of_spikes_and_sums(net):
-    y = net.op("MatMul", net.tokens(), net.op("Transpose", sums(net), perm=[0, 1, 3, 2]), name="qk")
-    net.end(net.lif(y), (0, 1, 2), H * W)
-
-
 def sums(net: Small) -> str:
     """What a linear layer adds up, as tokens."""
     return net.op("MatMul", net.tokens(name="other"), net.weights(D, D), name="fc")
@@ -159,20 +140,6 @@ def a_product_of_steps(net):
     a, b = net.spikes(2), net.spikes(2, name="other")
     y = net.op("MatMul", a, net.op("Transpose", b, perm=[2, 1, 3, 0]), name="product")
     net.end(net.lif(y), channels=2)
-
-
-@refused(
-    "node 'attention' (MatMul): its sums reach 4429185024, more than 32 bits hold",
-)
-def a_product_whose_sums_leave_32_bits(net):
-    net.frames = (1, 1, C, 8, 8)
-    x = net.spikes(33)
-    for _ in range(7):
-        x = net.op("Add", x, x)
-    q = net.op("Transpose", net.view(x, (1, 1, 33, 64)), perm=[0, 1, 3, 2])
-    scores = net.op("MatMul", q, net.view(x, (1, 1, 33, 64)), name="scores")
-    y = net.op("MatMul", scores, q, name="attention")
-    net.end(net.lif(y), (0, 1, 2), 33)
 
 
 @refused(
@@ -339,3 +306,23 @@ def the_first_steps(net):
 def classes_by_steps(net):
     rates = net.mean(net.spikes(), [2, 3])
     return leaving(net, net.op("Transpose", rates, perm=[1, 0], name="turned"), D, T)
+
+
+@refused(
+    "node 'product' (MatMul): it multiplies sums and sums",
+    hint="put LIF neurons before one of the factors",
+)
+def a_product_of_sums(net):
+    net.frames = (T, 1, C, D, D)
+    y = net.conv(net.spikes())
+    net.end(net.lif(net.op("MatMul", y, y, name="product")))
+
+
+@refused(
+    "node 'product' (MatMul): it multiplies potentials and potentials",
+    hint="put neurons before one of the factors",
+)
+def a_product_of_counts_and_potentials(net):
+    counts = net.view(net.mean(net.spikes(), [3]), (T, D, 1, H))
+    y = net.op("MatMul", counts, net.conv(net.spikes(name="other")), name="product")
+    net.end(net.lif(y))

@@ -20,19 +20,6 @@ from tests.refusals.case import C, D, H, Small, T, W, refused
 from tests.refusals.cases.attention import attention
 
 
-@refused(
-    "node 'product' (MatMul): it multiplies potentials and spikes; only spikes, or sums of spikes, "
-    "are multiplied",
-    hint="put neurons between products, or write attention as (q @ k.transpose(-2, -1)) @ v with "
-    "as many tokens in k as in q, and channels in v as in q",
-)
-def a_shortcut_around_attention(net):
-    q, k, v = (net.tokens(name) for name in "qkv")
-    scores = net.op("MatMul", q, net.op("Transpose", k, perm=[0, 1, 3, 2]), name="scores")
-    y = net.op("MatMul", scores, v, name="product")
-    net.end_of_tokens(net.lif(net.op("Add", y, v, name="add")))
-
-
 def as_integers(net: Small) -> onnx.ModelProto:
     """The integer graph of a sound network, to spoil."""
     return ir.serde.serialize_model(lowered(net, "make-integer").integer)
