@@ -11,6 +11,7 @@ import numpy as np
 import onnx_ir as ir
 
 from hqc.data.recordings import preprocessing_of
+from hqc.dialect import find_op
 from hqc.dialect.layouts import alias_root
 from hqc.dialect.metadata import AREAS, ARENA, LAYER, RATE
 from hqc.targets import Target
@@ -102,5 +103,6 @@ def _kernel(node: ir.Node, library: Library) -> dict:
         "op": node.op_type,
         "inputs": [n.name for n in map(_behind, node.inputs) if n is not None],
         "layer": node.inputs[1].metadata_props.get(LAYER) if has_weights else None,
+        "plain": find_op(node).plain,
         "weight_bytes": library.weight_bytes.get(node.name, 0),
     }

@@ -30,6 +30,8 @@ class Canonicalize(Pass):
             node = pending.pop(0)
             if not any(v.uses() or v.is_graph_output() for v in node.outputs):
                 continue
+            if any(v.shape is None for v in node.outputs):
+                continue  # of a pass that says no shapes, as unroll-lif
             for write in find_spellings(node):
                 before = set(model.graph)
                 write(Rewrite(model.graph, node))

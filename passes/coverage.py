@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hqc.dialect import DIALECT
+from hqc.dialect import DIALECT, ops
 from hqc.frontend.neuron_names import NODES
 from hqc.passes.integer_rules.quantity import rules
 from hqc.passes.spellings.spelling import spellings
@@ -11,12 +11,23 @@ _FRAMES = """\
 Frames [T, 1, C, H, W], lines [T, 1, C, L] or numbers [T, 1, C]; with the batch before time,
 permuted or flattened inside, or without a batch; an image that the network repeats over time
 itself. One recording. Tokens and images, channels before or behind positions, heads split off
-anywhere, are followed axis by axis; the time axis is the one that neurons scan. Positions are
-lowered whole: no slices, joins or sums of a part of them."""
+anywhere, are followed axis by axis; the time axis is the one that neurons scan. Any part of
+channels and positions can be taken, joined, repeated or summed, and where numbers do not lie as
+a kernel reads them they are moved. Time is lowered whole, but for one step: no parts of it, no
+attention or convolution over it. Frames are read by convolutions and linear layers alone."""
 
 _OUTPUTS = """\
 Classes of a mean of spikes, which is the fastest; potentials, spike counts, votes and layers on
-these, summed over time or at every time step."""
+these, or whole features, summed over time or at every time step."""
+
+_PLAIN = """\
+Kernels that are plain loops, right for every shape and fast for none; `hqc compile` says which
+layers need them:"""
+
+_NEURONS = """\
+Those of several levels are `IntegerLIF`, or written as activations that are clipped and rounded,
+`round(clamp(x, 0, n))` or `floor(clamp(x, 0, n) + 0.5)`, with a memory or without. Layers that
+are called step by step in a loop over time are one layer."""
 
 _ABOUT = """\
 Made by `hqc ops` from what is registered. What is not here is refused, with the node's name and
@@ -74,7 +85,15 @@ def coverage() -> str:
         "|---|---|",
         *ours,
         "",
+        "## Plain kernels",
+        "",
+        _PLAIN,
+        "",
+        *(f"- `{op.name}`" for op in ops() if op.plain),
+        "",
         "## Neurons of torch",
+        "",
+        _NEURONS,
         "",
         "`hqc.models.lif.LIF`, and in multi-step mode",
         "",

@@ -59,5 +59,16 @@ def compile_(out: Output, model: Path, **options: Any) -> None:
         f"  weights  {memory['weight_bytes']:9,} bytes, "
         f"{artifact.manifest['average_bits']:.2f} bits each on average\n"
         f"  arena    {memory['arena_bytes']:9,} bytes "
-        f"({memory['stream_arena_bytes']:,} to run step by step)",
+        f"({memory['stream_arena_bytes']:,} to run step by step)"
+        + _plain(artifact.manifest["kernels"]),
     )
+
+
+def _plain(kernels: list[dict]) -> str:
+    """Which kernels are plain loops, a line; nothing where none is."""
+    found = [kernel for kernel in kernels if kernel["plain"]]
+    if not found:
+        return ""
+    names = ", ".join(f"{kernel['name']} ({kernel['op']})" for kernel in found[:3])
+    more = f" and {len(found) - 3} more" if len(found) > 3 else ""
+    return f"\n  plain    {len(found)} of {len(kernels)} kernels: {names}{more}"

@@ -60,6 +60,7 @@ MULTIPLY_SPIKES = register(
         reference=multiply_spikes,
         verify=_verify,
         domain=KERNEL,
+        plain=True,
     )
 )
 
@@ -79,5 +80,6 @@ MULTIPLY_POTENTIALS = register(
         reference=multiply_potentials,
         verify=_verify,
         domain=KERNEL,
+        plain=True,
     )
 )

@@ -33,7 +33,8 @@ class Op:
     what is wrong with a node's attributes, or None. `verify(node)` raises `InvariantError` where a
     node of an integer graph, with its operands and their facts, is not what the op takes for
     granted. `lasts` is set where a kernel's output lasts between time steps, in which it adds up or
-    keeps what it reads: what reads that runs once, after the last step.
+    keeps what it reads: what reads that runs once, after the last step. `plain` is set where its
+    kernel is its definition as loops, for any shape and without vectors.
     """
 
     text: str
@@ -42,6 +43,7 @@ class Op:
     verify: Callable[[ir.Node], None] = lambda node: None
     domain: str = DIALECT
     lasts: bool = False
+    plain: bool = False
 
     @cached_property
     def proto(self) -> onnx.FunctionProto:

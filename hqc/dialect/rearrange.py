@@ -119,6 +119,7 @@ REARRANGE_POTENTIALS = register(
         reference=rearrange_potentials,
         verify=_verify,
         domain=KERNEL,
+        plain=True,
     )
 )
 REARRANGE_SPIKES = register(
@@ -135,6 +136,7 @@ REARRANGE_SPIKES = register(
         reference=rearrange_spikes,
         verify=_verify,
         domain=KERNEL,
+        plain=True,
     )
 )
 JOIN_POSITIONS = register(
@@ -143,5 +145,6 @@ JOIN_POSITIONS = register(
         reference=join_positions,
         verify=_verify_join,
         domain=KERNEL,
+        plain=True,
     )
 )

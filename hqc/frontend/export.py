@@ -25,6 +25,7 @@ from hqc.errors import UnsupportedModelError, UserError
 from hqc.frontend.agreement import Agreement, numbered, record
 from hqc.frontend.input_quantizer import quantize_input, quantized
 from hqc.frontend.neurons import with_own_neurons
+from hqc.frontend.torch_ops import TRANSLATIONS
 
 _SCOPES = "pkg.torch.onnx.name_scopes"
 
@@ -154,9 +155,10 @@ def _trace(module: torch.nn.Module, example: torch.Tensor) -> ir.Model:
                 opset_version=OPSET,
                 input_names=["frames"],
                 output_names=["logits"],
+                custom_translation_table=TRANSLATIONS,
                 verbose=False,
             )
-        except torch.onnx.OnnxExporterError as error:
+        except (torch.onnx.OnnxExporterError, ir.passes.PassError) as error:
             cause = error.__cause__ or error
             reason = str(cause).strip().partition("\n")[0]
             raise UnsupportedModelError(

@@ -62,6 +62,14 @@ def apply_recipe(model: nn.Module, recipe: Recipe) -> nn.Module:
         layer = layers[name]
         module = quantizer(choice, layer.weight)
         if module is not None:
+            if "weight" not in dict(layer.named_parameters()) and not hasattr(
+                layer, "parametrizations"
+            ):
+                raise UserError(
+                    f"layer {name!r}: its weight is no parameter, but computed before each call",
+                    hint="make it one: torch.nn.utils.prune.remove(layer, 'weight') after pruning, "
+                    "remove_weight_norm or remove_spectral_norm after these",
+                )
             module.calibrate(layer.weight)
             parametrize.register_parametrization(layer, "weight", module)
     return model

@@ -192,6 +192,13 @@ def lower_conv(node: ir.Node, lowering: Lowering) -> Quantity:
     if weights.codes.ndim != 4:
         raise unsupported(node, f"its window has {weights.codes.ndim - 2} dimensions, not 1 or 2")
     group, dilations = integer(node, "group", 1), ints(node, "dilations", [1, 1])
+    outputs, inputs = weights.codes.shape[:2]
+    if group < 1 or outputs % group or group * inputs != x.shape[1]:
+        raise unsupported(
+            node,
+            f"its {group} groups are of {inputs} channels and {outputs} outputs, and its input has "
+            f"{x.shape[1]} channels",
+        )
     strides, pads = ints(node, "strides", [1, 1]), ints(node, "pads", [0, 0, 0, 0])
     pointwise = {*weights.codes.shape[2:], *strides} == {1} and not any(pads) and group == 1
     vote = weights.codes.shape[:3] == (1, 1, 1) and not any(pads[::2])
@@ -299,6 +306,12 @@ def lower_matmul(node: ir.Node, lowering: Lowering) -> Quantity | None:
             f"its factors' axes, [{spell(a.view)}] of {list(a.shape)} and [{spell(b.view)}] of "
             f"{list(b.shape)}, differ before the last two",
             "repeat none of them, and put the time steps first",
+        )
+    if "T" in {f.root for x in (a, b) for axis in x.view[-2:] for f in axis}:
+        raise unsupported(
+            node,
+            f"it multiplies matrices along time, [{spell(a.view)}] and [{spell(b.view)}]",
+            "put the time steps first: a product is of one step's rows and columns",
         )
     whole = [x.kind in ("spikes", "levels") and x.is_plain for x in (a, b)]
     if not any(whole):

@@ -80,7 +80,7 @@ class Packing:
         positions = {root for root in "YX" if found.sizes[root] > 1}
         if found.summed - {"T"} not in (set(), positions):
             found = self._summed_alone(node, found)
-        facts = _by_own_channels(Facts.of(node.inputs[index]), found)
+        facts = by_own_channels(Facts.of(node.inputs[index]), found)
         made = replace(found, summed=frozenset())
         if found.summed - {"T"}:
             sizes = {**found.sizes, "Y": 1, "X": 1}
@@ -272,7 +272,7 @@ class Packing:
         value = self.builder.op(
             op_type, inputs, shape, ir.DataType.INT32, name=node.name, domain=KERNEL, **attributes
         )
-        made = facts or _by_own_channels(Facts.of(node.outputs[0]), like)
+        made = facts or by_own_channels(Facts.of(node.outputs[0]), like)
         Facts("potentials", made.low, made.high, "T Y X C", made.unit).write(value)
         return Packed(value, like.view, sizes, "potentials")
 
@@ -292,7 +292,7 @@ def _time(view: Axes) -> list[list[Factor]]:
     return [[f for f in axis if f.root == "T"] for axis in view]
 
 
-def _by_own_channels(facts: Facts, x: Packed | Sums) -> Facts:
+def by_own_channels(facts: Facts, x: Packed | Sums) -> Facts:
     """What make-integer says of a tensor, for all channels together where x has others."""
     names, whole = facts.axes.split(" "), axes(("C", x.sizes["C"]))[0]
     if "C" in names and x.view[names.index("C")] == whole:

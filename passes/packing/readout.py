@@ -9,7 +9,7 @@ from hqc.dialect.facts import Facts
 from hqc.dialect.layouts import is_after_last_step
 from hqc.passes.axes import axes, flatten, named, size_of, spell, timeless
 from hqc.passes.graph import unsupported
-from hqc.passes.packing.packed import Packing, packs
+from hqc.passes.packing.packed import Packing, by_own_channels, packs
 
 
 @packs("ReadPotentials", domain=DIALECT)
@@ -39,5 +39,5 @@ def pack_readout(node: ir.Node, packing: Packing) -> None:
         channels=x.sizes["C"],
         sizes=list(shape),
     )
-    Facts.of(node.outputs[0]).write(logits)
+    by_own_channels(Facts.of(node.outputs[0]), x).write(logits)
     packing.logits[node.outputs[0]] = logits

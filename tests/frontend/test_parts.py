@@ -185,6 +185,15 @@ PARTS = {
         True,
     ),
     "features that leave": lambda net, x: net.linear(tokens(x)).mean(0).unsqueeze(0)[0],
+    "maps of several classes": lambda net, x: net.conv(x[:, 0]).mean(0, keepdim=True),
+    "attention of heads in the batch": lambda net, x: net.after(
+        (lambda q: torch.bmm(torch.bmm(q, q.transpose(1, 2)), q) * 0.047)(
+            tokens(x).reshape(T, 64, 3, 4).transpose(1, 2).reshape(3 * T, 64, 4)
+        )
+        .reshape(T, 3, 64, 4)
+        .transpose(1, 2)
+        .reshape(T, 1, 64, D)
+    ),
     "features of every step": lambda net, x: net.conv(x[:, 0])[:, :, ::3, 1:],
 }
 

@@ -1,4 +1,4 @@
-"""SpikingJelly's own networks, and a published one: compiled classes are the original module's."""
+"""SpikingJelly's own networks: compiled classes are the original module's."""
 
 from __future__ import annotations
 
@@ -17,7 +17,6 @@ from hqc.frontend.export import export
 from hqc.frontend.load import load_model
 from hqc.quantize import apply_recipe
 from hqc.reference import run_reference
-from tests.frontend.meta_spikeformer import MetaSpikeFormer
 
 T = 3
 NODES = {"surrogate_function": surrogate.ATan(), "detach_reset": True}
@@ -107,7 +106,6 @@ FAMILIES = {
             pooling_stat="0011"),
         SMALL[1:],
     ),
-    "Spike-driven Transformer V2": (lambda: MetaSpikeFormer(T), IMAGE[1:]),
     "QKFormer, tokens": (
         lambda: zoo("qkformer").QKFormer(
             T=T, num_classes=10, embed_dims=64, num_heads=(2, 2, 4), depths=(1, 1, 1),

@@ -136,3 +136,8 @@ def test_areas_in_use_at_once_never_overlap(rng):
             for j, b in enumerate(areas[:i]):
                 if a.first <= b.last and b.first <= a.last:
                     assert offsets[i] + a.size <= offsets[j] or offsets[j] + b.size <= offsets[i]
+
+
+def test_canonicalize_leaves_what_unrolled_neurons_say_no_shapes_of(model):
+    made = run_passes(copy_model(model), parse_pipeline("unroll-lif,canonicalize"))
+    assert any(n.op_type == "Split" for n in made.graph)

@@ -10,6 +10,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
+from torch.nn.utils import prune
 
 from hqc.dialect.quant_pow2 import pow2_codes, quant_pow2
 from hqc.dialect.quant_uniform import quant_uniform, uniform_codes
@@ -115,3 +116,12 @@ def test_bad_recipes_are_refused(recipe, message):
     model = torch.nn.Sequential(torch.nn.Linear(4, 8), torch.nn.Linear(8, 2))
     with pytest.raises(UserError, match=message):
         apply_recipe(model, recipe)
+
+
+def test_a_weight_that_is_computed_is_refused():
+    net = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3))
+    prune.l1_unstructured(net[0], "weight", 0.5)
+    with pytest.raises(UserError, match="layer '0': its weight is no parameter"):
+        apply_recipe(net, {"*": "4u"})
+    prune.remove(net[0], "weight")
+    apply_recipe(net, {"*": "4u"})

@@ -326,3 +326,21 @@ def a_product_of_counts_and_potentials(net):
     counts = net.view(net.mean(net.spikes(), [3]), (T, D, 1, H))
     y = net.op("MatMul", counts, net.conv(net.spikes(name="other")), name="product")
     net.end(net.lif(y))
+
+
+@refused(
+    "node 'conv' (Conv): its 4 groups are of 6 channels and 6 outputs, and its input has 6 "
+    "channels",
+)
+def groups_that_do_not_fit(net):
+    net.end(net.lif(net.conv(net.spikes(), group=4)))
+
+
+@refused(
+    "node 'scores' (MatMul): it multiplies matrices along time, [1 Y*X T C] and [1 Y*X C T]",
+    hint="put the time steps first: a product is of one step's rows and columns",
+)
+def scores_of_steps(net):
+    q, k = (net.op("Transpose", net.tokens(name), perm=[1, 2, 0, 3]) for name in "qk")
+    scores = net.op("MatMul", q, net.op("Transpose", k, perm=[0, 1, 3, 2]), name="scores")
+    net.end(net.lif(net.op("Transpose", scores, perm=[2, 0, 1, 3])), (0, 1, 2), T)
