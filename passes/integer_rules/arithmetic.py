@@ -76,6 +76,12 @@ def lower_multiplication(node: ir.Node, lowering: Lowering) -> Quantity:
         )
     x = lowering.quantity(node, found[0])
     long = [axis for axis, size in enumerate(found[1].shape) if size > 1]
+    if any("T" in {f.root for f in x.view[axis]} for axis in long):
+        raise unsupported(
+            node,
+            f"its constant, of shape {list(found[1].shape)}, differs by time step",
+            "let it be the same at every step",
+        )
     if len(long) == 1 and x.channel_axis != long[0]:
         x = lowering.regarded(node, found[0], named(x.view, long))
     factor = _along_channels(node, x, found[1])

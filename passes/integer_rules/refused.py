@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import onnx_ir as ir
 
+from hqc.passes.axes import VIEWS
 from hqc.passes.graph import ints, unsupported
 from hqc.passes.integer_rules.quantity import Lowering, rule
 
@@ -23,5 +24,21 @@ def refuse_uneven_means(node: ir.Node, lowering: Lowering) -> None:
 
 @rule("Softmax", "LogSoftmax", "ArgMax", attributes=("axis", "keepdims", "select_last_index"))
 def refuse_ends(node: ir.Node, lowering: Lowering) -> None:
-    """Refused: what is compiled gives logits, whose order is the same."""
-    raise unsupported(node, "the network ends in it", "leave it out: the logits say the same class")
+    """Refused: what is compiled gives logits, whose order is the same, and attention has none."""
+    if _is_last(node.outputs[0]):
+        raise unsupported(
+            node, "the network ends in it", "leave it out: the logits say the same class"
+        )
+    raise unsupported(
+        node,
+        "it is inside the network",
+        "spiking self-attention has none: train with neurons, or a constant scale, in its place",
+    )
+
+
+def _is_last(value: ir.Value) -> bool:
+    """Whether a value is an output of the network, through views at most."""
+    views = VIEWS | {"Identity", "Squeeze", "Unsqueeze", "Flatten"}
+    return value.is_graph_output() or any(
+        use.node.op_type in views and _is_last(use.node.outputs[0]) for use in value.uses()
+    )

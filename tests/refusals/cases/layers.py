@@ -344,3 +344,20 @@ def scores_of_steps(net):
     q, k = (net.op("Transpose", net.tokens(name), perm=[1, 2, 0, 3]) for name in "qk")
     scores = net.op("MatMul", q, net.op("Transpose", k, perm=[0, 1, 3, 2]), name="scores")
     net.end(net.lif(net.op("Transpose", scores, perm=[2, 0, 1, 3])), (0, 1, 2), T)
+
+
+@refused(
+    "node 'softmax' (Softmax): it is inside the network",
+    hint="spiking self-attention has none: train with neurons, or a constant scale, in its place",
+)
+def a_softmax_before_neurons(net):
+    net.end(net.lif(net.op("Softmax", net.conv(net.spikes()), axis=1, name="softmax")))
+
+
+@refused(
+    "node 'scale' (Mul): its constant, of shape [2, 1, 1, 1], differs by time step",
+    hint="let it be the same at every step",
+)
+def a_factor_for_each_step(net):
+    factors = net.constant(np.reshape([1.0, 2.0], (T, 1, 1, 1)))
+    net.end(net.lif(net.op("Mul", net.conv(net.spikes()), factors, name="scale")))
