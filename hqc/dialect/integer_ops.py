@@ -96,6 +96,7 @@ _STANDARD: dict[str, Callable[[ir.Node], None]] = {
     "Concat": _verify_part,
     "ConvInteger": verify_integer_conv,
     "Expand": _verify_part,
+    "Gather": _verify_part,
     "MatMul": _verify_matmul,
     "MatMulInteger": verify_matmul,
     "Pad": _verify_pad,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -36,6 +37,22 @@ def lower_slice(node: ir.Node, lowering: Lowering) -> Quantity:
     return x
 
 
+@rule("Gather", attributes=("axis",))
+def lower_gather(node: ir.Node, lowering: Lowering) -> Quantity:
+    """Channels or positions in any order, some of them, or some more than once."""
+    x = lowering.quantity(node, 0)
+    if x.kind in ("sums", "frames"):
+        x = lowering.potentials(node, 0)
+    indices, axis = lowering.constant(node, 1), integer(node, "axis", 0) % len(x.shape)
+    if indices.ndim != 1:
+        raise unsupported(
+            node,
+            f"its indices, of shape {list(indices.shape)}, are no list",
+            "take indices along one axis",
+        )
+    return _part(node, lowering, x, axis, [int(i) % x.shape[axis] for i in indices])
+
+
 def _step(node: ir.Node, lowering: Lowering, x: Quantity, axis: int, taken: range) -> Quantity:
     """What one time step gives, as the last one of a network that is read there."""
     if x.kind in ("spikes", "levels"):
@@ -44,7 +61,9 @@ def _step(node: ir.Node, lowering: Lowering, x: Quantity, axis: int, taken: rang
     return _sliced(node, lowering, x, replace(_whole(x), view=view), axis, taken)
 
 
-def _part(node: ir.Node, lowering: Lowering, x: Quantity, axis: int, taken: range) -> Quantity:
+def _part(
+    node: ir.Node, lowering: Lowering, x: Quantity, axis: int, taken: Sequence[int]
+) -> Quantity:
     if "T" in {f.root for f in x.view[axis]} or not taken:
         raise unsupported(
             node,
@@ -67,16 +86,20 @@ def _part(node: ir.Node, lowering: Lowering, x: Quantity, axis: int, taken: rang
 
 
 def _sliced(
-    node: ir.Node, lowering: Lowering, x: Quantity, like: Quantity, axis: int, taken: range
+    node: ir.Node, lowering: Lowering, x: Quantity, like: Quantity, axis: int, taken: Sequence[int]
 ) -> Quantity:
     """The integers of x at those indices of an axis; `like` says what they are."""
+    shape = [len(taken) if i == axis else n for i, n in enumerate(x.shape)]
+    if not isinstance(taken, range):
+        places = lowering.builder.initializer(np.array(taken, np.int64), f"{node.name}.indices")
+        inputs, dtype = [x.value, places], x.value.dtype
+        return lowering.emit(node, "Gather", inputs, like, dtype, shape=shape, axis=axis)
     end = taken.stop if taken.stop >= 0 else -x.shape[axis] - 1
     numbers = (("start", taken.start), ("end", end), ("axis", axis), ("step", taken.step))
     constants = [
         lowering.builder.initializer(np.array([number], np.int64), f"{node.name}.{name}")
         for name, number in numbers
     ]
-    shape = [len(taken) if i == axis else n for i, n in enumerate(x.shape)]
     inputs = [x.value, *constants]
     return lowering.emit(node, "Slice", inputs, like, x.value.dtype, shape=shape)
 

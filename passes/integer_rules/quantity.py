@@ -21,6 +21,9 @@ from hqc.passes.integer_rules.streams import Stream
 BITS, SCHEME = "hqc.bits", "hqc.scheme"
 """Metadata keys of an initializer of weight codes: how a code is stored."""
 
+_MOVES = {"Concat", "Expand", "Gather", "Pad", "Relu", "Slice"}
+"""Ops whose integers have the unit of their input."""
+
 FINE = 2.0**-16
 """What of a threshold is too little to matter: no finer potentials are asked for.
 
@@ -230,7 +233,7 @@ class Lowering:
         value = self.builder.op(
             op_type, inputs, shape, dtype, name=name or node.name, domain=domain, **attributes
         )
-        moved = op_type in VIEWS or op_type in ("Concat", "Expand", "Pad", "Relu", "Slice")
+        moved = op_type in VIEWS or op_type in _MOVES
         source = Facts.of(inputs[0]) if moved else None
         made = described(replace(like, value=value), source)
         if made.kind == "sums":

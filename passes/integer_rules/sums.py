@@ -193,7 +193,7 @@ def lower_conv(node: ir.Node, lowering: Lowering) -> Quantity:
         raise unsupported(node, f"its window has {weights.codes.ndim - 2} dimensions, not 1 or 2")
     group, dilations = integer(node, "group", 1), ints(node, "dilations", [1, 1])
     outputs, inputs = weights.codes.shape[:2]
-    if group < 1 or outputs % group or group * inputs != x.shape[1]:
+    if group != 1 and (group < 1 or outputs % group or group * inputs != x.shape[1]):
         raise unsupported(
             node,
             f"its {group} groups are of {inputs} channels and {outputs} outputs, and its input has "

@@ -27,7 +27,7 @@ def pack_slice(node: ir.Node, packing: Packing) -> Packed:
     view = resized(x.view, axis, count)
     taken = start + step * np.arange(count)
     if x.view[axis] != axes(("C", x.sizes["C"]))[0] or step != 1:
-        place = [np.take(a, taken, axis) for a in x.places]
+        place = [np.take(a, taken, axis) if a.shape[axis] > 1 else a for a in x.places]
         return packing.gathered(node, x, *place, view)
     sizes = {**x.sizes, "C": count}
     block = {"channels": x.sizes["C"], "first": start, "count": count}
@@ -38,6 +38,15 @@ def pack_slice(node: ir.Node, packing: Packing) -> Packed:
     return packing.spikes(
         node, "SliceChannels", [x.value], view, sizes, x.planes, **block, **planes
     )
+
+
+@packs("Gather")
+def pack_gather(node: ir.Node, packing: Packing) -> Packed:
+    """A table of those indices."""
+    x, axis = packing.input(node), integer(node, "axis", 0)
+    taken = constant(node.inputs[1])
+    place = [np.take(a, taken, axis) if a.shape[axis] > 1 else a for a in x.places]
+    return packing.gathered(node, x, *place, resized(x.view, axis, len(taken)))
 
 
 @packs("Concat")

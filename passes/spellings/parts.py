@@ -54,3 +54,56 @@ def gather(rewrite: Rewrite) -> None:
         return
     part = _slice(rewrite, axis, start, end, "part")
     rewrite.finish(rewrite.reshape(part, node.outputs[0].shape.numpy(), ""))
+
+
+@spelling("GatherND")
+def gather_nd(rewrite: Rewrite) -> None:
+    """GatherND of whole rows -> Gather along the first axis."""
+    node = rewrite.node
+    indices = constant(node.inputs[1])
+    if integer(node, "batch_dims", 0) or indices is None or indices.ndim != 2:
+        return
+    if indices.shape[1] == 1:
+        rows = rewrite.constant(indices.reshape(-1), "rows")
+        shape = node.outputs[0].shape.numpy()
+        rewrite.finish(rewrite.op("Gather", [node.inputs[0], rows], shape, axis=0))
+
+
+@spelling("Resize")
+def enlarged(rewrite: Rewrite) -> None:
+    """Resize to the nearest pixel, whole times larger -> each pixel repeated."""
+    node = rewrite.node
+    given = {name: a.value for name, a in node.attributes.items()}
+    floored = (given.get("nearest_mode"), given.get("coordinate_transformation_mode"))
+    if given.get("mode") != "nearest" or floored != ("floor", "asymmetric") or "axes" in given:
+        return
+    before, after = (v.shape.numpy() for v in (node.inputs[0], node.outputs[0]))
+    if any(m % n for n, m in zip(before, after, strict=True)):
+        return
+    columns = [size for n in before for size in (n, 1)]
+    repeats = [size for n, m in zip(before, after, strict=True) for size in (n, m // n)]
+    split = rewrite.reshape(node.inputs[0], columns, "pixels")
+    target = rewrite.constant(np.array(repeats, np.int64), "repeats")
+    many = rewrite.op("Expand", [split, target], repeats, what="repeated")
+    rewrite.finish(rewrite.reshape(many, after, ""))
+
+
+@spelling("Pad")
+def padded_images(rewrite: Rewrite) -> None:
+    """Pad of the last two axes of more than four -> of images."""
+    node = rewrite.node
+    x, after = node.inputs[0].shape.numpy(), node.outputs[0].shape.numpy()
+    amounts, axes = (constant(node.inputs[i]) if len(node.inputs) > i else None for i in (1, 3))
+    if len(x) <= 4 or amounts is None or axes is not None or x[:-2] != after[:-2]:
+        return
+    rank = len(x)
+    images = int(np.prod(x[1:-2]))
+    image = rewrite.reshape(node.inputs[0], (x[0], images, *x[-2:]), "images")
+    around = [0, 0, *amounts[rank - 2 : rank], 0, 0, *amounts[-2:]]
+    pads = rewrite.constant(np.array(around, np.int64), "pads")
+    attributes = {name: a.value for name, a in node.attributes.items()}
+    inputs = [image, pads, *node.inputs[2:3]]
+    shape = (x[0], images, *after[-2:])
+    rewrite.finish(
+        rewrite.reshape(rewrite.op("Pad", inputs, shape, **attributes), after, "volumes")
+    )

@@ -98,6 +98,28 @@ PARTS = {
     "pixels as channels": lambda net, x: net.after(
         net.linear(tokens(F.pixel_unshuffle(x[:, 0, :3], 2).unsqueeze(1)))
     ),
+    "channels in another order": lambda net, x: net.after(
+        net.linear(tokens(x[:, :, [3, 1, 1, 0, 11, 5, 7, 2, 4, 10, 9, 6]]))
+    ),
+    "some channels of a convolution": lambda net, x: (
+        net.after(net.conv(x[:, 0])[:, [3, 1, 1, 0, 11, 5, 7, 2, 4, 10, 9, 6]])
+        .unsqueeze(1)
+        .permute(0, 1, 3, 4, 2)
+    ),
+    "rows by a list": lambda net, x: net.after(net.linear(tokens(x[..., [7, 0, 0, 3], :]))),
+    "enlarged": lambda net, x: net.after(
+        net.linear(tokens(F.interpolate(x[:, 0, :, 2:5], scale_factor=(3, 2)).unsqueeze(1)))
+    ),
+    "as a U-Net": lambda net, x: (
+        net.after(net.conv(F.interpolate(F.max_pool2d(x[:, 0], 2), scale_factor=2) + x[:, 0]))
+        .unsqueeze(1)
+        .permute(0, 1, 3, 4, 2)
+    ),
+    "padded in five axes": lambda net, x: (
+        net.after(net.conv(F.pad(net.conv(x[:, 0]).unsqueeze(1), (1, 2, 0, 1))[:, 0]))
+        .unsqueeze(1)
+        .permute(0, 1, 3, 4, 2)
+    ),
     "rows in another order": inception,
     "patches merged": patches,
     "tokens joined": lambda net, x: net.after(

@@ -361,3 +361,13 @@ def a_softmax_before_neurons(net):
 def a_factor_for_each_step(net):
     factors = net.constant(np.reshape([1.0, 2.0], (T, 1, 1, 1)))
     net.end(net.lif(net.op("Mul", net.conv(net.spikes()), factors, name="scale")))
+
+
+@refused(
+    "node 'part' (Gather): its indices, of shape [2, 2], are no list",
+    hint="take indices along one axis",
+)
+def a_table_of_channels(net):
+    indices = net.constant([[0, 3], [5, 1]], np.int64)
+    y = net.op("Gather", net.spikes(), indices, axis=1, name="part")
+    net.end(net.view(y, (T, 4, H, W)), channels=4)
