@@ -50,7 +50,10 @@ def networks() -> dict[str, Make]:
 
 
 def recordings(shape: tuple[int, ...], count: int) -> list[torch.Tensor]:
-    """Images of CIFAR-10, or events of N-MNIST for networks of two channels, between 0 and 1."""
+    """Images of CIFAR-10, or events of N-MNIST for networks of two channels, between 0 and 1.
+
+    All are multiples of 1 / 255, so that the quantizer of the input changes nothing.
+    """
     *_, channels, height, width = shape
     examples = HERE.parent
     if channels == 3:
@@ -64,7 +67,7 @@ def recordings(shape: tuple[int, ...], count: int) -> list[torch.Tensor]:
     made = []
     for recording in events:
         x = torch.from_numpy(recording.frames[:, 0]).float()
-        x = nn.functional.adaptive_max_pool2d(x, (height, width)).clamp(max=4) / 4
+        x = nn.functional.adaptive_max_pool2d(x, (height, width)).clamp(max=5) / 5
         made.append(x.reshape(shape))
     return made
 

@@ -63,10 +63,14 @@ def expect_within(value: ir.Value, low: np.ndarray, high: np.ndarray) -> None:
     said_low, said_high = np.atleast_1d(facts.low), np.atleast_1d(facts.high)
     if 1 not in (low.size, said_low.size) and low.size != said_low.size:
         low, high, said_low, said_high = low.min(), high.max(), said_low.min(), said_high.max()
-    if np.any(low < said_low) or np.any(high > said_high):
+    beyond = (low < said_low) | (high > said_high)
+    if np.any(beyond):
+        low, high, said_low, said_high = np.broadcast_arrays(low, high, said_low, said_high)
+        first = int(np.argmax(beyond))
+        where = f" in channel {first}" if beyond.size > 1 else ""
         raise InvariantError(
-            f"{value.name!r} can be {int(low.min())} to {int(high.max())}, and says "
-            f"{facts.lowest} to {facts.highest}"
+            f"{value.name!r} can be {low[first]} to {high[first]}{where}, and says "
+            f"{said_low[first]} to {said_high[first]}"
         )
 
 

@@ -17,6 +17,7 @@ import pytest
 
 from hqc import compiler, verification
 from tests.conftest import HQC, MODEL, NMNIST
+from tests.refusals.case import Small
 
 SAMPLE = NMNIST / "sample"
 
@@ -227,3 +228,13 @@ def test_our_own_faults_exit_1_and_say_how_to_report_them(run_hqc, monkeypatch):
     assert "please report it" in done.stderr
     monkeypatch.setenv("HQC_TRACEBACK", "1")
     assert "Traceback" in run_hqc("compile", MODEL).stderr
+
+
+def test_plain_kernels_are_named(tiny_model, run_hqc, tmp_path):
+    assert "plain" not in run_hqc("compile", tiny_model, "-o", "build").stdout
+    net = Small(tmp_path)
+    flipped = net.op("Transpose", net.spikes(), perm=[0, 1, 3, 2], name="flipped")
+    net.end(net.lif(net.op("Conv", flipped, net.weights(6, 6, 3, 3), pads=[1] * 4, name="conv")))
+    done = run_hqc("compile", net.save(net.path), "-o", "build-plain")
+    assert "\n  plain    1 of " in done.stdout
+    assert "kernels: conv (RearrangeSpikes)" in done.stdout
