@@ -301,7 +301,7 @@ class Lowering:
     def image(self, node: ir.Node) -> Quantity:
         """The node's input as an image, [T, C, H, W]."""
         x = self.quantity(node, 0)
-        if len(x.view) != 4 or x.view[0] != axes(("T", self.time_steps))[0]:
+        if len(x.view) != 4 or x.view[0] != axes(("T", size_of(x.view, "T")))[0]:
             raise unsupported(
                 node,
                 f"its input's axes are [{spell(x.view)}]",

@@ -216,6 +216,9 @@ PARTS = {
         .transpose(1, 2)
         .reshape(T, 1, 64, D)
     ),
+    "a convolution of a mean over time": lambda net, x: F.max_pool2d(
+        net.conv(x[:, 0].mean(0, keepdim=True)), 2
+    ),
     "features of every step": lambda net, x: net.conv(x[:, 0])[:, :, ::3, 1:],
 }
 
