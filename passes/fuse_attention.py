@@ -56,6 +56,12 @@ def _root(value: ir.Value) -> tuple[ir.Node | None, list[ir.Node]]:
     return node, views
 
 
+def _is_bytes(value: ir.Value) -> bool:
+    """Whether they are spikes, or levels that are packed like them, behind any views."""
+    source = _root(value)[0]
+    return source is not None and source.outputs[0].dtype == ir.DataType.UINT8
+
+
 def _factors(outer: ir.Node) -> tuple[ir.Value, ir.Value, ir.Value] | None:
     """A, B and C of a product (A B) C or A (B C); None where it is no attention."""
     if (outer.domain, outer.op_type) != ("", "MatMul"):
@@ -69,7 +75,12 @@ def _factors(outer: ir.Node) -> tuple[ir.Value, ir.Value, ir.Value] | None:
         *_, inner_rows, columns = b.shape.numpy()
         in_parts = any(name[0] == "T" for name in Facts.of(a).axes.split(" ") if name != "T")
         in_parts |= any("T" in Facts.of(v).axes.split(" ")[-2:] for v in (a, b, c))
-        if rows == columns and inner_rows == c.shape.numpy()[-1] and not in_parts:
+        if (
+            rows == columns
+            and inner_rows == c.shape.numpy()[-1]
+            and not in_parts
+            and all(map(_is_bytes, (a, b, c)))
+        ):
             return a, b, c
     return None
 

@@ -39,7 +39,7 @@ def _verify(node: ir.Node) -> None:
     expect("the columns", other[:3], [*shape[:2], columns])
     verify_potentials(node.outputs[0], columns)
     expect_shape(node.outputs[0], (*shape[:3], *node.outputs[0].shape.numpy()[3:]))
-    ends = [end * b.highest * channels for end in (min(a.lowest, 0), a.highest)]
+    ends = [end * b.highest * channels for end in (min(a.lowest, 0), max(a.highest, 0))]
     expect_within(node.outputs[0], *map(np.array, ends))
 
 

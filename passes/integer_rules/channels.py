@@ -23,7 +23,13 @@ def lower_slice(node: ir.Node, lowering: Lowering) -> Quantity:
     starts, ends, axes, steps = (lowering.constant(node, i) for i in range(1, 5))
     axes = range(len(starts)) if axes is None else axes
     steps = [1] * len(starts) if steps is None else steps
-    for axis, *part in zip(axes, starts, ends, steps, strict=True):
+    parts = sorted(
+        zip(axes, starts, ends, steps, strict=True),
+        key=lambda part: "T" not in {f.root for f in x.view[int(part[0])]},
+    )
+    if len(parts) > 1 and not x.is_plain:  # each is a part of what the one before left
+        x = lowering.potentials(node, 0)
+    for axis, *part in parts:
         axis = int(axis) % len(x.shape)
         taken = range(x.shape[axis])[slice(*(int(n) for n in part))]
         if int(part[2]) < 0 and int(part[1]) < -x.shape[axis]:  # to the first of all, backwards

@@ -21,7 +21,7 @@ from hqc.passes.integer_rules.streams import Stream
 BITS, SCHEME = "hqc.bits", "hqc.scheme"
 """Metadata keys of an initializer of weight codes: how a code is stored."""
 
-_MOVES = {"Concat", "Expand", "Gather", "Pad", "Relu", "Slice"}
+_MOVES = {"Concat", "Expand", "Gather", "Pad", "ReduceSum", "Relu", "Slice"}
 """Ops whose integers have the unit of their input."""
 
 FINE = 2.0**-16

@@ -44,10 +44,15 @@ def lower_reduction(node: ir.Node, lowering: Lowering) -> Quantity:
     if "C" in roots:
         kept = [i for i in timeless(x.view) if i not in reduced]
         x = lowering.regarded(node, 0, named(x.view, kept))
-    if x.kind == "frames" or not x.is_plain:
+    if x.kind in ("frames", "sums") or not x.is_plain:
         x = lowering.potentials(node, 0)
     if x.reach * count >= _SUM:
         x = rescaled(node, x, lowering, float(x.scale) * 2.0 ** _bits_over(x.reach * count))
+    over = tuple(x.view[a] for a in reduced)
+    positions = {root for root in "YX" if size_of(x.view, root) > 1}
+    parts = any(size_of(over, root) < size_of(x.view, root) for root in roots)
+    if parts or roots - {"T"} not in (set(), positions):  # what is left will be channels
+        x = replace(x, low=np.min(x.low), high=np.max(x.high))
     value = lowering.in_words(x, f"{node.name}/Cast")
     view = tuple(
         () if i in reduced else axis

@@ -323,13 +323,14 @@ def lower_matmul(node: ir.Node, lowering: Lowering) -> Quantity | None:
     spikes, other = (a, b) if whole[0] else (b, a)
     most = INT32 // (int(spikes.high.max()) * a.shape[-1])
     if not (other.is_plain and other.value.dtype != ir.DataType.INT64 and other.reach <= most):
-        other = rescaled(
-            node, other, lowering, max(float(other.float_reach.max()), 2.0**-60) / most
-        )
+        reach = max(float(other.float_reach.max()), 2.0**-60) * 1.01
+        other = rescaled(node, other, lowering, reach / most)
     a, b = (spikes, other) if whole[0] else (other, spikes)
     wide = [lowering.in_words(q, f"{node.name}/{s}") for q, s in ((a, "left"), (b, "right"))]
     count = int(spikes.high.max()) * a.shape[-1]
-    low, high = (np.int64(int(end) * count) for end in (min(other.low.min(), 0), other.high.max()))
+    low, high = (
+        np.int64(int(end) * count) for end in (min(other.low.min(), 0), max(other.high.max(), 0))
+    )
     error = np.max(other.error) * count * spikes.scale
     view, zero = product(a.view, b.view, b.shape[-1]), np.float64(0)
     made = Quantity(a.value, "sums", view, a.scale * b.scale, zero, low, high, np.asarray(error))

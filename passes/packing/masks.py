@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import onnx_ir as ir
 
-from hqc.passes.axes import Axes, named, size_of
+from hqc.passes.axes import Axes, named, size_of, timeless
 from hqc.passes.packing.packed import Packed, Packing, packs
 
 
@@ -17,7 +17,7 @@ def pack_and(node: ir.Node, packing: Packing) -> Packed:
         (a, b), shapes = (b, a), shapes[::-1]
     kept = [i for i, (n, m) in enumerate(zip(*shapes, strict=True)) if n == m]
     if not _is_mask(a, _only(a.view, kept)):
-        a = packing.laid_out(node, a, named(a.view, kept))
+        a = packing.laid_out(node, a, named(a.view, [i for i in timeless(a.view) if i in kept]))
     b = packing.laid_out(node, b, _only(a.view, kept))
     return packing.spikes(node, "AndSpikes", [a.value, b.value], a.view, a.sizes)
 

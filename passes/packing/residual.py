@@ -5,6 +5,7 @@ from __future__ import annotations
 import onnx_ir as ir
 
 from hqc.dialect.facts import Facts
+from hqc.passes.axes import spell
 from hqc.passes.graph import constant, unsupported
 from hqc.passes.packing.packed import Packed, Packing, packs
 from hqc.passes.packing.positions import add_positions
@@ -16,6 +17,8 @@ def pack_add(node: ir.Node, packing: Packing) -> Packed:
     if constant(node.inputs[1]) is not None:
         return add_positions(node, packing)
     a, b = (packing.input(node, i) for i in (0, 1))
+    if spell(a.view) != Facts.of(node.outputs[0]).axes == spell(b.view):
+        a, b = b, a
     b = packing.laid_out(node, b, a.view)
     inputs = [a.value, b.value]
     if {a.kind, b.kind} == {"potentials"}:

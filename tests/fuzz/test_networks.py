@@ -11,6 +11,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 
 from hqc.compiler import lower
 from hqc.dialect import attach_functions
+from hqc.dialect.integer_lif import INTEGER_LIF
 from hqc.dialect.lif import LIF
 from hqc.errors import UnsupportedModelError
 from tests.conftest import needs_compiler
@@ -54,14 +55,16 @@ def test_networks_are_right_or_refused():
     assert checked.verdicts["right"] > 2 * checked.verdicts["refused"] > 0
     has = checked.attributes
     assert has["LIF"] == set(LIF.defaults)
+    assert has["IntegerLIF"] == {"levels", *INTEGER_LIF.defaults}
     assert has["QuantUniform"] == {"bits", "signed", "narrow", "axis"}
     assert has["QuantPow2"] == {"bits", "axis"}
     assert has["Conv"] >= {"pads", "strides", "group", "kernel_shape"}
     assert has["MaxPool"] >= {"pads", "strides", "kernel_shape"}
     ops = (
-        "Gemm MatMul BatchNormalization Add Sub Mul Div ReduceMean ReduceSum Transpose Pad Squeeze"
+        "Gemm MatMul BatchNormalization Add Sub Mul Div ReduceMean ReduceSum Transpose Pad Squeeze",
+        "Slice Concat Expand Gather Split Clip Round Floor",
     )
-    assert has.keys() >= set(ops.split())
+    assert has.keys() >= {op for line in ops for op in line.split()}
 
 
 @needs_compiler
