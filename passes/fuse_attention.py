@@ -113,7 +113,9 @@ def _fuse(
     ]
     q, k, v = made if channels_last else made[::-1]
     parameters = [
-        given if len(given.shape) == 1 else add_initializer(graph, level, f"{given.name}.by token")
+        given
+        if np.array_equal(constant(given), level)
+        else add_initializer(graph, level, f"{given.name}.by token")
         for given, level in zip(neurons.inputs[1:], levels, strict=True)
     ]
     attention = ir.node(

@@ -50,10 +50,11 @@ def level_reach(
     """
     multiplier, shift = leak
     half = (1 << shift) >> 1
-    bottom = top = reach = 0
+    bottom, top = 0, 0
+    reach = max(int(thresholds[-1]), drop * thresholds.size)
+    if reach > INT32:
+        raise RangeError("its thresholds do not fit 32 bits", reach / INT32)
     for _ in range(time_steps):
-        if not shift and multiplier == 1:
-            half = 0
         bottom = ((bottom * multiplier + half) >> shift) + low
         top = ((top * multiplier + half) >> shift) + high
         reach = max(reach, -bottom, top)

@@ -21,8 +21,7 @@ from hqc.frontend.frames import take_frames
 from hqc.frontend.names import name_nodes
 from hqc.frontend.operands import ON_FLOATS, check_operands
 from hqc.frontend.opsets import check_ops, with_our_opset
-from hqc.frontend.rounded_activations import take_rounded_activations
-from hqc.frontend.steps import take_steps
+from hqc.frontend.raising import take_raised
 from hqc.frontend.tensors import LARGEST_MODEL, check_tensors, read_external_data
 from hqc.regular_files import read_file
 
@@ -61,7 +60,7 @@ def load_model(path: str | PathLike[str], bind: Mapping[str, int] | None = None)
     attach_functions(model)
     model = _with_shapes(path, model)
     check_operands(path, model)
-    model = take_frames(take_steps(take_rounded_activations(model)))
+    model = take_frames(take_raised(model))
     _check_facts(path, model.graph)
     _check_input(path, model)
     return model

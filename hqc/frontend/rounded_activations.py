@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import onnx_ir as ir
 
-from hqc.dialect import DIALECT, attach_functions
+from hqc.dialect import DIALECT
 from hqc.dialect.metadata import WRITTEN
 from hqc.passes.graph import constant
 
 
-def take_rounded_activations(model: ir.Model) -> ir.Model:
-    """Replace clip(round(x), 0, n), in either order, and the same with floor(x + 1/2)."""
-    graph = model.graph
+def find_rounded(graph: ir.Graph) -> list[tuple[ir.Value, ir.Value]]:
+    """clip(round(x), 0, n), in either order, or floor(x + 1/2), and neurons, put before each."""
+    pairs = []
     for node in list(graph):
         found = _rounded(node)
         if found is None:
@@ -23,14 +23,13 @@ def take_rounded_activations(model: ir.Model) -> ir.Model:
         x, levels, half_up = found
         attributes = {"levels": levels, "tau": 1.0, "decay_input": 0, "half_up": half_up}
         made = ir.node("IntegerLIF", [x], attributes, domain=DIALECT, name=node.name)
+        node.name = f"{node.name}.written"
         made.metadata_props[WRITTEN] = node.op_type
         old, new = node.outputs[0], made.outputs[0]
-        new.shape, new.type = old.shape, old.type
+        new.name, new.shape, new.type = f"{old.name}.neurons", old.shape, old.type
         graph.insert_before(node, made)
-        old.replace_all_uses_with(new, replace_graph_outputs=True)
-        graph.remove(node, safe=True)
-        new.name = old.name
-    return attach_functions(model)
+        pairs.append((old, new))
+    return pairs
 
 
 def _rounded(node: ir.Node) -> tuple[ir.Value, int, int] | None:
@@ -55,7 +54,8 @@ def _rounded(node: ir.Node) -> tuple[ir.Value, int, int] | None:
             rounding, value = 1, sums.inputs[1 - halves[0]]
         else:
             return None
-    return (value, levels, rounding) if levels and rounding is not None else None
+    found = levels and rounding is not None and len(value.shape) > 0
+    return (value, levels, rounding) if found else None
 
 
 def _levels(clip: ir.Node) -> int | None:
@@ -64,7 +64,7 @@ def _levels(clip: ir.Node) -> int | None:
     if len(ends) < 2 or any(end is None for end in ends) or ends[0].item() != 0:
         return None
     most = ends[1].item()
-    return int(most) if most == int(most) and 1 <= most <= 255 else None
+    return int(most) if 1 <= most <= 255 and most == int(most) else None
 
 
 def _is(value: ir.Value, number: float) -> bool:

@@ -12,9 +12,8 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 import onnx_ir as ir
-from onnx_ir.passes.common import RemoveUnusedNodesPass
 
-from hqc.dialect import DIALECT, attach_functions
+from hqc.dialect import DIALECT, find_op
 from hqc.passes.graph import constant, integer, reshape
 
 _BY_BATCH = {"Conv", "BatchNormalization", "Mul", "Div"}
@@ -23,26 +22,25 @@ _BY_BATCH = {"Conv", "BatchNormalization", "Mul", "Div"}
 _SCALED = {"Mul", "Div"}
 """Of these such that are by one number."""
 
+_MEMORYLESS = {"tau": 1.0, "decay_input": 0, "v_threshold": 1.0}
+"""Attributes of neurons that are called for each step by itself."""
 
-def take_steps(model: ir.Model) -> ir.Model:
-    """Replace tensors that are put together of time steps by ops over all of them."""
-    graph = model.graph
+
+def find_steps(graph: ir.Graph) -> list[tuple[ir.Value, ir.Value]]:
+    """Tensors that are put together of time steps, and ops over all of them, put before."""
+    found = []
     for node in list(graph):
         parts = _parts(node)
-        if parts is None:
-            continue
         lifted = _Lifted(graph, node)
-        whole = lifted.all_of(parts)
-        if whole is not None:
-            old = node.outputs[0]
-            shape, name = old.shape.numpy(), old.name
-            if whole.shape.numpy() != shape:
-                whole = lifted.put(reshape(graph, whole, shape))
-            graph.insert_before(node, lifted.nodes)
-            old.replace_all_uses_with(whole, replace_graph_outputs=True)
-            whole.name = name if old.is_graph_output() else whole.name
-    RemoveUnusedNodesPass()(model)
-    return attach_functions(model)
+        whole = None if parts is None or len(set(parts)) == 1 < len(parts) else lifted.all_of(parts)
+        if whole is None:
+            continue
+        old = node.outputs[0]
+        if whole.shape.numpy() != old.shape.numpy():
+            whole = lifted.put(reshape(graph, whole, old.shape.numpy()))
+        graph.insert_before(node, lifted.nodes)
+        found.append((old, whole))
+    return found
 
 
 def _parts(node: ir.Node) -> list[ir.Value] | None:
@@ -55,7 +53,10 @@ def _parts(node: ir.Node) -> list[ir.Value] | None:
     while node is not None and (node.domain, node.op_type) == ("", "ScatterElements"):
         data, indices, updates = node.inputs
         places = constant(indices)
-        if integer(node, "axis", 0) or places is None or "add" in str(node.attributes):
+        reduction = node.attributes.get("reduction")
+        if integer(node, "axis", 0) or places is None:
+            return None
+        if reduction is not None and reduction.value != "none":
             return None
         step = places.flat[0]
         if places.shape != (1, *data.shape.numpy()[1:]) or np.any(places != step):
@@ -134,40 +135,42 @@ class _Lifted:
         others = zip(*(n.inputs[1:] for n in nodes), strict=True)
         if not _alike(nodes) or not all(map(_equal, others)):
             return None
-        if first.op_type in _SCALED and first.inputs[1].const_value is None:
-            return None
-        if first.op_type in _SCALED and constant(first.inputs[1]).size > 1:
-            return None
+        if first.op_type in _SCALED:
+            factor = constant(first.inputs[1])
+            if factor is None or factor.size > 1 or factor.ndim > len(first.inputs[0].shape):
+                return None
         whole = self.all_of([n.inputs[0] for n in nodes])
         return None if whole is None else self._copy(first, whole, len(nodes))
 
     def _neurons(self, nodes: list[ir.Node]) -> ir.Value | None:
         """Neurons without a memory; or with that of (potential - spikes) * decay."""
-        if not _alike(nodes):
+        given = find_op(nodes[0]).attributes(nodes[0])
+        if not _alike(nodes) or any(given[name] != n for name, n in _MEMORYLESS.items()):
             return None
-        decays, inputs = set(), [nodes[0].inputs[0]]
-        for before, node in itertools.pairwise(nodes):
-            found = _charge(node.inputs[0], before)
-            if found is None:
-                inputs.append(node.inputs[0])
-            else:
-                inputs.append(found[0])
-                decays.add(found[1])
-        remembers = len(decays) == 1 and nodes[0].outputs[0].shape.numpy()[0] == 1
-        if decays and not remembers:
+        charges = [_charge(node.inputs[0], before) for before, node in itertools.pairwise(nodes)]
+        decays = {None if charge is None else charge[1] for charge in charges}
+        if len(decays) != 1:  # some steps remember, or some for longer
+            return None
+        decay = decays.pop()
+        if decay is None:
+            inputs = [node.inputs[0] for node in nodes]
+        elif nodes[0].outputs[0].shape.numpy()[0] == 1:
+            inputs = [nodes[0].inputs[0], *(charge[0] for charge in charges)]
+        else:
             return None
         whole = self.all_of(inputs)
         if whole is None:
             return None
         made = self._copy(nodes[0], whole, len(nodes))
-        if decays:
-            made.producer().attributes["tau"] = ir.AttrFloat32("tau", 1 / (1 - decays.pop()))
+        if decay is not None:
+            made.producer().attributes["tau"] = ir.AttrFloat32("tau", 1 / (1 - decay))
         return made
 
     def _copy(self, node: ir.Node, x: ir.Value, steps: int) -> ir.Value:
         """The node on x, all steps."""
         inputs = [x, *node.inputs[1:]]
         made = ir.Node(node.domain, node.op_type, inputs, node.attributes.values(), name=node.name)
+        node.name = f"{node.name}.written"
         made.metadata_props.update(node.metadata_props)
         value, old = made.outputs[0], node.outputs[0]
         shape = old.shape.numpy()

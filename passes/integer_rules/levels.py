@@ -8,7 +8,7 @@ import onnx_ir as ir
 from hqc.dialect import DIALECT, find_op
 from hqc.dialect.facts import write_bound
 from hqc.dialect.fixed_point_integer_lif import level_reach
-from hqc.dialect.intervals import INT32, RangeError
+from hqc.dialect.intervals import RangeError
 from hqc.passes.integer_rules.neurons import leak, refuse_without_time
 from hqc.passes.integer_rules.quantity import Lowering, PotentialOverflowError, Quantity, rule
 
@@ -36,8 +36,6 @@ def lower_integer_lif(node: ir.Node, lowering: Lowering) -> Quantity:
     ends = int(x.low.min()), int(x.high.max())
     steps = lowering.time_steps if keep else 1
     try:
-        if max(thresholds[-1], drop * count) > INT32:
-            raise RangeError("its thresholds do not fit 32 bits", thresholds[-1] / INT32)
         reach = level_reach(*ends, thresholds, int(drop), steps, (multiplier, shift))
     except RangeError as error:
         raise PotentialOverflowError(node, stream, error.by) from None

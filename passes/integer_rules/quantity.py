@@ -154,6 +154,8 @@ class Quantity:
         """
         if self.channels == 1 or self.channel_axis == channel_axis(view) is not None:
             return replace(self, view=view)
+        if self.scale.ndim > 0 or self.offset.ndim > 0:
+            raise ValueError(f"[{spell(view)}] has no place for numbers by channel")
         everywhere = {"low": self.low.min(), "high": self.high.max(), "error": np.max(self.error)}
         return replace(self, view=view, weights=None, **everywhere)
 

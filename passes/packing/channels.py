@@ -8,7 +8,7 @@ import numpy as np
 import onnx_ir as ir
 
 from hqc.dialect.facts import Facts
-from hqc.passes.axes import Axes, Factor, axes, named, resized, size_of
+from hqc.passes.axes import Axes, Factor, axes, named, resized, size_of, timeless
 from hqc.passes.graph import constant, integer
 from hqc.passes.packing.packed import Packed, Packing, packs
 
@@ -80,7 +80,7 @@ def _others(view: Axes, axis: int) -> Axes:
 def _joined(node: ir.Node, packing: Packing, a: Packed, b: Packed, axis: int) -> Packed:
     """JoinPositions of the two, laid out so that the axis is their outermost position."""
     whole = axes(("C", a.sizes["C"]))[0]
-    others = [i for i in range(len(a.view)) if i != axis and a.view[i]]
+    others = [i for i in timeless(a.view) if i != axis and a.view[i]]
     channels = [i for i in others if a.view[i] == whole] or others[-1:]
     planes = max(x.planes for x in (a, b)) if a.kind == "spikes" else 0
     parts = []

@@ -8,7 +8,7 @@ import onnx_ir as ir
 
 from hqc.dialect import DIALECT, KERNEL
 from hqc.dialect.facts import Facts
-from hqc.passes.axes import Factor, axes, flatten, named, size_of, timeless
+from hqc.passes.axes import axes, flatten, size_of, timeless
 from hqc.passes.graph import constant, unsupported
 from hqc.passes.packing.packed import Packed, Packing, packs
 
@@ -21,15 +21,8 @@ def pack_sum(node: ir.Node, packing: Packing) -> Packed:
     over = tuple(x.view[a] for a in sorted(reduced))
     roots = {f.root for axis in over for f in axis}
     if "C" in roots or any(size_of(over, root) < x.sizes[root] for root in roots):
-        # What was summed before is one more axis, of positions: all are summed together.
-        before = tuple(Factor(r, x.sizes[r]) for r in "YX" if r in x.summed and x.sizes[r] > 1)
-        whole = (*x.view, before)
         kept = [i for i in timeless(x.view) if i not in reduced]
-        time = x.summed & {"T"}
-        moved = replace(x, view=whole, summed=frozenset())
-        x = packing.laid_out(node, moved, named(whole, kept))
-        summed = time | {factor.root for factor in x.view[-1]}
-        x = replace(x, view=x.view[:-1], summed=summed)
+        x = packing.over_positions(node, x, kept)
     keepdims = node.attributes["keepdims"].value
     view = tuple(
         () if i in reduced else axis

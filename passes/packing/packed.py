@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
@@ -79,7 +79,7 @@ class Packing:
             return found
         positions = {root for root in "YX" if found.sizes[root] > 1}
         if found.summed - {"T"} not in (set(), positions):
-            found = self._summed_alone(node, found)
+            found = self.over_positions(node, found, timeless(found.view))
         facts = by_own_channels(Facts.of(node.inputs[index]), found)
         made = replace(found, summed=frozenset())
         if found.summed - {"T"}:
@@ -98,15 +98,17 @@ class Packing:
             made = self.potentials(node, "SumSteps", [made.value], made, sizes, facts)
         return made
 
-    def _summed_alone(self, node: ir.Node, x: Packed) -> Packed:
-        """x, a sum over one of Y and X, laid out so that it is over all positions there are."""
+    def over_positions(self, node: ir.Node, x: Packed, channels: Collection[int]) -> Packed:
+        """x, which may be a sum still to be computed, with these axes as its channels.
+
+        The sum is one more axis of positions beside what else is none of the channels.
+        """
         over = axes(*((root, x.sizes[root]) for root in "YX" if root in x.summed))
         whole = (*x.view, tuple(f for axis in over for f in axis))
-        view = named(whole, timeless(x.view))
         unsummed = replace(x, view=whole, summed=frozenset())
-        made = self.laid_out(node, unsummed, view)
-        summed = {"Y"} | (x.summed & {"T"})
-        return replace(made, view=made.view[:-1], summed=frozenset(summed))
+        made = self.laid_out(node, unsummed, named(whole, channels))
+        summed = (x.summed & {"T"}) | {f.root for f in made.view[-1]}
+        return replace(made, view=made.view[:-1], summed=summed)
 
     def tensor(self, node: ir.Node, index: int = 0) -> Packed:
         """The node's input, which may be a sum that is still to be computed."""
@@ -161,8 +163,10 @@ class Packing:
             coordinates(view, "Y") * sizes["X"] + coordinates(view, "X"),
             coordinates(view, "C"),
         )
-        tables = np.empty((2, sizes["Y"] * sizes["X"], sizes["C"]), np.int64)
+        tables = np.full((2, sizes["Y"] * sizes["X"], sizes["C"]), -1, np.int64)
         tables[(slice(None), *np.broadcast_arrays(*to))] = np.broadcast_arrays(position, channel)
+        if tables.min() < 0:
+            raise ValueError(f"[{spell(view)}] leaves places empty")
         columns = tables[:, 0] - tables[:, 0].min(1, keepdims=True)
         rows = tables[:, :, 0] - columns[:, :1]
         if not np.array_equal(tables, rows[:, :, None] + columns[:, None]):

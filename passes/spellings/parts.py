@@ -75,6 +75,8 @@ def enlarged(rewrite: Rewrite) -> None:
     node = rewrite.node
     given = {name: a.value for name, a in node.attributes.items()}
     floored = (given.get("nearest_mode"), given.get("coordinate_transformation_mode"))
+    if given.get("keep_aspect_ratio_policy", "stretch") != "stretch":
+        return
     if given.get("mode") != "nearest" or floored != ("floor", "asymmetric") or "axes" in given:
         return
     before, after = (v.shape.numpy() for v in (node.inputs[0], node.outputs[0]))
@@ -94,9 +96,11 @@ def padded_images(rewrite: Rewrite) -> None:
     node = rewrite.node
     x, after = node.inputs[0].shape.numpy(), node.outputs[0].shape.numpy()
     amounts, axes = (constant(node.inputs[i]) if len(node.inputs) > i else None for i in (1, 3))
-    if len(x) <= 4 or amounts is None or axes is not None or x[:-2] != after[:-2]:
-        return
     rank = len(x)
+    if rank <= 4 or amounts is None or axes is not None:
+        return
+    if any(amounts[: rank - 2]) or any(amounts[rank:-2]):
+        return
     images = int(np.prod(x[1:-2]))
     image = rewrite.reshape(node.inputs[0], (x[0], images, *x[-2:]), "images")
     around = [0, 0, *amounts[rank - 2 : rank], 0, 0, *amounts[-2:]]

@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 import numpy as np
+import onnx
+import onnx_ir as ir
 import pytest
 import torch
 from torch import nn
 
 import hqc
+from hqc.dialect import DIALECT
+from hqc.errors import VerificationError
+from hqc.frontend import steps
 from hqc.frontend.export import export
 from hqc.frontend.load import load_model
 from hqc.models.lif import LIF
 from hqc.quantize import apply_recipe
+from hqc.reference import run_reference
 from tests.frontend.test_parts import Rounded
+from tests.refusals.case import Small
+from tests.refusals.case import T as SMALL_T
 
 T, C, D = 3, 3, 8
 
@@ -87,6 +95,53 @@ def test_a_loop_is_one_layer(name, tmp_path):
         logits.append(artifact.run(x.numpy()).reshape(-1))
         np.testing.assert_allclose(logits[-1], expected, atol=1e-4 * np.abs(expected).max())
     assert not np.array_equal(logits[0], logits[1])
+
+
+def forgetting(net, x):
+    """The first two steps remember, the last does not."""
+    given, fired, potential = net.conv(x).unsqueeze(1) * 6, [], None
+    for t in range(T):
+        remembers = t == 1
+        potential = (potential - fired[-1]) * 0.25 + given[t] if remembers else given[t]
+        fired.append(Rounded.apply(potential, 3, False))
+    return torch.stack(fired).flatten(0, 1)
+
+
+@pytest.mark.parametrize("body", [forgetting], ids=lambda f: f.__name__)
+def test_steps_that_differ_are_no_loop(body, tmp_path):
+    net = apply_recipe(Steps(body).eval(), {"*": "4u"})
+    frames = [torch.randint(0, 4, (T, 1, C, 6, 6)).float()]
+    export(net, frames, tmp_path / "net.onnx", input_scale=1.0)
+    loaded = load_model(tmp_path / "net.onnx")
+    original = ir.serde.deserialize_model(onnx.load(tmp_path / "net.onnx"))
+    given = {loaded.graph.inputs[0].name: frames[0].numpy()}
+    expected = run_reference(original, given)[0]
+    np.testing.assert_allclose(run_reference(loaded, given)[0], expected, atol=1e-6)
+
+
+def test_neurons_of_one_step_each_have_no_memory(tmp_path):
+    """Of the dialect itself, with a tau: every call starts at rest."""
+    net = Small(tmp_path)
+    y = net.conv(net.spikes())
+    parts = []
+    for t in range(SMALL_T):
+        bounds = [net.constant([i], np.int64) for i in (t, t + 1, 0)]
+        x = net.op("Slice", y, *bounds)
+        parts.append(net.op("IntegerLIF", x, domain=DIALECT, levels=3, v_threshold=0.3))
+    net.end(net.lif(net.op("Concat", *parts, axis=0)))
+    path = net.save(net.path)
+    loaded = load_model(path)
+    assert sum(n.op_type == "IntegerLIF" for n in loaded.graph) == SMALL_T
+
+
+def test_a_loop_that_is_read_wrongly_is_noticed(tmp_path, monkeypatch):
+    net = apply_recipe(Steps(remembering).eval(), {"*": "4u"})
+    frames = [torch.randint(0, 4, (T, 1, C, 6, 6)).float()]
+    export(net, frames, tmp_path / "net.onnx", input_scale=1.0)
+    charge = steps._charge
+    monkeypatch.setattr(steps, "_charge", lambda *given: (charge(*given)[0], 0.9))
+    with pytest.raises(VerificationError, match="is not what hqc reads it as"):
+        load_model(tmp_path / "net.onnx")
 
 
 def test_another_order_is_no_loop(tmp_path):

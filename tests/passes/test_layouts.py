@@ -184,6 +184,14 @@ def a_convolution_of_a_mean_of_rows(net):
 
 
 @layout
+def a_volume_that_is_padded(net):
+    """An image in five axes, padded unevenly."""
+    x = net.view(net.conv(net.spikes()), (T, 1, D, H, W))
+    pads = net.constant([0, 0, 0, 1, 1, 0, 0, 0, 0, 1], np.int64)
+    net.end(net.lif(net.view(net.op("Pad", x, pads), (T, D, H + 1, W + 2)), v_threshold=0.3))
+
+
+@layout
 def rows_backwards(net):
     net.end(net.lif(net.conv(sliced(net, H, -H - 1, 2, -1))))
 

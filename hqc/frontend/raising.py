@@ -1,0 +1,60 @@
+"""What a module writes out in many ops becomes one again, and is compared with what it was."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import onnx_ir as ir
+from onnx_ir.passes.common import RemoveUnusedNodesPass
+
+from hqc.data.synthetic import frames_over_range
+from hqc.dialect import attach_functions
+from hqc.errors import VerificationError
+from hqc.frontend.names import name_nodes
+from hqc.frontend.rounded_activations import find_rounded
+from hqc.frontend.steps import find_steps
+from hqc.reference import ReferenceSession
+
+Pair = tuple[ir.Value, ir.Value]
+"""A value of the graph, and one that was made to stand for it."""
+
+_SAME = 0.999
+"""Of all numbers: a layer of all steps rounds as one of a single step only nearly does."""
+
+
+def take_raised(model: ir.Model) -> ir.Model:
+    """Rounded activations become neurons, and loops over time layers.
+
+    Raises `VerificationError` where what stands for a value is not what that was.
+    """
+    for find in (find_rounded, find_steps):
+        pairs = find(model.graph)
+        if not pairs:
+            continue
+        attach_functions(model)
+        _compare(model, pairs)
+        for old, new in pairs:
+            name = old.name
+            old.replace_all_uses_with(new, replace_graph_outputs=True)
+            old.name, new.name = f"{name}.written", name
+        RemoveUnusedNodesPass()(model)
+        name_nodes(model.graph)
+    return attach_functions(model)
+
+
+def _compare(model: ir.Model, pairs: Sequence[Pair]) -> None:
+    """Run both on the same frames."""
+    outputs = [value.name for value in model.graph.outputs]
+    watched = [v.name for pair in pairs for v in pair if v.name not in outputs]
+    session = ReferenceSession(model, watched)
+    for recording in frames_over_range(model):
+        tensors = session.run({model.graph.inputs[0].name: recording.frames})
+        found = dict(zip((*outputs, *watched), tensors, strict=True))
+        for old, new in pairs:
+            a, b = found[old.name], found[new.name]
+            if a.shape != b.shape or np.isclose(a, b, 1e-3, 1e-4).mean() < _SAME:
+                raise VerificationError(
+                    f"{old.name!r} is not what hqc reads it as, an op over all time steps, on "
+                    f"{recording.name}"
+                )
