@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from hqc.dialect import DIALECT, ops
 from hqc.frontend.neuron_names import NODES
-from hqc.passes.integer_rules.quantity import rules
+from hqc.passes.integer_rules.registry import rules
 from hqc.passes.spellings.spelling import spellings
 
 _FRAMES = """\

@@ -16,7 +16,7 @@ from hqc.data.synthetic import frames_over_range
 from hqc.dialect.facts import read_bound, write_bound
 from hqc.errors import VerificationError
 from hqc.frontend.load import load_model
-from hqc.passes.integer_rules import arithmetic, neurons, sums
+from hqc.passes.integer_rules import arithmetic, linear, neurons, sums
 from hqc.targets import load_target
 from hqc.verdict import Verdict
 from hqc.verification import compare
@@ -54,13 +54,13 @@ def test_a_bias_that_is_dropped_is_found(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("bits", [8, 16])
 def test_codes_that_wrap_are_found(bits, tmp_path, monkeypatch):
-    true, narrow = sums._codes, {8: np.int8, 16: np.int16}[bits]
+    true, narrow = sums.store_codes, {8: np.int8, 16: np.int16}[bits]
 
     def wrapping(node, lowering, codes):
         small = codes.codes.astype(np.int64).astype(narrow).astype(np.float64)
         return true(node, lowering, replace(codes, codes=small))
 
-    monkeypatch.setattr(sums, "_codes", wrapping)
+    monkeypatch.setattr(sums, "store_codes", wrapping)
     with pytest.raises(VerificationError, match=r"'conv'.*can be .* and says"):
         stages_of(one_layer(lambda net: unsigned(net, bits), threshold=4.0), tmp_path)
     monkeypatch.setattr("hqc.passes.pipeline.verify_ops", lambda step, model: None)
@@ -100,13 +100,13 @@ def test_a_variance_below_zero_is_found(tmp_path, monkeypatch):
 
 
 def test_a_heads_bias_rounded_to_units_of_the_sum_is_found(tmp_path, monkeypatch):
-    true = sums._classifier
+    true = linear._classifier
 
     def coarse(node, lowering, x, codes, made):
         units = np.round(made.offset / made.scale) * made.scale
         return true(node, lowering, x, codes, replace(made, offset=units))
 
-    monkeypatch.setattr(sums, "_classifier", coarse)
+    monkeypatch.setattr(linear, "_classifier", coarse)
     net = Network((1, 1, 2, 1, 1))
     codes = net.quantized(weights(8, 2, 1, 1))
     s = net.lif(net.op("Conv", net.input(), codes, kernel_shape=[1, 1]), v_threshold=0.5)

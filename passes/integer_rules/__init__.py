@@ -8,9 +8,9 @@ from hqc.passes.integer_rules.quantity import (
     PotentialOverflowError,
     Quantity,
     Weights,
-    find_rule,
 )
 from hqc.passes.integer_rules.readout import read_out
+from hqc.passes.integer_rules.registry import find_rule
 
 for _module in pkgutil.iter_modules(__path__):
     importlib.import_module(f"{__name__}.{_module.name}")

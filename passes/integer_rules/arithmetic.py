@@ -15,12 +15,8 @@ from hqc.passes.axes import axes, named, spell
 from hqc.passes.graph import constant, integer, ints, unsupported
 from hqc.passes.integer_rules.channels import of_one_shape
 from hqc.passes.integer_rules.positions import add_by_position
-from hqc.passes.integer_rules.quantity import (
-    Lowering,
-    PotentialOverflowError,
-    Quantity,
-    rule,
-)
+from hqc.passes.integer_rules.quantity import Lowering, PotentialOverflowError, Quantity
+from hqc.passes.integer_rules.registry import rule
 
 _BYTE = 255
 

@@ -10,7 +10,8 @@ import onnx_ir as ir
 
 from hqc.passes.axes import Factor, resized, size_of, spell
 from hqc.passes.graph import integer, unsupported
-from hqc.passes.integer_rules.quantity import Lowering, Quantity, rule
+from hqc.passes.integer_rules.quantity import Lowering, Quantity
+from hqc.passes.integer_rules.registry import rule
 from hqc.passes.integer_rules.views import reshaped
 
 

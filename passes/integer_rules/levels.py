@@ -10,7 +10,8 @@ from hqc.dialect.facts import write_bound
 from hqc.dialect.fixed_point_integer_lif import level_reach
 from hqc.dialect.intervals import RangeError
 from hqc.passes.integer_rules.neurons import leak, refuse_without_time
-from hqc.passes.integer_rules.quantity import Lowering, PotentialOverflowError, Quantity, rule
+from hqc.passes.integer_rules.quantity import Lowering, PotentialOverflowError, Quantity
+from hqc.passes.integer_rules.registry import rule
 
 
 @rule("IntegerLIF", domain=DIALECT)

@@ -19,8 +19,8 @@ from hqc.passes.integer_rules.quantity import (
     PotentialOverflowError,
     Quantity,
     along_channels,
-    rule,
 )
+from hqc.passes.integer_rules.registry import rule
 
 _FINEST = 20
 """Fractional bits that a potential has at most: beyond, a float32's own rounding is larger."""

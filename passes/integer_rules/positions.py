@@ -10,7 +10,8 @@ import onnx_ir as ir
 from hqc.passes.axes import axes, spell
 from hqc.passes.fold_padding import zeros_around
 from hqc.passes.graph import unsupported
-from hqc.passes.integer_rules.quantity import Lowering, PotentialOverflowError, Quantity, rule
+from hqc.passes.integer_rules.quantity import Lowering, PotentialOverflowError, Quantity
+from hqc.passes.integer_rules.registry import rule
 
 
 @rule("Pad", attributes=("mode",))

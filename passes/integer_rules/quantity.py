@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -13,7 +13,6 @@ from hqc.dialect import DIALECT
 from hqc.dialect.facts import Facts, Kind, by_channel
 from hqc.dialect.intervals import RangeError, rescale_interval
 from hqc.dialect.metadata import MADE_FOR
-from hqc.errors import UnsupportedModelError
 from hqc.passes.axes import VIEWS, Axes, axes, size_of, spell
 from hqc.passes.graph import GraphBuilder, constant, unsupported, where
 from hqc.passes.integer_rules.streams import Stream
@@ -430,55 +429,3 @@ def _along_channels(node: ir.Node, x: Quantity) -> list[int]:
 def along_channels(node: ir.Node, x: Quantity, numbers: np.ndarray) -> np.ndarray:
     """One number, or one a channel, shaped so that it broadcasts to x."""
     return np.broadcast_to(numbers, x.channels).reshape(_along_channels(node, x))
-
-
-@dataclass(frozen=True)
-class Rule:
-    """How an op is lowered; `attributes` names all that the lowering reads, others are refused."""
-
-    lower: Callable[[ir.Node, Lowering], Quantity | Weights | None]
-    attributes: frozenset[str]
-
-    def __call__(self, node: ir.Node, lowering: Lowering) -> Quantity | Weights | None:
-        """Lower a node. Raises `UnsupportedModelError` for what the lowering would overlook."""
-        for name in node.attributes:
-            if not node.domain and name not in self.attributes:
-                raise unsupported(node, f"its attribute {name!r} is not lowered")
-        for value in node.outputs[1:]:
-            if value.uses() or value.is_graph_output():
-                raise unsupported(node, f"its output {value.name!r} is not lowered, only the first")
-        return self.lower(node, lowering)
-
-
-_RULES: dict[tuple[str, str], Rule] = {}
-
-
-def rule(
-    *op_types: str, domain: str = "", attributes: Collection[str] = ()
-) -> Callable[[Callable], Callable]:
-    """Register the decorated function as the lowering of those ops."""
-
-    def register(function: Callable) -> Callable:
-        for op_type in op_types:
-            _RULES[domain, op_type] = Rule(function, frozenset(attributes))
-        return function
-
-    return register
-
-
-def rules() -> dict[tuple[str, str], Rule]:
-    """Every rule, by domain and op."""
-    return dict(_RULES)
-
-
-def find_rule(node: ir.Node) -> Rule:
-    """The rule of a node. Raises `UnsupportedModelError`, naming what can be lowered."""
-    try:
-        return _RULES[node.domain, node.op_type]
-    except KeyError:
-        known = ", ".join(sorted(op_type for _, op_type in _RULES))
-        raise UnsupportedModelError(
-            f"node {node.name!r}: hqc has no integer lowering for "
-            f"{node.domain + '::' if node.domain else ''}{node.op_type}",
-            hint=f"it lowers: {known}; see docs/extending.md for adding a rule",
-        ) from None

@@ -10,7 +10,8 @@ from hqc.dialect.quant_pow2 import magnitudes, pow2_codes
 from hqc.dialect.quant_uniform import along, code_range, uniform_codes
 from hqc.passes.axes import axes
 from hqc.passes.graph import constant, unsupported
-from hqc.passes.integer_rules.quantity import Lowering, Quantity, Weights, described, rule
+from hqc.passes.integer_rules.quantity import Lowering, Quantity, Weights, described
+from hqc.passes.integer_rules.registry import rule
 
 _WIDEST = 8
 

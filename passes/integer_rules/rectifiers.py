@@ -7,7 +7,8 @@ from dataclasses import replace
 import numpy as np
 import onnx_ir as ir
 
-from hqc.passes.integer_rules.quantity import Lowering, Quantity, rule
+from hqc.passes.integer_rules.quantity import Lowering, Quantity
+from hqc.passes.integer_rules.registry import rule
 
 
 @rule("Relu")

@@ -11,7 +11,8 @@ import onnx_ir as ir
 from hqc.passes.axes import axes, named, size_of, spell, timeless
 from hqc.passes.graph import integer, unsupported
 from hqc.passes.integer_rules.arithmetic import scaled
-from hqc.passes.integer_rules.quantity import Lowering, Quantity, Weights, rescaled, rule
+from hqc.passes.integer_rules.quantity import Lowering, Quantity, Weights, rescaled
+from hqc.passes.integer_rules.registry import rule
 from hqc.passes.integer_rules.sums import in_fixed_point, layer, layer_sum
 from hqc.passes.integer_rules.views import permuted, reshaped
 

@@ -6,7 +6,8 @@ import onnx_ir as ir
 
 from hqc.passes.axes import VIEWS
 from hqc.passes.graph import ints, unsupported
-from hqc.passes.integer_rules.quantity import Lowering, rule
+from hqc.passes.integer_rules.quantity import Lowering
+from hqc.passes.integer_rules.registry import rule
 
 
 @rule("AveragePool", attributes=(

@@ -10,7 +10,8 @@ import onnx_ir as ir
 
 from hqc.passes.axes import Axes, reshape, spell
 from hqc.passes.graph import ints, unsupported
-from hqc.passes.integer_rules.quantity import Lowering, Quantity, Weights, channel_axis, rule
+from hqc.passes.integer_rules.quantity import Lowering, Quantity, Weights, channel_axis
+from hqc.passes.integer_rules.registry import rule
 
 
 def _breaks_channels(x: Quantity, view: Axes) -> bool:

@@ -20,7 +20,7 @@ from hqc.codegen.kernels import packed_attention
 from hqc.dialect import intervals
 from hqc.passes import fold_padding
 from hqc.passes.fold_constants import FoldConstants
-from hqc.passes.integer_rules import arithmetic, neurons, quantity, sums
+from hqc.passes.integer_rules import arithmetic, linear, neurons, quantity, sums
 from hqc.passes.packing import layers
 from tests.fuzz.networks import Network, networks
 from tests.fuzz.oracle import check
@@ -54,14 +54,14 @@ def drop_biases():
 @mistake("2 unsigned codes wrap")
 def wrap_codes():
     """Codes are stored in as many bits as their quantizer has, signed or not."""
-    true = sums._codes
+    true = sums.store_codes
 
     def codes(node, lowering, weights):
         bits = next(b for b in (8, 16, 32) if weights.bits <= b)
         kept = weights.codes.astype(np.int64).astype(f"int{bits}").astype(np.float64)
         return true(node, lowering, replace(weights, codes=kept))
 
-    return (mock.patch.object(sums, "_codes", codes),)
+    return (mock.patch.object(sums, "store_codes", codes),)
 
 
 @mistake("3 potentials saturate at 128")
@@ -145,13 +145,13 @@ def exact_leaks():
 @mistake("12 a head's bias is rounded to units of its sums")
 def coarse_bias():
     """It has no fractional bits."""
-    true = sums._classifier
+    true = linear._classifier
 
     def classifier(node, lowering, x, weights, made):
         units = np.round(made.offset / made.scale) * made.scale
         return true(node, lowering, x, weights, replace(made, offset=units))
 
-    return (mock.patch.object(sums, "_classifier", classifier),)
+    return (mock.patch.object(linear, "_classifier", classifier),)
 
 
 class _FoundError(BaseException):

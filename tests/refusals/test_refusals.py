@@ -19,7 +19,7 @@ UNREACHABLE = {
     ("hqc.frontend.load", "frames.dtype.name"),
     # The checker of ONNX refuses every attribute that its op does not have, and rules name all that
     # ops have in the opset that models are brought to. A later opset may add some.
-    ("hqc.passes.integer_rules.quantity", "its attribute"),
+    ("hqc.passes.integer_rules.registry", "its attribute"),
     # Views are refused where they take an axis of channels apart that numbers still go by.
     ("hqc.passes.integer_rules.quantity", "none of them the"),
     # Biases that do not fit what their layers give are refused when the model is loaded.

@@ -1,4 +1,4 @@
-"""Layers: passes/integer_rules/sums.py and quantity.py."""
+"""Layers: passes/integer_rules, what convolutions, linear layers and their sums refuse."""
 
 from __future__ import annotations
 
