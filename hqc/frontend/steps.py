@@ -31,8 +31,10 @@ def find_steps(graph: ir.Graph) -> list[tuple[ir.Value, ir.Value]]:
     found = []
     for node in list(graph):
         parts = _parts(node)
+        if parts is None or (node.op_type == "Concat" and len(set(parts)) == 1):
+            continue
         lifted = _Lifted(graph, node)
-        whole = None if parts is None or len(set(parts)) == 1 < len(parts) else lifted.all_of(parts)
+        whole = lifted.all_of(parts)
         if whole is None:
             continue
         old = node.outputs[0]
