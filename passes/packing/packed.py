@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
@@ -13,6 +14,7 @@ from hqc.dialect import KERNEL
 from hqc.dialect.facts import Facts, by_channel
 from hqc.dialect.layouts import WORD
 from hqc.dialect.planes import words
+from hqc.dialect.rearrange import rearranged_ends
 from hqc.passes.axes import Axes, Factor, axes, coordinates, named, size_of, spell, timeless
 from hqc.passes.graph import GraphBuilder, constant, unsupported
 
@@ -191,10 +193,11 @@ class Packing:
         facts = Facts.of(x.value)
         given = {"positions": [sizes["Y"], sizes["X"]], "channels": x.sizes["C"]}
         if x.kind == "potentials":
-            everywhere = replace(facts, low=facts.lowest, high=facts.highest)
+            low, high = rearranged_ends(facts, tables[1])
+            moved = replace(facts, low=by_channel(low), high=by_channel(high))
             like = replace(x, view=view)
             return self.potentials(
-                node, "RearrangePotentials", [x.value, *inputs], like, sizes, everywhere, **given
+                node, "RearrangePotentials", [x.value, *inputs], like, sizes, moved, **given
             )
         planes = out_planes or x.planes
         shape = (x.value.shape.numpy()[0], sizes["Y"], sizes["X"], planes, words(sizes["C"]))
@@ -296,12 +299,40 @@ def _time(view: Axes) -> list[list[Factor]]:
     return [[f for f in axis if f.root == "T"] for axis in view]
 
 
+def channels_of(facts: Facts) -> int | None:
+    """The axis of the channels that bounds differ by; None where they do not."""
+    by_channel = isinstance(facts.low, list) or isinstance(facts.high, list)
+    return facts.axes.split(" ").index("C") if by_channel else None
+
+
+def keeps_apart(x: Packed, axis: int) -> bool:
+    """Whether each channel of x holds numbers of one index of an axis of its tensor alone."""
+    if x.view[axis] == axes(("C", x.sizes["C"]))[0]:
+        return True
+    channel, index = _with_channels(x, axis)
+    return np.unique(channel * (index.max() + 1) + index).size == x.sizes["C"]
+
+
+def _with_channels(x: Packed | Sums, axis: int) -> tuple[np.ndarray, np.ndarray]:
+    """The channel of each number of x, and its index along an axis of the tensor."""
+    channel = coordinates(x.view, "C")
+    size = math.prod(f.size for f in x.view[axis])
+    index = np.arange(size).reshape([-1 if i == axis else 1 for i in range(len(x.view))])
+    channel, index = np.broadcast_arrays(channel, index)
+    return channel.reshape(-1), index.reshape(-1)
+
+
 def by_own_channels(facts: Facts, x: Packed | Sums) -> Facts:
-    """What make-integer says of a tensor, for all channels together where x has others."""
-    names, whole = facts.axes.split(" "), axes(("C", x.sizes["C"]))[0]
-    if "C" in names and x.view[names.index("C")] == whole:
+    """What make-integer says of a tensor, by the channels that x has."""
+    axis, size = channels_of(facts), x.sizes["C"]
+    if axis is None or x.view[axis] == axes(("C", size))[0]:
         return facts
-    return replace(facts, low=facts.lowest, high=facts.highest)
+    channel, index = _with_channels(x, axis)
+    low, high = np.full(size, facts.highest), np.full(size, facts.lowest)
+    said = (np.broadcast_to(end, index.max() + 1) for end in (facts.low, facts.high))
+    np.minimum.at(low, channel, next(said)[index])
+    np.maximum.at(high, channel, next(said)[index])
+    return replace(facts, low=by_channel(low), high=by_channel(high))
 
 
 def _of_each_step(facts: Facts, time_steps: int) -> Facts:

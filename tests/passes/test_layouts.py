@@ -101,6 +101,12 @@ def pooling_of_tokens(net):
 
 
 @layout
+def the_greatest_of_potentials_whose_rows_are_columns(net):
+    y = net.op("Transpose", net.conv(net.spikes()), perm=[0, 1, 3, 2])
+    net.end(net.lif(net.op("MaxPool", y, kernel_shape=[2, 2], name="pool")))
+
+
+@layout
 def attention_between_rows(net):
     """Along the columns of images, one of them each channel's."""
     q, k, v = (net.spikes(name=name) for name in "qkv")
@@ -181,6 +187,26 @@ def neurons_on_a_mean_of_rows(net):
 def a_convolution_of_a_mean_of_rows(net):
     y = net.mean(net.spikes(), [3], keepdims=1, name="mean")
     net.end(net.lif(net.conv(y)))
+
+
+@layout
+def a_shortcut_around_a_layer_of_a_mean_of_rows(net):
+    """Columns are channels, too, until the mean of them is taken."""
+    y = net.mean(net.spikes(), [2], keepdims=1, name="mean")
+    x = net.op("Transpose", net.lif(y, v_threshold=0.3), perm=[0, 2, 3, 1])
+    x = net.op("MatMul", x, net.weights(D, D), name="fc")
+    y = net.op("Add", y, net.op("Transpose", x, perm=[0, 3, 1, 2]), name="add")
+    net.end(net.lif(net.mean(y, [2, 3], keepdims=1, name="other")))
+
+
+@layout
+def a_sum_of_potentials_with_what_was_joined_of_two_layouts(net):
+    """What is joined has the last axis as channels; the sum is by channel of the other."""
+    net.frames = (T, 1, C, 4, 4)
+    columns = net.op("Transpose", net.conv(net.spikes(), (D, 4)), perm=[0, 3, 2, 1])
+    joined = net.op("Concat", net.conv(net.spikes(), (D, 2)), columns, axis=1, name="join")
+    y = net.op("Add", joined, net.conv(net.spikes()), name="add")
+    net.end(net.lif(net.op("MaxPool", y, kernel_shape=[2, 2], name="pool")))
 
 
 @layout
