@@ -10,7 +10,7 @@ import onnx_ir as ir
 from hqc.dialect import DIALECT
 from hqc.dialect.facts import write_bound
 from hqc.dialect.intervals import INT32
-from hqc.passes.axes import axes, flatten, named, product, size_of, spell
+from hqc.passes.axes import VIEWS, axes, flatten, named, product, size_of, spell
 from hqc.passes.graph import integer, unsupported
 from hqc.passes.integer_rules import sums
 from hqc.passes.integer_rules.quantity import (
@@ -110,7 +110,7 @@ def _linear(
     weights = replace(weights, scale=weights.scale * alpha, rounding=scaled)
     counts = x.kind == "levels" and x.is_plain and x.value.dtype == ir.DataType.INT32
     everything = {f.root for axis in x.view for f in axis} <= {"C"} and x.is_channels(-1)
-    if counts and everything and node.outputs[0].is_graph_output():
+    if counts and everything and _are_added_up(x.value) and node.outputs[0].is_graph_output():
         total = sums.layer_sum(node, x, weights, bias, x.view, 1)
         _classifier(node, lowering, x, weights, total)
         return None
@@ -124,6 +124,16 @@ def _linear(
     view = (*x.view[:-1], *axes(("C", weights.codes.shape[1])))
     total = sums.layer_sum(node, x, weights, bias, view, 1)
     return sums.layer(node, lowering, ("MatMulInteger", "IntegerMatMul"), x, weights, total)
+
+
+def _are_added_up(value: ir.Value) -> bool:
+    """Whether 32-bit integers are spikes that were added up, and nothing was done to since."""
+    while value.dtype == ir.DataType.INT32:
+        node = value.producer()
+        if node.op_type not in {"ReduceSum", *VIEWS}:
+            return False
+        value = node.inputs[0]
+    return True
 
 
 def _of_whole_image(

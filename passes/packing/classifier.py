@@ -37,7 +37,9 @@ def pack_sum(node: ir.Node, packing: Packing) -> Packed:
 def pack_classifier(node: ir.Node, packing: Packing) -> None:
     """SumSpikes, over all of time and position, and IntegerLinear as it is: logits."""
     x = packing.tensor(node)
-    channels = x.sizes["C"]
+    channels = node.inputs[0].shape.numpy()[-1]
+    if x.kind == "spikes" and x.view[-1] != axes(("C", channels))[0]:
+        x = packing.over_positions(node, x, [len(x.view) - 1])
     everywhere = {root for root in "TYX" if x.sizes[root] > 1}
     if (x.kind, x.summed, flatten(x.view)) != ("spikes", everywhere, axes(("C", channels))[0]):
         raise unsupported(

@@ -178,6 +178,23 @@ def an_image_that_leaves_the_network(net):
 
 
 @layout
+def a_classifier_of_channels_that_lie_along_positions(net):
+    """Each is a product of two images."""
+    q, k = (
+        net.view(net.spikes(name=name), (T, D, *shape))
+        for name, shape in (("q", (1, L)), ("k", (L, 1)))
+    )
+    products = net.view(net.op("MatMul", q, k, name="product"), (T, 1, D))
+    net.end(net.lif(products, v_threshold=4.0), (0, 1))
+
+
+@layout
+def a_classifier_of_a_mean_that_is_repeated(net):
+    y = net.mean(net.spikes(), [3], keepdims=1, name="mean")
+    net.end(net.op("Expand", y, net.constant((T, D, H, W), np.int64), name="repeated"))
+
+
+@layout
 def neurons_on_a_mean_of_rows(net):
     y = net.mean(net.spikes(), [3], keepdims=1, name="mean")
     net.end(net.lif(y, v_threshold=0.3))
