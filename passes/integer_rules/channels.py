@@ -10,7 +10,7 @@ import onnx_ir as ir
 
 from hqc.passes.axes import Factor, resized, size_of, spell
 from hqc.passes.graph import integer, unsupported
-from hqc.passes.integer_rules.quantity import Lowering, Quantity
+from hqc.passes.integer_rules.quantity import Lowering, Quantity, channel_axis
 from hqc.passes.integer_rules.registry import rule
 from hqc.passes.integer_rules.views import reshaped
 
@@ -137,7 +137,7 @@ def lower_concat(node: ir.Node, lowering: Lowering) -> Quantity:
         shape = [size if i == axis else n for i, n in enumerate(x.shape)]
         view = resized(joined.view, axis, size)
         error = np.max([np.max(q.error) for q in (joined, x)])
-        if joined.is_channels(axis) and x.is_channels(axis):
+        if channel_axis(view) == axis and x.is_channels(axis):
             errors = [np.broadcast_to(q.error, q.shape[axis]) for q in (joined, x)]
             error = np.concatenate(errors)
         kind = "levels" if "levels" in (joined.kind, x.kind) else x.kind

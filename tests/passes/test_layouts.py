@@ -173,6 +173,15 @@ def two_layouts_that_are_joined(net):
 
 
 @layout
+def rows_that_are_joined_of_one_channel(net):
+    first, last = (net.quantized(np.ones((*shape, 1, 1))) for shape in ((1, C), (D, 1)))
+    s = net.lif(net.op("Conv", net.image(), first, name="stem"), v_threshold=150.0)
+    pair = (net.op("MaxPool", s, kernel_shape=[H, 1], name=name) for name in ("one", "other"))
+    joined = net.op("Concat", *pair, axis=2, name="join")
+    net.end(net.lif(net.op("Conv", joined, last, name="conv"), v_threshold=0.3))
+
+
+@layout
 def an_image_that_leaves_the_network(net):
     return leaving(net, net.spikes(), T, D, H, W)
 
