@@ -14,6 +14,7 @@ from hqc.errors import VerificationError
 from hqc.frontend.names import name_nodes
 from hqc.frontend.rounded_activations import find_rounded
 from hqc.frontend.steps import find_steps
+from hqc.passes.graph import unsupported
 from hqc.reference import ReferenceSession
 
 Pair = tuple[ir.Value, ir.Value]
@@ -26,14 +27,16 @@ _SAME = 0.999
 def take_raised(model: ir.Model) -> ir.Model:
     """Rounded activations become neurons, and loops over time layers.
 
-    Raises `VerificationError` where what stands for a value is not what that was.
+    Raises `VerificationError` where what stands for a value is not what that was, and
+    `UnsupportedModelError` where it reads NaN or infinities, of which nobody can say.
     """
     for find in (find_rounded, find_steps):
+        before = list(model.graph)
         pairs = find(model.graph)
         if not pairs:
             continue
         attach_functions(model)
-        _compare(model, pairs)
+        _compare(model, pairs, _read(model.graph, before))
         for old, new in pairs:
             name = old.name
             old.replace_all_uses_with(new, replace_graph_outputs=True)
@@ -43,14 +46,30 @@ def take_raised(model: ir.Model) -> ir.Model:
     return attach_functions(model)
 
 
-def _compare(model: ir.Model, pairs: Sequence[Pair]) -> None:
+def _read(graph: ir.Graph, before: Sequence[ir.Node]) -> list[ir.Value]:
+    """What nodes that are new in a graph read of those that it had before."""
+    old = set(before)
+    new = [node for node in graph if node not in old]
+    inputs = dict.fromkeys(v for node in new for v in node.inputs if v is not None)
+    return [v for v in inputs if v.producer() in old]
+
+
+def _compare(model: ir.Model, pairs: Sequence[Pair], read: Sequence[ir.Value]) -> None:
     """Run both on the same frames."""
     outputs = [value.name for value in model.graph.outputs]
-    watched = [v.name for pair in pairs for v in pair if v.name not in outputs]
+    values = [*read, *(v for pair in pairs for v in pair)]
+    watched = [v.name for v in dict.fromkeys(values) if v.name not in outputs]
     session = ReferenceSession(model, watched)
     for recording in frames_over_range(model):
         tensors = session.run({model.graph.inputs[0].name: recording.frames})
         found = dict(zip((*outputs, *watched), tensors, strict=True))
+        for value in read:
+            if not np.isfinite(found[value.name]).all():
+                raise unsupported(
+                    value.producer(),
+                    "it gives numbers that are NaN or infinite, of frames in the input's range",
+                    "is a variance negative, or a scale before it far too large?",
+                )
         for old, new in pairs:
             a, b = found[old.name], found[new.name]
             if a.shape != b.shape or np.isclose(a, b, 1e-3, 1e-4).mean() < _SAME:

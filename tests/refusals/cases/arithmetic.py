@@ -75,12 +75,25 @@ def a_norm_in_training_mode(net):
     hint="a variance is never negative: was the checkpoint damaged, or epsilon set to 0?",
 )
 def a_norm_of_negative_variance(net):
+    net.end(net.lif(of_negative_variance(net)))
+
+
+@refused(
+    "node 'norm' (BatchNormalization): it gives numbers that are NaN or infinite, of frames in the "
+    "input's range",
+    hint="is a variance negative, or a scale before it far too large?",
+)
+def a_norm_of_negative_variance_that_is_rounded(net):
+    y = net.op("Round", of_negative_variance(net))
+    net.end(net.op("Clip", y, net.constant(0.0), net.constant(3.0)))
+
+
+def of_negative_variance(net: Small) -> str:
     variance = net.constant([1, 1, 1, -1, 1, -2])
-    y = net.op(
+    return net.op(
         "BatchNormalization", net.conv(net.spikes()),
         *(net.constant(np.full(D, n)) for n in (1.0, 0.5, 0.0)), variance, name="norm",
     )  # fmt: skip
-    net.end(net.lif(y))
 
 
 @refused(
