@@ -8,7 +8,7 @@ import onnx_ir as ir
 
 from hqc.dialect import DIALECT, KERNEL
 from hqc.dialect.facts import Facts
-from hqc.passes.axes import axes, flatten, size_of, timeless
+from hqc.passes.axes import axes, flatten, size_of
 from hqc.passes.graph import constant, unsupported
 from hqc.passes.packing.packed import Packed, Packing, packs
 
@@ -21,8 +21,7 @@ def pack_sum(node: ir.Node, packing: Packing) -> Packed:
     over = tuple(x.view[a] for a in sorted(reduced))
     roots = {f.root for axis in over for f in axis}
     if "C" in roots or any(size_of(over, root) < x.sizes[root] for root in roots):
-        kept = [i for i in timeless(x.view) if i not in reduced]
-        x = packing.over_positions(node, x, kept)
+        x = packing.over_positions(node, x, reduced)
     keepdims = node.attributes["keepdims"].value
     view = tuple(
         () if i in reduced else axis
@@ -39,7 +38,7 @@ def pack_classifier(node: ir.Node, packing: Packing) -> None:
     x = packing.tensor(node)
     channels = node.inputs[0].shape.numpy()[-1]
     if x.kind == "spikes" and x.view[-1] != axes(("C", channels))[0]:
-        x = packing.over_positions(node, x, [len(x.view) - 1])
+        x = packing.over_positions(node, x)
     everywhere = {root for root in "TYX" if x.sizes[root] > 1}
     if (x.kind, x.summed, flatten(x.view)) != ("spikes", everywhere, axes(("C", channels))[0]):
         raise unsupported(

@@ -15,7 +15,7 @@ from hqc.dialect.facts import Facts, by_channel
 from hqc.dialect.layouts import WORD
 from hqc.dialect.planes import words
 from hqc.dialect.rearrange import rearranged_ends
-from hqc.passes.axes import Axes, Factor, axes, coordinates, named, size_of, spell, timeless
+from hqc.passes.axes import Axes, Factor, axes, coordinates, flatten, named, size_of, spell
 from hqc.passes.graph import GraphBuilder, constant, unsupported
 
 
@@ -81,7 +81,7 @@ class Packing:
             return found
         positions = {root for root in "YX" if found.sizes[root] > 1}
         if found.summed - {"T"} not in (set(), positions):
-            found = self.over_positions(node, found, timeless(found.view))
+            found = self.over_positions(node, found)
         facts = by_own_channels(Facts.of(node.inputs[index]), found)
         made = replace(found, summed=frozenset())
         if found.summed - {"T"}:
@@ -100,17 +100,22 @@ class Packing:
             made = self.potentials(node, "SumSteps", [made.value], made, sizes, facts)
         return made
 
-    def over_positions(self, node: ir.Node, x: Packed, channels: Collection[int]) -> Packed:
-        """x, which may be a sum still to be computed, with these axes as its channels.
+    def over_positions(self, node: ir.Node, x: Packed, reduced: Collection[int] = ()) -> Packed:
+        """x, which may be a sum still to be computed, with all but time and `reduced` as channels.
 
-        The sum is one more axis of positions beside what else is none of the channels.
+        The sum is one more axis of positions beside those that are reduced. An axis of time and
+        others is taken apart.
         """
         over = axes(*((root, x.sizes[root]) for root in "YX" if root in x.summed))
-        whole = (*x.view, tuple(f for axis in over for f in axis))
-        unsummed = replace(x, view=whole, summed=frozenset())
-        made = self.laid_out(node, unsummed, named(whole, channels))
+        factors = [(f, i in reduced) for i, axis in enumerate(x.view) for f in axis]
+        parts = (*((f,) for f, _ in factors), flatten(over))
+        channels = [i for i, (f, goes) in enumerate(factors) if f.root != "T" and not goes]
+        unsummed = replace(x, view=parts, summed=frozenset())
+        made = self.laid_out(node, unsummed, named(parts, channels))
         summed = (x.summed & {"T"}) | {f.root for f in made.view[-1]}
-        return replace(made, view=made.view[:-1], summed=summed)
+        found = iter(made.view)
+        view = tuple(flatten([next(found) for _ in axis]) for axis in x.view)
+        return replace(made, view=view, summed=summed)
 
     def tensor(self, node: ir.Node, index: int = 0) -> Packed:
         """The node's input, which may be a sum that is still to be computed."""

@@ -210,6 +210,23 @@ def neurons_on_a_mean_of_rows(net):
 
 
 @layout
+def a_linear_layer_of_a_mean_of_columns_at_all_steps(net):
+    """Time and rows are one axis."""
+    y = net.op("Transpose", net.mean(net.spikes(), [3], name="mean"), perm=[0, 2, 1])
+    y = net.op("MatMul", net.view(y, (T * H, D)), net.weights(D, D), name="fc")
+    net.end(net.lif(net.view(y, (T, H, D))), (0, 1))
+
+
+@layout
+def a_mean_of_some_columns_at_all_steps(net):
+    """Time and rows are one axis."""
+    net.frames = (T, 1, C, H, 6)
+    x = net.view(net.op("Transpose", net.spikes(), perm=[0, 2, 3, 1]), (T * H, 2, 3, D))
+    y = net.view(net.mean(x, [2], name="mean"), (T, H * 2, D))
+    net.end(net.lif(y, v_threshold=0.3), (0, 1))
+
+
+@layout
 def a_convolution_of_a_mean_of_rows(net):
     y = net.mean(net.spikes(), [3], keepdims=1, name="mean")
     net.end(net.lif(net.conv(y)))
