@@ -14,7 +14,8 @@ itself. One recording. Tokens and images, channels before or behind positions, h
 anywhere, are followed axis by axis; the time axis is the one that neurons scan. Any part of
 channels and positions can be taken, joined, repeated or summed, and where numbers do not lie as
 a kernel reads them they are moved. Time is lowered whole, but for one step: no parts of it, no
-attention or convolution over it. Frames are read by convolutions and linear layers alone."""
+attention or convolution over it. Frames may be normalized, pooled, cut, joined or given to
+neurons before any layer."""
 
 _OUTPUTS = """\
 Classes of a mean of spikes, which is the fastest; potentials, spike counts, votes and layers on
@@ -26,8 +27,9 @@ layers need them:"""
 
 _NEURONS = """\
 Those of several levels are `IntegerLIF`, or written as activations that are clipped and rounded,
-`round(clamp(x, 0, n))` or `floor(clamp(x, 0, n) + 0.5)`, with a memory or without. Layers that
-are called step by step in a loop over time are one layer."""
+`round(clamp(x, 0, n))` or `floor(clamp(x, 0, n) + 0.5)`, with a memory or without. A network may
+be called for one time step after the other, its neurons in single-step mode, in a loop that stacks
+or adds up what it gives; what depends on its own spikes of steps before is refused."""
 
 _ABOUT = """\
 Made by `hqc ops` from what is registered. What is not here is refused, with the node's name and
@@ -95,7 +97,7 @@ def coverage() -> str:
         "",
         _NEURONS,
         "",
-        "`hqc.models.lif.LIF`, and in multi-step mode",
+        "`hqc.models.lif.LIF`, and",
         "",
         *(f"- `{module}.{name}`" for module, names in NODES.items() for name in names),
         "",

@@ -14,13 +14,13 @@ from itertools import count
 import numpy as np
 import onnx_ir as ir
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.modules import module as torch_module
 
 from hqc.dialect import DIALECT
 from hqc.dialect.lif import LIF as LIF_OP
 from hqc.errors import UnsupportedModelError
-from hqc.frontend.neurons import is_stateful
+from hqc.frontend.neurons import is_single_step, is_stateful
 from hqc.models.lif import LIF
 from hqc.reference import ReferenceSession
 
@@ -46,6 +46,11 @@ class Call:
     spikes: np.ndarray
     constants: float
 
+    def go_on(self, later: Call) -> None:
+        """Take in the time steps of a call that began with the potentials of this one."""
+        self.x = np.concatenate([self.x, later.x])
+        self.spikes = np.concatenate([self.spikes, later.spikes])
+
 
 @dataclass
 class Run:
@@ -62,16 +67,16 @@ def numbered(name: str, taken: Container[str]) -> str:
     return next(n for n in names if n not in taken)
 
 
-def record(module: nn.Module, frames: torch.Tensor) -> Run:
+def record(module: nn.Module, frames: Tensor) -> Run:
     """Run a module, its neurons at rest, and note what they are given and what they give.
 
-    Raises `UnsupportedModelError`, naming the layer, for neurons that carry their potentials from
-    one call to another, that are in no registered layer, that are called with keywords or not on
-    float32; for a layer that is in training all the same; and for a module that does not return one
-    tensor of float32.
+    Raises `UnsupportedModelError`, naming the layer, for neurons that do not start at rest, that
+    are in no registered layer, or that are called with keywords or not on float32; for a layer that
+    is in training all the same; and for a module that does not return one tensor of float32.
     """
     layers = {part: name for name, part in module.named_modules()}
     run = Run(_array(frames))
+    last: dict[nn.Module, Call] = {}
 
     def before(part: nn.Module, inputs: tuple) -> None:
         name = layers.get(part) or _place(module, part)
@@ -92,19 +97,26 @@ def record(module: nn.Module, frames: torch.Tensor) -> Run:
                 f"layer {name!r} is called with keywords", hint="call it as layer(x)"
             )
         _check_float32(f"layer {name!r} is given", inputs[0])
-        if any(isinstance(v, torch.Tensor) for v in getattr(part, "_memories", {}).values()):
+        remembers = any(isinstance(v, Tensor) for v in getattr(part, "_memories", {}).values())
+        if remembers and part not in last:
             raise UnsupportedModelError(
-                f"layer {name!r} is called twice in one forward, and its potentials are carried "
-                "over from the first call to the second",
-                hint="make it two layers",
+                f"layer {name!r} begins with potentials that are set to a tensor",
+                hint="potentials start where they are reset to, or at 0 with soft reset",
             )
+        if not remembers:
+            last.pop(part, None)
 
-    def after(part: nn.Module, inputs: tuple, spikes: torch.Tensor) -> None:
-        if _are_neurons(part):
-            constants = (getattr(part, key, None) or 0.0 for key in ("v_threshold", "v_reset"))
-            run.calls[numbered(layers[part], run.calls)] = Call(
-                _array(inputs[0]), _array(spikes), max(abs(float(c)) for c in constants)
-            )
+    def after(part: nn.Module, inputs: tuple, spikes: Tensor) -> None:
+        if not _are_neurons(part):
+            return
+        constants = (getattr(part, key, None) or 0.0 for key in ("v_threshold", "v_reset"))
+        call = Call(_array(inputs[0]), _array(spikes), max(abs(float(c)) for c in constants))
+        if is_single_step(part):
+            call.x, call.spikes = call.x[None], call.spikes[None]
+        if part in last:
+            last[part].go_on(call)
+        else:
+            last[part] = run.calls[numbered(layers[part], run.calls)] = call
 
     for part in layers:
         if is_stateful(part):
@@ -129,15 +141,15 @@ def _are_neurons(part: nn.Module) -> bool:
 
 
 def _check_float32(where: str, x: object) -> None:
-    if not isinstance(x, torch.Tensor) or x.dtype != torch.float32:
-        what = x.dtype if isinstance(x, torch.Tensor) else type(x).__name__
+    if not isinstance(x, Tensor) or x.dtype != torch.float32:
+        what = x.dtype if isinstance(x, Tensor) else type(x).__name__
         raise UnsupportedModelError(
             f"{where} {what}, not one tensor of torch.float32",
             hint="hqc compiles modules that compute in float32 and return the logits alone",
         )
 
 
-def _array(x: torch.Tensor) -> np.ndarray:
+def _array(x: Tensor) -> np.ndarray:
     """A copy, which later work in place leaves as it is."""
     return np.array(x.detach().cpu())
 

@@ -24,10 +24,9 @@ from hqc.dialect import DIALECT, OPSET, attach_functions, find_op
 from hqc.errors import UnsupportedModelError, UserError
 from hqc.frontend.agreement import Agreement, numbered, record
 from hqc.frontend.input_quantizer import quantize_input, quantized
-from hqc.frontend.neurons import with_own_neurons
+from hqc.frontend.neurons import with_stepped_neurons
+from hqc.frontend.stepped import SCOPES, merge_calls
 from hqc.frontend.torch_ops import TRANSLATIONS
-
-_SCOPES = "pkg.torch.onnx.name_scopes"
 
 
 def export(
@@ -58,7 +57,7 @@ def export(
     examples = [example] if isinstance(example, torch.Tensor) else list(example)
     _check_types(module, examples)
     with _in_evaluation(module):
-        own = with_own_neurons(_copy(module))
+        own = with_stepped_neurons(_copy(module))
         run = record(module, examples[0])
         model = _to_dialect(own, examples[0], name, preprocessing)
         arrays = [x.detach().cpu().numpy() for x in examples]
@@ -86,9 +85,9 @@ def _to_dialect(
     model.graph.name = name
     model.opset_imports[DIALECT] = 1
     names = {m: n for n, m in module.named_modules()}
-    _name_after_layers(
-        model.graph, {n: names[m] for n, m in module.named_modules(remove_duplicate=False)}
-    )
+    aliases = {n: names[m] for n, m in module.named_modules(remove_duplicate=False)}
+    merge_calls(model, aliases)
+    _name_after_layers(model.graph, aliases)
     _round_weights(model.graph)
     model.metadata_props.clear()
     if preprocessing is not None:
@@ -176,7 +175,7 @@ def _name_after_layers(graph: ir.Graph, names: Mapping[str, str]) -> None:
     """
     taken: set[str] = set()
     for node in graph:
-        scopes = [s for s in ast.literal_eval(node.metadata_props.get(_SCOPES, "[]")) if s]
+        scopes = [s for s in ast.literal_eval(node.metadata_props.get(SCOPES, "[]")) if s]
         layer = names.get(scopes[-2], scopes[-2]) if len(scopes) > 1 else node.op_type
         if node.op_type in ("Conv", "Gemm") and node.inputs[1].name.endswith(".weight"):
             # The exporter folds BatchNorm into float weights, and gives the layer its name.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from hqc.errors import UnsupportedModelError
 from hqc.frontend.neuron_names import NODES
+from hqc.frontend.stepped import SteppedLIF
 from hqc.models.lif import LIF
 
 _STATEFUL = {
@@ -33,7 +34,27 @@ def with_own_neurons(model: nn.Module) -> nn.Module:
     naming the layer, for other neurons, for nodes in single-step mode, and for nodes that were
     changed in a way that `LIF` would not follow; then no node has been replaced.
     """
-    own = {m: _own(n, m) for n, m in model.named_modules() if isinstance(m, LIF) or is_stateful(m)}
+    for name, node in model.named_modules():
+        if is_stateful(node) and is_single_step(node):
+            raise UnsupportedModelError(
+                f"layer {name!r} is in single-step mode",
+                hint="functional.set_step_mode(model, 'm'), and give frames [T, N, ...]",
+            )
+    return _replaced(model, _own)
+
+
+def with_stepped_neurons(model: nn.Module) -> nn.Module:
+    """The same for a module that is traced: nodes may take a time step a call, and remember it."""
+
+    def stepped(name: str, node: nn.Module) -> LIF | None:
+        own = _own(name, node)
+        return own if isinstance(node, LIF) else SteppedLIF(own, is_single_step(node))
+
+    return _replaced(model, stepped)
+
+
+def _replaced(model: nn.Module, by: Callable[[str, nn.Module], LIF | None]) -> nn.Module:
+    own = {m: by(n, m) for n, m in model.named_modules() if isinstance(m, LIF) or is_stateful(m)}
     for name, module in list(model.named_modules(remove_duplicate=False)):
         if name and own.get(module):
             parent_name, _, child = name.rpartition(".")
@@ -46,6 +67,14 @@ def is_stateful(module: nn.Module) -> bool:
     return isinstance(module, _classes(_STATEFUL)) and not isinstance(
         module, _classes(_STATELESS_IN_EVALUATION)
     )
+
+
+def is_single_step(node: nn.Module) -> bool:
+    """Whether it takes one time step a call; in the older package the class says so."""
+    classes = type(node).__mro__
+    if any(c.__module__.startswith("spikingjelly.clock_driven") for c in classes):
+        return not any(c.__name__.startswith("MultiStep") for c in classes)
+    return getattr(node, "step_mode", "m") == "s"
 
 
 def _classes(names: Mapping[str, tuple[str, ...]]) -> tuple[type, ...]:
@@ -100,15 +129,9 @@ def _check_kind(name: str, node: nn.Module) -> None:
         raise UnsupportedModelError(
             f"layer {name!r}: there is no {type(node).__module__}.{type(node).__qualname__} "
             "among the neurons that compile",
-            hint="use LIFNode, ParametricLIFNode or IFNode in multi-step mode, "
-            "and take other layers with a state out",
+            hint="use LIFNode, ParametricLIFNode or IFNode, and take other layers with a state out",
         )
     _check_unchanged(name, node, kind)
-    if getattr(node, "step_mode", "m") != "m":
-        raise UnsupportedModelError(
-            f"layer {name!r} is in single-step mode",
-            hint="functional.set_step_mode(model, 'm'), and give frames [T, N, ...]",
-        )
     if node._forward_hooks or node._forward_pre_hooks:
         raise UnsupportedModelError(
             f"layer {name!r} has hooks, which are no part of the neuron that would be compiled",

@@ -193,13 +193,13 @@ def test_a_network_that_repeats_its_image_is_shown_frames(tmp_path):
 QUANTIZER = "QuantUniform <bits = 8, signed = 1, narrow = 0, axis = {axis}> (image, {scale})"
 
 
-@pytest.mark.parametrize(
-    ("op_type", "before"),
-    [
-        ("Neg", "x = Neg (image)"),
-        ("QuantUniform", f"x = ai.hqc.{QUANTIZER.format(axis=1, scale='scales')}"),
-    ],
-)
-def test_what_comes_after_other_layers_stays(op_type, before, tmp_path):
-    model = repeated(before, tmp_path)
-    assert [n.op_type for n in model.graph] == ["Reshape", op_type, "Unsqueeze", "Tile", "LIF"]
+def test_what_an_image_goes_through_before_it_is_repeated_is_done_at_each_step(tmp_path):
+    model = repeated("x = Neg (image)", tmp_path)
+    assert {n.op_type for n in model.graph} == {"Reshape", "Neg", "LIF"}
+    assert model.graph.inputs[0].shape == [5, 1, 3, 4, 4]
+
+
+def test_what_comes_after_other_layers_stays(tmp_path):
+    model = repeated(f"x = ai.hqc.{QUANTIZER.format(axis=1, scale='scales')}", tmp_path)
+    ops = ["Reshape", "QuantUniform", "Unsqueeze", "Tile", "LIF"]
+    assert [n.op_type for n in model.graph] == ops
