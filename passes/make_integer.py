@@ -10,6 +10,7 @@ import onnx_ir as ir
 from hqc.errors import UserError
 from hqc.passes.graph import GraphBuilder, unsupported
 from hqc.passes.integer_rules import Lowering, PotentialOverflowError, find_rule, read_out
+from hqc.passes.integer_rules.frames import frames_as_sums
 from hqc.passes.integer_rules.streams import Stream, find_streams
 from hqc.passes.pass_base import Pass, register
 
@@ -58,7 +59,7 @@ class MakeInteger(Pass):
     def _lowered(self, model: ir.Model, streams: dict[ir.Value, Stream]) -> ir.Model:
         graph = model.graph
         time_steps, *_ = *graph.inputs[0].shape.numpy(), 1
-        lowering = Lowering(GraphBuilder(graph), self.mode, time_steps, streams)
+        lowering = Lowering(GraphBuilder(graph), self.mode, time_steps, streams, frames_as_sums)
         for node in graph:
             result = find_rule(node)(node, lowering)
             if result is not None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -181,7 +181,8 @@ class PotentialOverflowError(Exception):
 class Lowering:
     """A model on its way from floats to integers; rules read and extend it.
 
-    `streams` says which stream of potentials a value of the dialect belongs to.
+    `streams` says which stream of potentials a value of the dialect belongs to, `frames_as_sums`
+    what makes potentials of frames.
     `signs` holds, for codes that were read, the sign that each channel was multiplied by, `sums`
     all sums of codes.
     """
@@ -190,6 +191,7 @@ class Lowering:
     mode: str
     time_steps: int
     streams: dict[ir.Value, Stream]
+    frames_as_sums: Callable[[ir.Node, Quantity, Lowering], Quantity]
     env: dict[ir.Value, Quantity | Weights] = field(default_factory=dict)
     logits: dict[ir.Value, ir.Value] = field(default_factory=dict)
     signs: dict[ir.Value, np.ndarray] = field(default_factory=dict)
@@ -348,11 +350,7 @@ def rescaled(
     `stream` is the one whose unit it is, and which may be made coarser.
     """
     if x.kind == "frames":
-        raise unsupported(
-            node,
-            "it reads frames as potentials",
-            "frames can be read by convolutions alone; put a convolution and neurons before it",
-        )
+        x = lowering.frames_as_sums(node, x, lowering)
     scale, offset, low, high = x.by_channel(x.scale / unit, x.offset / unit, x.low, x.high)
     if x.weights is not None:
         sign = lowering.signs.setdefault(x.weights, np.ones(x.channels, np.int8))

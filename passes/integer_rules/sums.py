@@ -108,6 +108,8 @@ def layer_sum(
         rows = np.moveaxis(array, weights_axis, 0)
         return rows.reshape(*rows.shape[:2], -1)
 
+    if not x.is_plain:
+        raise ValueError(f"{node.name}: its input is scaled and shifted by {x.scale}, {x.offset}")
     rows = by_input(weights.codes).astype(np.int64)
     outputs, inputs = rows.shape[:2]
 

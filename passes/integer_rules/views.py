@@ -23,7 +23,7 @@ def _breaks_channels(x: Quantity, view: Axes) -> bool:
     return x.channels > 1 and by_channel and channel_axis(view) is None
 
 
-def _moved(x: Quantity, view: Axes) -> Quantity:
+def regarded_as(x: Quantity, view: Axes) -> Quantity:
     """x under other axes. What differs by channel needs an axis that is the channels."""
     x = replace(x, view=view)
     if x.channels == 1 or channel_axis(view) is not None:
@@ -59,7 +59,7 @@ def permuted(
     node: ir.Node, lowering: Lowering, x: Quantity, perm: list[int], what: str = ""
 ) -> Quantity:
     """x with its axes permuted; `what` names that where it is only a part of what a node does."""
-    moved = _moved(x, tuple(x.view[axis] for axis in perm))
+    moved = regarded_as(x, tuple(x.view[axis] for axis in perm))
     name = f"{node.name}/{what}" if what else node.name
     shape = [x.shape[axis] for axis in perm]
     return lowering.emit(
@@ -103,5 +103,5 @@ def reshaped(
         )
     name = f"{node.name}/{what}" if what else node.name
     target = lowering.builder.initializer(np.array(shape, np.int64), f"{name}.shape")
-    inputs, moved = [x.value, target], _moved(x, view)
+    inputs, moved = [x.value, target], regarded_as(x, view)
     return lowering.emit(node, "Reshape", inputs, moved, x.value.dtype, name=name, shape=shape)

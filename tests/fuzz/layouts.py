@@ -72,7 +72,7 @@ def _of_split(net: Net, name: str, axis: int) -> str:
     return net.split(name, (first, size - first), axis, net.pick(0, 1))
 
 
-@layer(lambda net, x: x.kind != "frames" and max(x.shape[2:]) > 1, 6, ["odd views"])
+@layer(lambda net, x: max(x.shape[2:]) > 1, 6, ["odd views"])
 def taken(net: Net, x: Tensor) -> Tensor:
     """A part of channels, positions or both, in steps forward or back."""
     long = [i for i in range(2, len(x.shape)) if x.shape[i] > 1]
@@ -85,7 +85,7 @@ def taken(net: Net, x: Tensor) -> Tensor:
     return net.of(name, x.kind, x.high)
 
 
-@layer(lambda net, x: x.kind != "frames" and math.prod(x.shape[2:]) < MOST // 2, 4)
+@layer(lambda net, x: math.prod(x.shape[2:]) < MOST // 2, 4)
 def joined(net: Net, x: Tensor) -> Tensor:
     """Several tensors, or parts of them, one after the other along channels or positions."""
     axis = x.axis if net.chance(50) else net.pick(*range(2, len(x.shape)))
@@ -123,7 +123,7 @@ def _neighbours(net: Net, x: Tensor, axis: int) -> list[Tensor]:
     return found
 
 
-@layer(lambda net, x: x.kind != "frames" and max(x.shape[2:]) > 1, 2)
+@layer(lambda net, x: max(x.shape[2:]) > 1, 2)
 def rolled(net: Net, x: Tensor) -> Tensor:
     """The end of an axis put before its start."""
     axis = net.pick(*(i for i in range(2, len(x.shape)) if x.shape[i] > 1))
@@ -134,7 +134,7 @@ def rolled(net: Net, x: Tensor) -> Tensor:
     return net.tensor(net.op("Concat", last, first, axis=axis), x.kind, x, high=x.high)
 
 
-@layer(lambda net, x: x.kind != "frames" and math.prod(x.shape[2:]) < MOST // 3, 3)
+@layer(lambda net, x: math.prod(x.shape[2:]) < MOST // 3, 3)
 def repeated(net: Net, x: Tensor) -> Tensor:
     """Every index of an axis several times, in turn or one by one; or an axis of size 1."""
     axis = net.pick(*range(2, len(x.shape)))
@@ -167,7 +167,7 @@ def factors(net: Net, sizes: Sequence[int], percent: int = 40) -> list[int]:
     return split
 
 
-@layer(lambda net, x: x.kind != "frames" and x.layout != "vector", 4, ["odd views"])
+@layer(lambda net, x: x.layout != "vector", 4, ["odd views"])
 def rearranged(net: Net, x: Tensor) -> Tensor:
     """Axes split, permuted and merged: patches as channels, shuffled channels, rows first."""
     steps = x.shape[0]
@@ -189,7 +189,7 @@ def rearranged(net: Net, x: Tensor) -> Tensor:
     return net.of(name, x.kind, x.high)
 
 
-@layer(lambda net, x: x.kind != "frames" and x.layout == "image" and x.channels < CHANNELS, 4)
+@layer(lambda net, x: x.layout == "image" and x.channels < CHANNELS, 4)
 def turned(net: Net, x: Tensor) -> Tensor:
     """A layer along axes that were permuted, and the way back."""
     perm = net.pick((0, 1, 3, 2, 4), (0, 1, 2, 4, 3), (0, 1, 4, 3, 2), (0, 1, 3, 4, 2))

@@ -12,7 +12,7 @@ from tests.fuzz.layers import conv, linear
 from tests.fuzz.net import Net, Tensor, layer
 
 
-@layer(lambda net, x: x.kind != "frames" or "frames elsewhere" in net.rare, 8)
+@layer(lambda net, x: True, 8)
 def lif(net: Net, x: Tensor) -> Tensor:
     """Neurons, whose threshold some of the potentials reach."""
     if x.kind != "potentials" and not net.rarely("odd views", 20):
@@ -81,7 +81,7 @@ def on_the_edge(net: Net, x: Tensor) -> Tensor:
     return net.tensor(net.op("LIF", name, domain=DIALECT, **attributes), "spikes", x)
 
 
-@layer(lambda net, x: x.kind != "frames", 4)
+@layer(lambda net, x: True, 4)
 def integer_neurons(net: Net, x: Tensor) -> Tensor:
     """Neurons of several levels; those without a memory may be written as what they round."""
     if x.kind == "spikes" and net.chance(60):

@@ -11,7 +11,7 @@ from tests.fuzz.net import Net, Tensor, layer
 
 
 @layer(
-    lambda net, x: x.layout != "vector" and (x.kind != "frames" or "frames elsewhere" in net.rare),
+    lambda net, x: x.layout != "vector",
     3,
     rare=["auto_pad", "ceil_mode", "dilations"],
 )
@@ -47,7 +47,7 @@ def max_pool(net: Net, x: Tensor) -> Tensor:
     return net.tensor(name, x.kind, x, positions, x.high)
 
 
-@layer(lambda net, x: x.kind != "frames" and x.layout == "image", 2, ["ceil_mode"])
+@layer(lambda net, x: x.layout == "image", 2, ["ceil_mode"])
 def average_pool(net: Net, x: Tensor) -> Tensor:
     """The mean of a window, or of all positions."""
     steps, _, channels, *size = x.shape
@@ -72,7 +72,7 @@ def average_pool(net: Net, x: Tensor) -> Tensor:
     return net.tensor(name, "potentials", x, positions)
 
 
-@layer(lambda net, x: x.kind != "frames" and x.layout != "vector")
+@layer(lambda net, x: x.layout != "vector")
 def mean_over_positions(net: Net, x: Tensor) -> Tensor:
     """The mean or the sum over all positions."""
     op_type = net.pick("ReduceMean", "ReduceSum")
@@ -83,7 +83,7 @@ def mean_over_positions(net: Net, x: Tensor) -> Tensor:
     return net.tensor(name, "potentials", x, (1, 1))
 
 
-@layer(lambda net, x: x.kind != "frames" and x.layout != "vector", 4)
+@layer(lambda net, x: x.layout != "vector", 4)
 def some_axes(net: Net, x: Tensor) -> Tensor:
     """The mean or the sum over any of channels and positions, or over parts of them."""
     split, groups = split_axes(net, x)

@@ -28,15 +28,6 @@ def a_computed_bias(net):
 
 
 @refused(
-    "node 'pool' (MaxPool): it reads frames as potentials",
-    hint="frames can be read by convolutions alone; put a convolution and neurons before it",
-)
-def frames_that_are_pooled(net):
-    x = net.op("MaxPool", net.image(), kernel_shape=[2, 2], name="pool")
-    net.end(net.lif(net.conv(x, (C, D))))
-
-
-@refused(
     "node 'add' (Add): it shares its sums with neurons for which a channel has scale 0",
     hint="give it a convolution or linear layer of its own",
 )

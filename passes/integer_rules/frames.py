@@ -1,0 +1,66 @@
+"""Frames are read by layers alone; what else reads them is shown them through one."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import onnx_ir as ir
+
+from hqc.passes.axes import VIEWS, Axes, axes, reshape
+from hqc.passes.graph import ints
+from hqc.passes.integer_rules import sums
+from hqc.passes.integer_rules.quantity import BITS, SCHEME, Lowering, Quantity, Weights
+from hqc.passes.integer_rules.views import regarded_as
+
+
+def frames_as_sums(node: ir.Node, x: Quantity, lowering: Lowering) -> Quantity:
+    """Frames through a convolution whose window is one pixel, and whose weights the identity.
+
+    So they may be normalized, pooled, sliced, padded, or given to neurons before any layer. The
+    views that x is of the frames are made of its sums.
+    """
+    views: list[ir.Node] = []
+    frames = x.value
+    while (source := frames.producer()).op_type in VIEWS:
+        views.insert(0, source)
+        frames = source.inputs[0]
+    sizes = frames.shape.numpy()
+    time, _, *image = zip("TNCYX", sizes, strict=True)
+    codes = replace(x, value=frames, scale=np.float64(1), offset=np.float64(0))
+    name = f"{node.name}/frames"
+
+    def viewed(x: Quantity, op_type: str, view: Axes, shape: tuple[int, ...], **given) -> Quantity:
+        inputs = [x.value]
+        if op_type == "Reshape":
+            inputs.append(lowering.builder.initializer(np.array(shape), f"{name}.shape"))
+        like, dtype = regarded_as(x, view), x.value.dtype
+        return lowering.emit(node, op_type, inputs, like, dtype, name=name, shape=shape, **given)
+
+    channels = sizes[2]
+    identity = np.eye(channels).reshape(channels, channels, 1, 1)
+    weights = Weights(identity, np.float64(1), 0, 2, "uniform", np.zeros_like(identity))
+    stored = lowering.builder.initializer(identity.astype(np.int8), f"{name}.codes")
+    stored.metadata_props.update({BITS: str(weights.bits), SCHEME: weights.scheme})
+    pixels = viewed(codes, "Reshape", axes(time, *image), (sizes[0], *sizes[2:]))
+    total = sums.layer_sum(node, pixels, weights, None, pixels.view, 0)
+    made = lowering.emit(
+        node,
+        "ConvInteger",
+        [pixels.value, stored],
+        replace(total, scale=x.scale, offset=x.offset),
+        ir.DataType.INT32,
+        name=name,
+        shape=pixels.shape,
+        strides=[1, 1],
+        pads=[0, 0, 0, 0],
+    )
+    made = viewed(made, "Reshape", axes(time, None, *image), sizes)
+    for step in views:
+        shape = tuple(step.outputs[0].shape.numpy())
+        if step.op_type == "Transpose":
+            perm = ints(step, "perm", range(len(shape))[::-1])
+            made = viewed(made, "Transpose", tuple(made.view[i] for i in perm), shape, perm=perm)
+        else:
+            made = viewed(made, "Reshape", reshape(made.view, shape), shape)
+    return made

@@ -1,0 +1,77 @@
+"""What reads frames before any layer: normalization, pools, parts, neurons."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+import hqc
+from hqc.frontend.export import export
+from hqc.models.lif import LIF
+from hqc.quantize import apply_recipe
+from tests.conftest import needs_compiler
+
+T, C, SIZE, D = 3, 3, 8, 12
+MEAN, STD = (
+    torch.tensor([0.4, 0.5, 0.6]).view(C, 1, 1),
+    torch.tensor([0.2, 0.25, 0.3]).view(C, 1, 1),
+)
+
+
+def images(layer):
+    """A layer of images [N, C, H, W] on frames [T, 1, C, H, W]."""
+    return lambda net, x: layer(net, x.flatten(0, 1)).unsqueeze(1)
+
+
+READERS = {
+    "normalized by color": lambda net, x: (x - MEAN) / STD,
+    "centered": lambda net, x: 2 * x - 1,
+    "BatchNorm": images(lambda net, x: net.norm(x)),
+    "a max pool": images(lambda net, x: F.max_pool2d(x, 2)),
+    "an average pool": images(lambda net, x: F.avg_pool2d(x, 3, 2)),
+    "cropped": lambda net, x: x[..., 1:6, 1:-1],
+    "padded": lambda net, x: F.pad(x, (1, 2, 1, 0)),
+    "enlarged": images(lambda net, x: F.interpolate(x, scale_factor=2)),
+    "colors in another order": lambda net, x: x[:, :, [2, 1, 0]],
+    "beside its mirror image": lambda net, x: torch.cat([x, x.flip(-1)], -1),
+    "with its mirror image": lambda net, x: x + x.flip(-1),
+    "neurons": lambda net, x: net.first(x),
+}
+
+
+class Reads(nn.Module):
+    """Frames, something, a convolution with neurons, a head."""
+
+    def __init__(self, reader):
+        super().__init__()
+        torch.manual_seed(0)
+        self.reader, self.norm, self.first = reader, nn.BatchNorm2d(C), LIF(v_threshold=0.4)
+        nn.init.uniform_(self.norm.running_mean, 0.2, 0.6)
+        nn.init.uniform_(self.norm.weight, -1.0, 2.0)
+        self.conv, self.lif = nn.Conv2d(C, D, 3, padding=1), LIF(v_threshold=0.1)
+        self.head = nn.Linear(D, 5)
+
+    def forward(self, x):
+        y = self.conv(self.reader(self, x).flatten(0, 1)).unsqueeze(1)
+        return self.head(self.lif(y).mean((0, 3, 4)))
+
+
+@needs_compiler
+@pytest.mark.parametrize("name", READERS)
+def test_frames_may_be_read_by_anything(name, tmp_path):
+    net = apply_recipe(Reads(READERS[name]).eval(), {"*": "4u"})
+    frames = [torch.randint(0, 256, (T, 1, C, SIZE, SIZE)).float() / 255 for _ in range(2)]
+    export(net, frames, tmp_path / "net.onnx")
+    found = hqc.verify(tmp_path / "net.onnx", "host")
+    assert found.ok, found
+    artifact = hqc.compile(tmp_path / "net.onnx", target="host", output=tmp_path / "build")
+    logits = []
+    for x in frames:
+        with torch.no_grad():
+            expected = net(x).numpy().reshape(-1)
+        logits.append(artifact.run(x.numpy()).reshape(-1))
+        np.testing.assert_allclose(logits[-1], expected, atol=1e-4 * np.abs(expected).max())
+    assert not np.array_equal(*logits)
