@@ -96,13 +96,17 @@ def _behind(value: ir.Value | None) -> ir.Node | None:
 
 
 def _kernel(node: ir.Node, library: Library) -> dict:
-    """A kernel: those before it, and as `layer` the dialect layer that its weights are of."""
+    """A kernel: those before it, and as `layer` the dialect layer that its weights are of.
+
+    `plain` is why it is plain loops, where it is.
+    """
     has_weights = node.name in library.weight_bytes
     return {
         "name": node.name,
         "op": node.op_type,
         "inputs": [n.name for n in map(_behind, node.inputs) if n is not None],
         "layer": node.inputs[1].metadata_props.get(LAYER) if has_weights else None,
-        "plain": find_op(node).plain,
+        "multiply_accumulates": find_op(node).work(node),
+        "plain": find_op(node).plain or None,
         "weight_bytes": library.weight_bytes.get(node.name, 0),
     }

@@ -91,7 +91,7 @@ def coverage() -> str:
         "",
         _PLAIN,
         "",
-        *(f"- `{op.name}`" for op in ops() if op.plain),
+        *(f"- `{op.name}`: {op.plain}" for op in ops() if op.plain),
         "",
         "## Neurons of torch",
         "",

@@ -108,6 +108,7 @@ class Row:
     bits: float = 0.0
     milliseconds: float = 0.0
     arena: int = 0
+    plain: float = 0.0
     explained: bool = False
     same: dict[str, str] = field(default_factory=dict)
 
@@ -121,6 +122,7 @@ class Row:
             f"{self.bits:.2f}",
             f"{self.arena / 1024:,.0f}",
             f"{self.milliseconds:.2f}",
+            f"{100 * self.plain:.1f}",
             "yes" if self.explained else "no",
             *self.same.values(),
         ]
@@ -154,6 +156,7 @@ def measured(
             row.bits = artifact.manifest["average_bits"]
             row.arena = artifact.manifest["memory"]["arena_bytes"]
             row.milliseconds = _milliseconds(artifact, fed[0])
+            row.plain = _plain(artifact.manifest["kernels"])
     return row
 
 
@@ -166,6 +169,12 @@ def _same(wanted: np.ndarray, logits: np.ndarray) -> bool:
     wanted = wanted.reshape(-1, wanted.shape[-1]).sum(0)
     logits = logits.reshape(-1, wanted.size).sum(0)
     return bool(wanted[logits.argmax()] >= wanted.max() - 1e-5 * np.abs(wanted).max())
+
+
+def _plain(kernels: list[dict]) -> float:
+    """The part of all multiply-accumulates that are made by kernels that are plain loops."""
+    work = {k["name"]: k["multiply_accumulates"] for k in kernels}
+    return sum(work[k["name"]] for k in kernels if k["plain"]) / sum(work.values())
 
 
 def _milliseconds(artifact: hqc.Artifact, x: np.ndarray) -> float:
@@ -188,7 +197,13 @@ def main(names: tuple[str, ...], targets: list[str], published: bool, images: in
     torch.set_num_threads(1)
     found = networks()
     columns = ["network", "parameters", "layers of neurons", "spikes a neuron and step", "bits"]
-    columns += ["arena, KiB", "ms on the host", "explained", *(f"same on {t}" for t in targets)]
+    columns += [
+        "arena, KiB",
+        "ms on the host",
+        "plain, %",
+        "explained",
+        *(f"same on {t}" for t in targets),
+    ]
     click.echo("| " + " | ".join(columns) + " |\n|" + "---|" * len(columns))
     for name in names or found:
         with tempfile.TemporaryDirectory() as temporary:

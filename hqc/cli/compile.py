@@ -35,11 +35,16 @@ from hqc.cli.application import Output, bind_option, cc_option, cli, output_opti
     metavar="DATA",
     help="Recordings to measure firing rates on (default: the folder `sample` beside the model).",
 )
+@click.option(
+    "--explain",
+    is_flag=True,
+    help="List kernels, their share of the work, and why some are plain loops.",
+)
 @click.option("--bench", "runner", is_flag=True, help="Also link a program that runs the model.")
 @bind_option
 @cc_option
 @output_options
-def compile_(out: Output, model: Path, **options: Any) -> None:
+def compile_(out: Output, model: Path, explain: bool, **options: Any) -> None:
     """Compile MODEL, an ONNX file, to a C library.
 
     \b
@@ -60,15 +65,35 @@ def compile_(out: Output, model: Path, **options: Any) -> None:
         f"{artifact.manifest['average_bits']:.2f} bits each on average\n"
         f"  arena    {memory['arena_bytes']:9,} bytes "
         f"({memory['stream_arena_bytes']:,} to run step by step)"
-        + _plain(artifact.manifest["kernels"]),
+        + _plain(artifact.manifest["kernels"])
+        + (_explained(artifact.manifest["kernels"]) if explain else ""),
     )
 
 
 def _plain(kernels: list[dict]) -> str:
-    """Which kernels are plain loops, a line; nothing where none is."""
+    """How many kernels are plain loops, and how much of the work is theirs; else nothing."""
     found = [kernel for kernel in kernels if kernel["plain"]]
     if not found:
         return ""
     names = ", ".join(f"{kernel['name']} ({kernel['op']})" for kernel in found[:3])
     more = f" and {len(found) - 3} more" if len(found) > 3 else ""
-    return f"\n  plain    {len(found)} of {len(kernels)} kernels: {names}{more}"
+    return (
+        f"\n  plain    {len(found)} of {len(kernels)} kernels, {_share(found, kernels)} of the "
+        f"multiply-accumulates: {names}{more}"
+    )
+
+
+def _explained(kernels: list[dict]) -> str:
+    """A line for every kernel, its share of all multiply-accumulates first."""
+    lines = [
+        f"{_share([kernel], kernels):>7} {kernel['name']} ({kernel['op']})"
+        + (f": plain, {kernel['plain']}" if kernel["plain"] else "")
+        for kernel in kernels
+    ]
+    return "\n" + "\n".join(lines)
+
+
+def _share(part: list[dict], kernels: list[dict]) -> str:
+    """The part's multiply-accumulates in percent of all."""
+    made, all_ = (sum(k["multiply_accumulates"] for k in ks) for ks in (part, kernels))
+    return f"{100 * made / all_:.1f} %" if all_ else "0 %"

@@ -22,6 +22,7 @@ from hqc.dialect.op import KERNEL, Op, register
 from hqc.dialect.planes import unpack_planes
 from hqc.dialect.potentials import pad_channels, take_channels
 from hqc.dialect.rescale import rescale
+from hqc.dialect.work import of_windows
 
 
 def _reference(
@@ -90,6 +91,7 @@ SPIKE_CONV_POTENTIALS = register(
         ),
         verify=lambda node: ends_in_potentials(node, spikes_layer(node)),
         domain=KERNEL,
+        work=of_windows,
     )
 )
 FRAME_CONV_POTENTIALS = register(
@@ -101,6 +103,7 @@ FRAME_CONV_POTENTIALS = register(
         ),
         verify=lambda node: ends_in_potentials(node, frames_layer(node)),
         domain=KERNEL,
+        work=of_windows,
     )
 )
 POTENTIAL_CONV = register(
@@ -112,6 +115,7 @@ POTENTIAL_CONV = register(
         ),
         verify=lambda node: ends_in_potentials(node, potentials_layer(node)),
         domain=KERNEL,
+        work=of_windows,
     )
 )
 DEPTHWISE_CONV = register(
@@ -128,5 +132,6 @@ DEPTHWISE_CONV = register(
         ),
         verify=lambda node: ends_in_potentials(node, potentials_layer(node)),
         domain=KERNEL,
+        work=of_windows,
     )
 )

@@ -8,6 +8,7 @@ from hqc.dialect.fixed_point_lif import FORWARD, SIGNATURE, fixed_point_lif
 from hqc.dialect.layer_invariants import ends_in_neurons, frames_layer
 from hqc.dialect.op import KERNEL, Op, register
 from hqc.dialect.planes import pack_planes
+from hqc.dialect.work import of_windows
 
 
 def conv_integer(
@@ -54,5 +55,6 @@ DENSE_CONV = register(
         reference=dense_conv,
         verify=lambda node: ends_in_neurons(node, frames_layer(node)),
         domain=KERNEL,
+        work=of_windows,
     )
 )

@@ -8,6 +8,7 @@ import onnx_ir as ir
 from hqc.dialect.intervals import INT32, INT64, RangeError, sum_interval
 from hqc.dialect.invariants import constant_of, expect, expect_channels, expect_shape, facts_of
 from hqc.dialect.op import DIALECT, Op, register
+from hqc.dialect.work import of_rows
 
 
 def integer_linear(
@@ -73,6 +74,7 @@ INTEGER_LINEAR = register(
         """,
         reference=integer_linear,
         verify=_verify,
+        work=of_rows,
         domain=DIALECT,
         check=lambda a: None if 0 <= a["shift"] <= 62 else f"shift is {a['shift']}, not 0 to 62",
     )

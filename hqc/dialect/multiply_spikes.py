@@ -9,6 +9,7 @@ from hqc.dialect.invariants import expect, expect_shape, expect_within, facts_of
 from hqc.dialect.op import KERNEL, Op, register
 from hqc.dialect.planes import unpack_planes, verify_packed
 from hqc.dialect.potentials import pad_channels, take_channels, verify_potentials
+from hqc.dialect.work import of_products
 
 
 def multiply_spikes(a: np.ndarray, b: np.ndarray, *, channels: int, columns: int) -> np.ndarray:
@@ -60,7 +61,8 @@ MULTIPLY_SPIKES = register(
         reference=multiply_spikes,
         verify=_verify,
         domain=KERNEL,
-        plain=True,
+        work=of_products,
+        plain="a product of two activations that is no attention of spikes alone",
     )
 )
 
@@ -80,6 +82,7 @@ MULTIPLY_POTENTIALS = register(
         reference=multiply_potentials,
         verify=_verify,
         domain=KERNEL,
-        plain=True,
+        work=of_products,
+        plain="a product of two activations that is no attention of spikes alone",
     )
 )

@@ -33,8 +33,9 @@ class Op:
     what is wrong with a node's attributes, or None. `verify(node)` raises `InvariantError` where a
     node of an integer graph, with its operands and their facts, is not what the op takes for
     granted. `lasts` is set where a kernel's output lasts between time steps, in which it adds up or
-    keeps what it reads: what reads that runs once, after the last step. `plain` is set where its
-    kernel is its definition as loops, for any shape and without vectors.
+    keeps what it reads: what reads that runs once, after the last step. `work(node)` is how many
+    multiply-accumulates a run makes. `plain` says why its kernel is its definition as loops, for
+    any shape and without vectors; it is empty where that is not so.
     """
 
     text: str
@@ -43,7 +44,8 @@ class Op:
     verify: Callable[[ir.Node], None] = lambda node: None
     domain: str = DIALECT
     lasts: bool = False
-    plain: bool = False
+    work: Callable[[ir.Node], int] = lambda node: 0
+    plain: str = ""
 
     @cached_property
     def proto(self) -> onnx.FunctionProto:

@@ -10,6 +10,7 @@ from hqc.dialect.invariants import expect
 from hqc.dialect.op import KERNEL, Op, register
 from hqc.dialect.planes import pack_planes, unpack_planes, verify_packed
 from hqc.dialect.spike_attention import spike_attention, verify_attention
+from hqc.dialect.work import of_attention
 
 
 def packed_attention(
@@ -72,5 +73,6 @@ PACKED_ATTENTION = register(
         reference=packed_attention,
         verify=_verify,
         domain=KERNEL,
+        work=of_attention,
     )
 )

@@ -130,7 +130,7 @@ REARRANGE_POTENTIALS = register(
         reference=rearrange_potentials,
         verify=_verify,
         domain=KERNEL,
-        plain=True,
+        plain="numbers do not lie as what reads them takes them",
     )
 )
 REARRANGE_SPIKES = register(
@@ -147,7 +147,7 @@ REARRANGE_SPIKES = register(
         reference=rearrange_spikes,
         verify=_verify,
         domain=KERNEL,
-        plain=True,
+        plain="numbers do not lie as what reads them takes them",
     )
 )
 JOIN_POSITIONS = register(
@@ -156,6 +156,6 @@ JOIN_POSITIONS = register(
         reference=join_positions,
         verify=_verify_join,
         domain=KERNEL,
-        plain=True,
+        plain="tensors are joined along positions",
     )
 )

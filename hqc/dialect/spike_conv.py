@@ -9,6 +9,7 @@ from hqc.dialect.fixed_point_lif import FORWARD, SIGNATURE, fixed_point_lif
 from hqc.dialect.layer_invariants import ends_in_neurons, spikes_layer
 from hqc.dialect.op import KERNEL, Op, register
 from hqc.dialect.planes import pack_planes, unpack_planes
+from hqc.dialect.work import of_windows
 
 
 def spike_conv(
@@ -52,5 +53,6 @@ SPIKE_CONV = register(
         reference=lambda *inputs, channels, **attributes: spike_conv(*inputs, **attributes),
         verify=lambda node: ends_in_neurons(node, spikes_layer(node)),
         domain=KERNEL,
+        work=of_windows,
     )
 )

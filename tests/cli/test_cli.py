@@ -237,4 +237,8 @@ def test_plain_kernels_are_named(tiny_model, run_hqc, tmp_path):
     net.end(net.lif(net.op("Conv", flipped, net.weights(6, 6, 3, 3), pads=[1] * 4, name="conv")))
     done = run_hqc("compile", net.save(net.path), "-o", "build-plain")
     assert "\n  plain    1 of " in done.stdout
-    assert "kernels: conv (RearrangeSpikes)" in done.stdout
+    assert "kernels, 0.0 % of the multiply-accumulates: conv (RearrangeSpikes)" in done.stdout
+    done = run_hqc("compile", net.path, "-o", "build-plain", "--explain")
+    shares = re.findall(r"\n +([\d.]+) % (\S+) \((\w+)\)", done.stdout)
+    assert sum(float(share) for share, *_ in shares) == pytest.approx(100, abs=0.3)
+    assert "0.0 % conv (RearrangeSpikes): plain, numbers do not lie as" in done.stdout
