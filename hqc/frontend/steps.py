@@ -9,7 +9,6 @@ of them. Nothing is approximated: what an op does with one step is what it does 
 from __future__ import annotations
 
 import itertools
-import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -228,14 +227,15 @@ class _Lifted:
         return self._put(node, (len(parts) * shape[0], *shape[1:]), parts[0])
 
     def _in_turn(self, parts: tuple[ir.Value, ...]) -> ir.Value | None:
-        """All of one tensor, in order, as slices of its first axis that is not of size 1."""
+        """All of one tensor, in order, as slices of its time axis."""
         spans = [_span(part) for part in parts]
         if any(span is None for span in spans):
             return None
         x, axis = parts[0].producer().inputs[0], spans[0][0]
         sizes = x.shape.numpy()
         ends = [0, *(stop for _, _, stop in spans)]
-        if any(p.producer().inputs[0] is not x for p in parts) or math.prod(sizes[:axis]) != 1:
+        batch_first = axis == 1 and sizes[0] == 1 and len(sizes) in (3, 5)
+        if any(p.producer().inputs[0] is not x for p in parts) or not (axis == 0 or batch_first):
             return None
         if (
             spans != [(axis, *ends[i : i + 2]) for i in range(len(parts))]

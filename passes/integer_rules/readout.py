@@ -11,7 +11,7 @@ from hqc.dialect import DIALECT
 from hqc.dialect.facts import write_bound
 from hqc.dialect.metadata import MADE_FOR
 from hqc.errors import UnsupportedModelError
-from hqc.passes.graph import unsupported, where
+from hqc.passes.graph import where
 from hqc.passes.integer_rules.quantity import Lowering, Quantity, described, rescaled
 
 _BITS = 28
@@ -26,8 +26,6 @@ def read_out(value: ir.Value, lowering: Lowering) -> ir.Value:
     node, found = value.producer(), lowering.env.get(value)
     if not isinstance(found, Quantity):
         raise UnsupportedModelError(f"output {value.name!r} is not computed from the frames")
-    if found.kind == "frames":
-        raise unsupported(node, "the network's output is its input", "let a layer read it")
     x = found
     if not (x.is_plain and x.value.dtype == ir.DataType.INT32 and x.kind != "sums"):
         x = rescaled(node, x, lowering, max(float(np.max(x.float_reach)), 2.0**-100) / 2**_BITS)

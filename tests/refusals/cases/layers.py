@@ -216,14 +216,6 @@ def leaving(net: Small, value: str, *shape: int) -> onnx.ModelProto:
     return proto
 
 
-@refused(
-    "node 'last' (Identity): the network's output is its input",
-    hint="let a layer read it",
-)
-def a_network_without_layers(net):
-    return leaving(net, net.image(), T, C, H, W)
-
-
 @refused("output 'logits' is not computed from the frames")
 def a_network_that_gives_its_weights(net):
     net.end(net.spikes())
