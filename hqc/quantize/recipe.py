@@ -43,15 +43,27 @@ def quantizable_layers(model: nn.Module) -> dict[str, Layer]:
 
 
 def resolve(model: nn.Module, recipe: Recipe) -> dict[str, Choice]:
-    """The choice of every quantizable layer. Raises `UserError` for one left out."""
-    choices = {}
-    for name in quantizable_layers(model):
-        for pattern, choice in recipe.items():
-            if fnmatch.fnmatchcase(name, pattern):
-                choices[name] = choice
-                break
-        else:
-            raise UserError(f"the recipe names no quantizer for layer {name!r}")
+    """The choice of every quantizable layer, by the first pattern that matches its name.
+
+    Raises `UserError` for layers left out, and for patterns that no layer matches.
+    """
+    names = list(quantizable_layers(model))
+    idle = [p for p in recipe if not any(fnmatch.fnmatchcase(n, p) for n in names)]
+    if idle:
+        raise UserError(
+            f"the recipe's pattern {idle[0]!r} matches no layer",
+            hint=f"layers with weights are: {', '.join(names) or 'none'}",
+        )
+    choices = {
+        name: next((c for p, c in recipe.items() if fnmatch.fnmatchcase(name, p)), None)
+        for name in names
+    }
+    left_out = [name for name, choice in choices.items() if choice is None]
+    if left_out:
+        raise UserError(
+            f"the recipe names no quantizer for {', '.join(map(repr, left_out))}",
+            hint='a last pattern "*" is for all others, e.g. {"head": "8u", "*": "4u"}',
+        )
     return choices
 
 

@@ -110,7 +110,7 @@ def test_recipe_chooses_by_glob_in_order_and_counts_bits():
 
 @pytest.mark.parametrize(
     ("recipe", "message"),
-    [({"0": "4u"}, "no quantizer for layer '1'"), ({"*": "4q"}, "unknown quantizer '4q'")],
+    [({"0": "4u"}, "no quantizer for '1'"), ({"*": "4q"}, "unknown quantizer '4q'")],
 )
 def test_bad_recipes_are_refused(recipe, message):
     model = torch.nn.Sequential(torch.nn.Linear(4, 8), torch.nn.Linear(8, 2))
