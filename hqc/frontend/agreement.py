@@ -2,12 +2,13 @@
 
 Spikes may differ at a tie of float rounding, and everything behind them then drifts apart. So each
 layer is compared on equal inputs: neurons on the inputs that they had in torch, and what lies
-between neurons on the spikes that it had in torch.
+between neurons on the spikes that it had in torch. Activations that are rounded, as integer neurons
+are trained, are neurons in this.
 """
 
 from __future__ import annotations
 
-from collections.abc import Container
+from collections.abc import Callable, Container
 from dataclasses import dataclass, field
 from itertools import count
 
@@ -16,12 +17,14 @@ import onnx_ir as ir
 import torch
 from torch import Tensor, nn
 from torch.nn.modules import module as torch_module
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from hqc.dialect import DIALECT
 from hqc.dialect.lif import LIF as LIF_OP
 from hqc.errors import UnsupportedModelError
 from hqc.frontend.neurons import is_single_step, is_stateful
 from hqc.models.lif import LIF
+from hqc.quantize import QuantPow2, QuantUniform
 from hqc.reference import ReferenceSession
 
 TOLERANCE = 1e-4
@@ -30,9 +33,13 @@ float32 numbers, in one order in torch and in another in onnxruntime, with Batch
 weights or not: a difference of some 1e-6, more where large terms cancel. A layer that does
 something else is off by far more."""
 
+_ROUNDED: dict[str, Callable[[np.ndarray], np.ndarray]] = {"Round": np.round, "Floor": np.floor}
+
 _ROUNDINGS = 8
 """Units in the last place that a time step of neurons loses at most: it takes at most six
 operations of float32, each of which rounds by half of one, on rounded tau, threshold and reset."""
+
+_QUANTIZERS = QuantUniform | QuantPow2
 
 _TRAINED = nn.modules.batchnorm._NormBase | nn.modules.dropout._DropoutNd
 """Layers that do something else in training."""
@@ -54,11 +61,30 @@ class Call:
 
 @dataclass
 class Run:
-    """What a module did with frames: calls of neurons, named as `numbered` does, and logits."""
+    """What a module did with frames: calls of neurons, named as `numbered` does, and logits.
+
+    `rounded` holds what was rounded and what became of it, in order.
+    """
 
     frames: np.ndarray
     calls: dict[str, Call] = field(default_factory=dict)
+    rounded: list[tuple[np.ndarray, np.ndarray]] = field(default_factory=list)
     logits: np.ndarray | None = None
+
+
+class _Roundings(TorchDispatchMode):
+    """Notes what is rounded outside quantizers, which are ops of their own in a model."""
+
+    def __init__(self, run: Run) -> None:
+        super().__init__()
+        self._run, self.quantizers = run, 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        out = func(*args, **(kwargs or {}))
+        rounds = func in (torch.ops.aten.round.default, torch.ops.aten.floor.default)
+        if rounds and not self.quantizers:
+            self._run.rounded.append((_array(args[0]), _array(out)))
+        return out
 
 
 def numbered(name: str, taken: Container[str]) -> str:
@@ -77,8 +103,10 @@ def record(module: nn.Module, frames: Tensor) -> Run:
     layers = {part: name for name, part in module.named_modules()}
     run = Run(_array(frames))
     last: dict[nn.Module, Call] = {}
+    roundings = _Roundings(run)
 
     def before(part: nn.Module, inputs: tuple) -> None:
+        roundings.quantizers += isinstance(part, _QUANTIZERS)
         name = layers.get(part) or _place(module, part)
         if part.training and isinstance(part, _TRAINED):
             raise UnsupportedModelError(
@@ -107,6 +135,7 @@ def record(module: nn.Module, frames: Tensor) -> Run:
             last.pop(part, None)
 
     def after(part: nn.Module, inputs: tuple, spikes: Tensor) -> None:
+        roundings.quantizers -= isinstance(part, _QUANTIZERS)
         if not _are_neurons(part):
             return
         constants = (getattr(part, key, None) or 0.0 for key in ("v_threshold", "v_reset"))
@@ -126,7 +155,7 @@ def record(module: nn.Module, frames: Tensor) -> Run:
         torch_module.register_module_forward_hook(after),
     )
     try:
-        with torch.no_grad(), torch.compiler.set_stance("force_eager"):
+        with torch.no_grad(), torch.compiler.set_stance("force_eager"), roundings:
             logits = module(frames)
     finally:
         for hook in hooks:
@@ -165,28 +194,37 @@ def _place(module: nn.Module, part: nn.Module) -> str:
 
 
 class Agreement:
-    """A model, cut at its neurons, to compare with runs of its module."""
+    """A model, cut at its neurons, to compare with runs of its module.
 
-    def __init__(self, model: ir.Model) -> None:
+    It is cut where activations are rounded, too, if it has as many of these as a run of the module.
+    """
+
+    def __init__(self, model: ir.Model, run: Run) -> None:
         cut = ir.serde.deserialize_model(ir.serde.serialize_model(model))
+        rounded = [n for n in cut.graph if not n.domain and n.op_type in _ROUNDED]
+        if [n.outputs[0].shape.numpy() for n in rounded] != [y.shape for _, y in run.rounded]:
+            rounded = []
+        self._rounded = [
+            (node.name, node.op_type, node.inputs[0].name, node.outputs[0].name) for node in rounded
+        ]
         self._neurons = [
             (node.name, node.inputs[0].name, node.outputs[0].name, LIF_OP.attributes(node))
             for node in cut.graph
             if (node.domain, node.op_type) == (DIALECT, "LIF")
         ]
         for node in list(cut.graph):
-            if (node.domain, node.op_type) == (DIALECT, "LIF"):
+            if (node.domain, node.op_type) == (DIALECT, "LIF") or node in rounded:
                 spikes = node.outputs[0]
                 given = ir.Value(name=spikes.name, shape=spikes.shape, type=spikes.type)
                 spikes.replace_all_uses_with(given, replace_graph_outputs=True)
                 cut.graph.remove(node, safe=True)
                 cut.graph.inputs.append(given)
         inputs = {value.name for value in cut.graph.inputs}
-        (self._frames,) = inputs - {spikes for _, _, spikes, _ in self._neurons}
+        cuts = {spikes for _, _, spikes, _ in self._neurons} | {y for *_, y in self._rounded}
+        (self._frames,) = inputs - cuts
         (self._logits,) = (value.name for value in cut.graph.outputs)
-        self._watched = list(
-            dict.fromkeys(x for _, x, _, _ in self._neurons if x not in {*inputs, self._logits})
-        )
+        read = [x for _, x, *_ in self._neurons] + [x for _, _, x, _ in self._rounded]
+        self._watched = list(dict.fromkeys(x for x in read if x not in {*inputs, self._logits}))
         self._session = ReferenceSession(cut, self._watched)
 
     def check(self, run: Run) -> None:
@@ -205,12 +243,20 @@ class Agreement:
                     hint="call layers as layer(x), not their methods",
                 )
             values[spikes] = run.calls[name].spikes
+        rounded = run.rounded if self._rounded else []
+        if len(rounded) != len(self._rounded):
+            raise _differs(f"it rounds {len(rounded)} times, not {len(self._rounded)}")
+        roundings = list(zip(self._rounded, rounded, strict=True))
+        values |= {y: made for (*_, y), (_, made) in roundings}
         found = self._session.run(values)
         values |= zip((self._logits, *self._watched), found, strict=True)
         for name, x, _, attributes in self._neurons:
             call = run.calls[name]
             _compare(f"inputs of layer {name!r}", values[x], call.x, call.constants)
             _check_spikes(name, call, **attributes)
+        for (name, op_type, x, _), (given, made) in roundings:
+            _compare(f"inputs of {name!r}", values[x], given, 0.0)
+            _compare(f"outputs of {name!r}", _ROUNDED[op_type](given), made, 0.0)
         _compare("logits", values[self._logits], run.logits, 0.0)
 
 

@@ -63,7 +63,7 @@ def export(
         arrays = [x.detach().cpu().numpy() for x in examples]
         quantizer = quantize_input(model, arrays, input_scale)
         attach_functions(model)
-        agreement = Agreement(model)
+        agreement = Agreement(model, run)
         if quantizer is None:
             agreement.check(run)
             arrays = arrays[1:]

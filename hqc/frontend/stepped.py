@@ -61,7 +61,7 @@ def merge_calls(model: ir.Model, names: Mapping[str, str]) -> None:
     `names` gives a layer that is registered more than once one name for all of its own.
     Raises `UnsupportedModelError` for a layer that is given its own spikes of earlier steps.
     """
-    graph = model.graph
+    graph, merged = model.graph, False
     layers: defaultdict[str, list[ir.Node]] = defaultdict(list)
     for node in graph:
         if (node.domain, node.op_type) == (DIALECT, "LIF"):
@@ -81,8 +81,10 @@ def merge_calls(model: ir.Model, names: Mapping[str, str]) -> None:
                 )
             for call in before:
                 _use(graph, whole, call)
-    graph.sort()
-    RemoveUnusedNodesPass()(model)
+            merged = merged or bool(before)
+    if merged:
+        graph.sort()
+        RemoveUnusedNodesPass()(model)
 
 
 def _goes_on(node: ir.Node, call: ir.Node) -> bool:
