@@ -7,7 +7,7 @@ import math
 import numpy as np
 
 from hqc.dialect import DIALECT
-from hqc.passes.graph import integer, ints
+from hqc.passes.graph import constant, integer, ints
 from hqc.passes.spellings.spelling import Rewrite, spelling
 
 _POOLS = ("MaxPool", "AveragePool")
@@ -145,3 +145,20 @@ def largest_of_positions(rewrite: Rewrite) -> None:
     size = node.inputs[0].shape.numpy()[2:]
     made = node.outputs[0].shape.numpy()
     rewrite.finish(rewrite.op("MaxPool", [node.inputs[0]], made, kernel_shape=list(size)))
+
+
+@spelling("GlobalMaxPool", "ReduceMax")
+def whole_images(rewrite: Rewrite) -> None:
+    """The largest of an image [N, C, H, W] -> a MaxPool whose window it is."""
+    node = rewrite.node
+    x, y = node.inputs[0], node.outputs[0]
+    rank = len(x.shape)
+    axes = list(range(2, rank))
+    if node.op_type == "ReduceMax":
+        given = constant(node.inputs[1]) if len(node.inputs) > 1 else None
+        axes = [] if given is None else sorted(int(i) % rank for i in given.reshape(-1))
+    if rank != 4 or axes != [2, 3]:
+        return
+    sizes = x.shape.numpy()
+    pooled = rewrite.op("MaxPool", [x], (*sizes[:2], 1, 1), kernel_shape=list(sizes[2:]))
+    rewrite.finish(rewrite.reshape(pooled, y.shape.numpy(), "whole"))

@@ -71,7 +71,7 @@ def cases() -> Iterator[Case]:
 def _array(x: object) -> np.ndarray | None:
     if isinstance(x, TensorProto):
         return numpy_helper.to_array(x)
-    return x if isinstance(x, np.ndarray) else None
+    return np.asarray(x) if isinstance(x, np.ndarray | np.generic) else None
 
 
 def outcome(case: Case, folder: Path) -> str:
