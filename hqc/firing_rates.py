@@ -35,7 +35,7 @@ def annotate_firing_rates(model: ir.Model, recordings: Iterable[np.ndarray]) -> 
 
 def _channels(value: ir.Value) -> int:
     node = value.producer()
-    if node.op_type == "AndSpikes":
+    if node.op_type in ("AndSpikes", "XorSpikes"):
         return _channels(node.inputs[0])
     if "channels" in node.attributes and node.op_type != "SpikeConv":
         return node.attributes["channels"].value

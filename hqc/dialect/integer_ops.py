@@ -64,7 +64,7 @@ def _verify_pad(node: ir.Node) -> None:
     expect_within(node.outputs[0], np.minimum(x.low, 0), np.maximum(x.high, 0))
 
 
-def _verify_and(node: ir.Node) -> None:
+def _verify_spikes(node: ir.Node) -> None:
     for value in (*node.inputs, node.outputs[0]):
         facts_of(value, "spikes")
 
@@ -91,7 +91,8 @@ def _verify_reduction(node: ir.Node) -> None:
 
 _STANDARD: dict[str, Callable[[ir.Node], None]] = {
     "Add": _verify_add,
-    "BitwiseAnd": _verify_and,
+    "BitwiseAnd": _verify_spikes,
+    "BitwiseXor": _verify_spikes,
     "Cast": _verify_view,
     "Concat": _verify_part,
     "ConvInteger": verify_integer_conv,

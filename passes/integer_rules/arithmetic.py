@@ -137,6 +137,9 @@ def batch_norm(node: ir.Node) -> tuple[np.ndarray, np.ndarray]:
 
 def _both_fire(node: ir.Node, lowering: Lowering) -> Quantity:
     a, b = (lowering.quantity(node, i) for i in (0, 1))
+    for fires, silent in ((a, b), (b, a)):
+        if fires.kind == "spikes" and fires.is_bytes and _is_where_none(silent):
+            return _only_one_fires(node, lowering, fires, silent)
     if not {a.kind, b.kind} == {"spikes"} or not (a.is_bytes and b.is_bytes):
         raise unsupported(
             node,
@@ -150,6 +153,24 @@ def _both_fire(node: ir.Node, lowering: Lowering) -> Quantity:
         like, mask = of_one_shape(node, lowering, like, mask)
     product = replace(like, scale=a.scale * b.scale)
     return lowering.emit(node, "BitwiseAnd", [like.value, mask.value], product, ir.DataType.UINT8)
+
+
+def _is_where_none(x: Quantity) -> bool:
+    """Whether it is 1 - spikes."""
+    return (
+        x.kind == "spikes" and x.scale.ndim == x.offset.ndim == 0 and (x.scale, x.offset) == (-1, 1)
+    )
+
+
+def _only_one_fires(
+    node: ir.Node, lowering: Lowering, fires: Quantity, silent: Quantity
+) -> Quantity:
+    """x * (1 - y) of spikes: x XOR (x AND y)."""
+    y = replace(silent, scale=np.float64(1), offset=np.float64(0))
+    x, y = of_one_shape(node, lowering, fires, y)
+    byte = ir.DataType.UINT8
+    both = lowering.emit(node, "BitwiseAnd", [x.value, y.value], x, byte, name=f"{node.name}/both")
+    return lowering.emit(node, "BitwiseXor", [x.value, both.value], x, byte)
 
 
 @rule("Add", "Sub")

@@ -1,4 +1,4 @@
-"""A product of spikes is their AND."""
+"""A product of spikes is their AND; of those that fire and those that do not, an XOR of that."""
 
 from __future__ import annotations
 
@@ -20,6 +20,15 @@ def pack_and(node: ir.Node, packing: Packing) -> Packed:
         a = packing.laid_out(node, a, named(a.view, [i for i in timeless(a.view) if i in kept]))
     b = packing.laid_out(node, b, _only(a.view, kept))
     return packing.spikes(node, "AndSpikes", [a.value, b.value], a.view, a.sizes)
+
+
+@packs("BitwiseXor")
+def pack_xor(node: ir.Node, packing: Packing) -> Packed:
+    """XorSpikes, of spikes of one shape."""
+    a, b = (packing.input(node, i) for i in (0, 1))
+    a = packing.laid_out(node, a, a.view)
+    b = packing.laid_out(node, b, a.view)
+    return packing.spikes(node, "XorSpikes", [a.value, b.value], a.view, a.sizes)
 
 
 def _only(view: Axes, kept: list[int]) -> Axes:

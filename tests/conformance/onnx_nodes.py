@@ -25,7 +25,7 @@ from onnx.reference import ReferenceEvaluator
 
 import hqc
 from hqc.dialect import DIALECT, OPSET
-from hqc.errors import UserError
+from hqc.errors import OwnError, UserError
 from hqc.frontend.load import load_model
 
 _LARGEST = 127
@@ -189,7 +189,7 @@ def main(names: tuple[str, ...], show: bool) -> None:
         with tempfile.TemporaryDirectory() as folder:
             try:
                 result = outcome(case, Path(folder))
-            except AssertionError as error:
+            except (AssertionError, OwnError) as error:
                 result = f"wrong: {error}"
         kind = result.partition(":")[0] if result.startswith(("right", "wrong")) else "refused"
         found[kind] += 1

@@ -173,6 +173,7 @@ def potential_cases(rng):
         a, b = (activations(rng, T, 4, 3, 1, channels=channels, rate=0.6) for _ in range(2))
         yield "AndSpikes", [a, b], {}, None
         yield "AndSpikes", [a, b[:, :1, :1].copy()], {}, None
+        yield "XorSpikes", [a, b], {}, None
 
 
 def other_cases(rng):

@@ -170,6 +170,7 @@ def potential_cases(rng):
         spikes = packed[..., :1, :].copy()
         yield "AndSpikes", [spikes, packed[..., 1:, :].copy()], {}
         yield "AndSpikes", [spikes, packed[:, :1, :1, 1:].copy()], {}
+        yield "XorSpikes", [spikes, packed[..., 1:, :].copy()], {}
     values, attributes = rescaling(rng, 5)
     frames = rng.integers(0, 256, (3, 2, 6, 5), dtype=np.uint8)
     for image in (frames, frames.view(np.int8)):

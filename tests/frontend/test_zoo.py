@@ -61,9 +61,9 @@ class BatchFirst(Mean):
         return super().forward(x.permute(1, 0, 2, 3, 4))
 
 
-def resnet(module):
+def resnet(module, connect="ADD"):
     kind = next(getattr(module, n) for n in ("SEWResNet", "SpikingResNet") if hasattr(module, n))
-    cnf = {"cnf": "ADD"} if kind.__name__ == "SEWResNet" else {}
+    cnf = {"cnf": connect} if kind.__name__ == "SEWResNet" else {}
     node = neuron.IFNode if cnf else neuron.LIFNode
     return Mean(kind(module.BasicBlock, [1, 1, 1, 1], num_classes=10, spiking_neuron=node, **cnf,
                      **NODES))  # fmt: skip
@@ -90,6 +90,7 @@ def vgg():
 
 FAMILIES = {
     "SEW-ResNet": (lambda: resnet(zoo("sew_resnet")), IMAGE),
+    "SEW-ResNet, IAND": (lambda: resnet(zoo("sew_resnet"), "IAND"), IMAGE),
     "Spiking-ResNet": (lambda: resnet(zoo("spiking_resnet")), IMAGE),
     "PLIF net": (lambda: plif(16), VIDEO),
     "PLIF net, batch first": (lambda: plif(32, BatchFirst), (1, T, 2, 32, 32)),

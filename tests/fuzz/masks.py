@@ -64,6 +64,8 @@ def mask(net: Net, x: Tensor) -> Tensor:
     split, groups = split_axes(net, other)
     shape = net.shape(split)
     factors = [gate(net, split)]
+    if net.chance(30):
+        factors[0] = net.op("Sub", net.constant(np.float32(1)), factors[0])
     factors.append(gate(net, split) if net.chance(30) else net.view(x.name, shape))
     name = net.op("Mul", *(factors if net.chance(50) else factors[::-1]))
     left = net.shape(name)
