@@ -81,6 +81,40 @@ class _Conv(OpRun):
         return (y if bias is None else y + bias.reshape(-1, *[1] * rank),)
 
 
+class _ConvTranspose(OpRun):
+    """Transposed convolutions of images as they are defined: every pixel writes its window.
+
+    onnx's own evaluator fails for groups. What hqc does not lower, dilations and `auto_pad`, is not
+    met here.
+    """
+
+    op_domain = ""
+
+    def _run(
+        self, x, weights, bias=None, auto_pad=None, dilations=None, group=1, kernel_shape=None,
+        output_padding=None, output_shape=None, pads=None, strides=None,
+    ):  # fmt: skip
+        steps, more = list(strides or [1, 1]), list(output_padding or [0, 0])
+        sizes, taps = x.shape[2:], weights.shape[2:]
+        whole = [(n - 1) * s + k + m for n, s, k, m in zip(sizes, steps, taps, more, strict=True)]
+        begins, ends = list(pads or [0] * 4)[:2], list(pads or [0] * 4)[2:]
+        if output_shape is not None:
+            cut = [n - m for n, m in zip(whole, output_shape[-2:], strict=True)]
+            begins = [n // 2 for n in cut]
+            ends = [n - b for n, b in zip(cut, begins, strict=True)]
+        each = weights.shape[1]
+        y = np.zeros((len(x), group * each, *whole))
+        images = x.reshape(len(x), group, -1, *sizes)
+        kernels = weights.reshape(group, -1, *weights.shape[1:])
+        for row, column in np.ndindex(*taps):
+            written = np.einsum("ngchw,gco->ngohw", images, kernels[..., row, column])
+            last = row + steps[0] * sizes[0], column + steps[1] * sizes[1]
+            places = slice(row, last[0], steps[0]), slice(column, last[1], steps[1])
+            y[..., *places] += written.reshape(len(x), group * each, *sizes)
+        y = y[..., begins[0] : whole[0] - ends[0], begins[1] : whole[1] - ends[1]]
+        return (y if bias is None else y + bias.reshape(-1, 1, 1),)
+
+
 class _MaxPool(OpRun):
     """Max-pooling by numpy's windows."""
 
@@ -128,7 +162,7 @@ def _pads(auto_pad, pads, size, kernel, strides) -> list[int]:
     return more + less if auto_pad == "SAME_LOWER" else less + more
 
 
-_Conv.__name__, _MaxPool.__name__ = "Conv", "MaxPool"
+_Conv.__name__, _ConvTranspose.__name__, _MaxPool.__name__ = "Conv", "ConvTranspose", "MaxPool"
 
 
 class FloatLayers:
@@ -330,4 +364,4 @@ def _float64(model: ir.Model, watch: list[str]) -> ReferenceEvaluator:
     del proto.graph.value_info[:]
     for name in watch:
         proto.graph.output.add().name = name
-    return ReferenceEvaluator(proto, new_ops=[_Conv, _MaxPool])
+    return ReferenceEvaluator(proto, new_ops=[_Conv, _ConvTranspose, _MaxPool])

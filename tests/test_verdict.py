@@ -10,6 +10,7 @@ from dataclasses import replace
 import numpy as np
 import onnx_ir as ir
 import pytest
+import torch
 
 from hqc.compiler import Stages, lower, pipeline_for
 from hqc.data.synthetic import frames_over_range
@@ -18,7 +19,7 @@ from hqc.errors import VerificationError
 from hqc.frontend.load import load_model
 from hqc.passes.integer_rules import arithmetic, linear, neurons, sums
 from hqc.targets import load_target
-from hqc.verdict import Verdict
+from hqc.verdict import Verdict, _ConvTranspose
 from hqc.verification import compare
 from tests.conftest import MODEL
 from tests.test_right_or_refused import (
@@ -148,3 +149,24 @@ def test_a_layer_that_rounding_decides_is_named(tmp_path):
         found = compare(stages, frames_over_range(stages.dialect)[:1], {}, "")
         assert found.unexplained == {}
         assert found.coarse == named
+
+
+@pytest.mark.parametrize(
+    ("group", "given"),
+    [
+        (1, {"strides": [2, 3], "pads": [1, 0, 1, 0]}),
+        (2, {"strides": [3, 2], "output_padding": [2, 1]}),
+    ],
+)
+def test_transposed_convolutions_in_float64_are_torch_s(group, given):
+    rng = np.random.default_rng(0)
+    x, weights, bias = (rng.normal(size=s) for s in ((2, 4, 3, 5), (4, 3, 3, 2), (3 * group,)))
+    (found,) = _ConvTranspose._run(None, x, weights, bias, group=group, **given)
+    expected = torch.nn.functional.conv_transpose2d(
+        *map(torch.from_numpy, (x, weights, bias)),
+        stride=given["strides"],
+        padding=given.get("pads", [0, 0])[:2],
+        output_padding=given.get("output_padding", 0),
+        groups=group,
+    )
+    np.testing.assert_allclose(found, expected.numpy(), atol=1e-12)

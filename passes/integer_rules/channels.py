@@ -55,7 +55,7 @@ def lower_gather(node: ir.Node, lowering: Lowering) -> Quantity:
         raise unsupported(
             node,
             f"its indices, of shape {list(indices.shape)}, are no list",
-            "take indices along one axis",
+            "run canonicalize before",
         )
     return _part(node, lowering, x, axis, [int(i) % x.shape[axis] for i in indices])
 

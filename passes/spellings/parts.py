@@ -56,6 +56,21 @@ def gather(rewrite: Rewrite) -> None:
     rewrite.finish(rewrite.reshape(part, node.outputs[0].shape.numpy(), ""))
 
 
+@spelling("Gather")
+def gather_by_table(rewrite: Rewrite) -> None:
+    """Gather by a table of indices -> by a list, and a view."""
+    node = rewrite.node
+    indices = constant(node.inputs[1])
+    if indices is None or indices.ndim < 2:
+        return
+    axis = integer(node, "axis", 0) % len(node.inputs[0].shape)
+    shape = list(node.inputs[0].shape.numpy())
+    shape[axis] = indices.size
+    which = rewrite.constant(indices.reshape(-1), "list")
+    listed = rewrite.op("Gather", [node.inputs[0], which], shape, what="listed", axis=axis)
+    rewrite.finish(rewrite.reshape(listed, node.outputs[0].shape.numpy(), ""))
+
+
 @spelling("GatherND")
 def gather_nd(rewrite: Rewrite) -> None:
     """GatherND of whole rows -> Gather along the first axis."""

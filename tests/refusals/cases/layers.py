@@ -348,7 +348,8 @@ def a_factor_for_each_step(net):
 
 @refused(
     "node 'part' (Gather): its indices, of shape [2, 2], are no list",
-    hint="take indices along one axis",
+    hint="run canonicalize before",
+    passes="make-integer",
 )
 def a_table_of_channels(net):
     indices = net.constant([[0, 3], [5, 1]], np.int64)
