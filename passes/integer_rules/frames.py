@@ -13,12 +13,16 @@ from hqc.passes.integer_rules import sums
 from hqc.passes.integer_rules.quantity import BITS, SCHEME, Lowering, Quantity, Weights
 from hqc.passes.integer_rules.views import regarded_as
 
+_FEW = 64
+"""Channels of which an identity matrix is small."""
+
 
 def frames_as_sums(node: ir.Node, x: Quantity, lowering: Lowering) -> Quantity:
     """Frames through a convolution whose window is one pixel, and whose weights the identity.
 
     So they may be normalized, pooled, sliced, padded, or given to neurons before any layer. The
-    views that x is of the frames are made of its sums.
+    views that x is of the frames are made of its sums. Of many channels, the inner ones count as
+    rows.
     """
     views: list[ir.Node] = []
     frames = x.value
@@ -26,7 +30,12 @@ def frames_as_sums(node: ir.Node, x: Quantity, lowering: Lowering) -> Quantity:
         views.insert(0, source)
         frames = source.inputs[0]
     sizes = frames.shape.numpy()
-    time, _, *image = zip("TNCYX", sizes, strict=True)
+    channels = sizes[2]
+    if channels > _FEW and x.scale.ndim == x.offset.ndim == 0:
+        channels = max(n for n in range(1, _FEW + 1) if channels % n == 0)
+    rows = sizes[2] // channels * sizes[3]
+    seen = (sizes[0], channels, rows, sizes[4])
+    image = axes(*zip("TCYX", seen, strict=True))
     codes = replace(x, value=frames, scale=np.float64(1), offset=np.float64(0))
     name = f"{node.name}/frames"
 
@@ -37,12 +46,11 @@ def frames_as_sums(node: ir.Node, x: Quantity, lowering: Lowering) -> Quantity:
         like, dtype = regarded_as(x, view), x.value.dtype
         return lowering.emit(node, op_type, inputs, like, dtype, name=name, shape=shape, **given)
 
-    channels = sizes[2]
     identity = np.eye(channels).reshape(channels, channels, 1, 1)
     weights = Weights(identity, np.float64(1), 0, 2, "uniform", np.zeros_like(identity))
     stored = lowering.builder.initializer(identity.astype(np.int8), f"{name}.codes")
     stored.metadata_props.update({BITS: str(weights.bits), SCHEME: weights.scheme})
-    pixels = viewed(codes, "Reshape", axes(time, *image), (sizes[0], *sizes[2:]))
+    pixels = viewed(codes, "Reshape", image, seen)
     total = sums.layer_sum(node, pixels, weights, None, pixels.view, 0)
     made = lowering.emit(
         node,
@@ -55,7 +63,7 @@ def frames_as_sums(node: ir.Node, x: Quantity, lowering: Lowering) -> Quantity:
         strides=[1, 1],
         pads=[0, 0, 0, 0],
     )
-    made = viewed(made, "Reshape", axes(time, None, *image), sizes)
+    made = viewed(made, "Reshape", reshape(image, sizes), sizes)
     for step in views:
         shape = tuple(step.outputs[0].shape.numpy())
         if step.op_type == "Transpose":

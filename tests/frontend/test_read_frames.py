@@ -39,6 +39,7 @@ READERS = {
     "beside its mirror image": lambda net, x: torch.cat([x, x.flip(-1)], -1),
     "with its mirror image": lambda net, x: x + x.flip(-1),
     "neurons": lambda net, x: net.first(x),
+    "neurons of many numbers": lambda net, x: net.first(x.reshape(T, 1, -1)).reshape(x.shape),
 }
 
 
@@ -75,3 +76,27 @@ def test_frames_may_be_read_by_anything(name, tmp_path):
         logits.append(artifact.run(x.numpy()).reshape(-1))
         np.testing.assert_allclose(logits[-1], expected, atol=1e-4 * np.abs(expected).max())
     assert not np.array_equal(*logits)
+
+
+class Numbers(nn.Module):
+    """Numbers that are given to neurons, then a linear layer: no layer reads them first."""
+
+    def __init__(self, inputs):
+        super().__init__()
+        torch.manual_seed(0)
+        self.norm, self.first = nn.BatchNorm1d(inputs), LIF(v_threshold=0.4)
+        nn.init.uniform_(self.norm.running_mean, 0.2, 0.6)
+        self.head = nn.Linear(inputs, 5)
+
+    def forward(self, x):
+        return self.head(self.first(self.norm(x.flatten(0, 1)).unsqueeze(1))).mean((0, 1))
+
+
+@needs_compiler
+@pytest.mark.parametrize("inputs", [97, 150])
+def test_many_numbers_may_be_read_by_anything(inputs, tmp_path):
+    net = apply_recipe(Numbers(inputs).eval(), {"*": "4u"})
+    frames = [torch.randint(0, 256, (T, 1, inputs)).float() / 255 for _ in range(2)]
+    export(net, frames, tmp_path / "net.onnx")
+    found = hqc.verify(tmp_path / "net.onnx", "host")
+    assert found.ok, found
