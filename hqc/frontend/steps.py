@@ -94,7 +94,7 @@ def _sums(node: ir.Node, side: int) -> Iterator[_Together]:
     for depth in range(len(spine)):
         terms = [firsts[depth], *(n.inputs[1 - side] for n in spine[depth:])]
         terms = [t for t in terms if (array := constant(t)) is None or array.any()]
-        if len(terms) > 1 and all(t.shape == out.shape for t in terms):
+        if len(set(terms)) > 1 and all(t.shape == out.shape for t in terms):
             yield _Together(tuple(terms), None)
 
 
@@ -220,9 +220,9 @@ class _Lifted:
 
     def _repeated(self, parts: tuple[ir.Value, ...]) -> ir.Value | None:
         """The frames at every step, as an image that is shown at each."""
-        if not _shows_frames(parts[0]):
-            return None
         shape = parts[0].shape.numpy()
+        if shape[0] != 1 or not _shows_frames(parts[0]):
+            return None
         node = ir.node("Concat", parts, {"axis": 0}, name=f"{parts[0].name}/Concat")
         return self._put(node, (len(parts) * shape[0], *shape[1:]), parts[0])
 
