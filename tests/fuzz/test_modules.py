@@ -40,7 +40,7 @@ def test_a_module_of_every_kind_is_right(name):
     assert outcome.drift < 1e-3
 
 
-@pytest.mark.parametrize("twist", ["hook", "initial potential", "per channel", "single step"])
+@pytest.mark.parametrize("twist", ["hook", "initial potential", "per channel"])
 def test_a_node_that_was_changed_is_refused(twist):
     spec = Spec((ConvNode(node=Node(twist=twist, surrogate="LeakyKReLU")),))
     assert "export: layer 'blocks.0.1'" in check(spec).refused
@@ -55,8 +55,8 @@ def test_a_wrong_export_is_found(monkeypatch):
                 node.v_threshold *= 1.2
         return module
 
-    was = export_file.with_own_neurons
-    monkeypatch.setattr(export_file, "with_own_neurons", lambda module: wrong(was(module)))
+    was = export_file.with_stepped_neurons
+    monkeypatch.setattr(export_file, "with_stepped_neurons", lambda module: wrong(was(module)))
     assert "spikes of layer 'blocks.0.1' differ" in check(Spec()).refused
     monkeypatch.setattr(export_file.Agreement, "check", lambda self, run: None)
     outcome = check(Spec(), compiled=False)

@@ -87,7 +87,7 @@ def rates(model, frames):
     [
         (spike_driven_network, {"*.q.*": "2u", "*.k.*": "4l", "*mlp*": "3u", "*": "8u"}, "rv64gc"),
         (spike_driven_network, {"*mlp*": "12u", "*attention*": "fp32", "*": "16u"}, "arm-a72"),
-        (meta_spikeformer_network, {"head": "8u", "*": "4u"}, "rv64gc"),
+        (meta_spikeformer_network, {"head.*": "8u", "*": "4u"}, "rv64gc"),
         (
             meta_spikeformer_network,
             {"*.q.*": "2l", "*.k.*": "12u", "*mlp*": "fp32", "*": "16u"},
