@@ -20,7 +20,7 @@ from hqc.codegen.kernels import packed_attention
 from hqc.dialect import intervals
 from hqc.passes import fold_padding
 from hqc.passes.fold_constants import FoldConstants
-from hqc.passes.integer_rules import arithmetic, linear, neurons, quantity, sums
+from hqc.passes.integer_rules import arithmetic, linear, neurons, quantity, registry, sums
 from hqc.passes.packing import layers
 from tests.fuzz.networks import Network, networks
 from tests.fuzz.oracle import check
@@ -105,8 +105,8 @@ def add_frames():
                 lowering.env[value] = replace(found, kind="levels", scale=np.float64(1))
         return true(node, lowering)
 
-    rule = quantity._RULES["", "Add"]
-    return (mock.patch.dict(quantity._RULES, {("", "Add"): replace(rule, lower=addition)}),)
+    rule = registry._RULES["", "Add"]
+    return (mock.patch.dict(registry._RULES, {("", "Add"): replace(rule, lower=addition)}),)
 
 
 @mistake("7 constants along any axis count by channel")
