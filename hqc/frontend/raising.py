@@ -33,15 +33,14 @@ def take_raised(model: ir.Model) -> ir.Model:
     for find in (find_rounded, find_steps):
         before = list(model.graph)
         pairs = find(model.graph)
-        if not pairs:
-            continue
-        attach_functions(model)
-        _compare(model, pairs, _read(model.graph, before))
+        if pairs:
+            attach_functions(model)
+            _compare(model, pairs, _read(model.graph, before))
         for old, new in pairs:
             name = old.name
             old.replace_all_uses_with(new, replace_graph_outputs=True)
             old.name, new.name = f"{name}.written", name
-        RemoveUnusedNodesPass()(model)
+        RemoveUnusedNodesPass()(model)  # what was made and not taken leaves constants, too
         name_nodes(model.graph)
     return attach_functions(model)
 

@@ -15,7 +15,7 @@ from torch import Tensor
 from hqc.dialect import DIALECT
 from hqc.errors import UnsupportedModelError
 from hqc.models.lif import LIF
-from hqc.passes.graph import add_initializer
+from hqc.passes.graph import add_initializer, constant, integer
 
 SCOPES = "pkg.torch.onnx.name_scopes"
 """Where the exporter says which modules a node was called in."""
@@ -117,8 +117,10 @@ def _use(graph: ir.Graph, whole: ir.Node, call: ir.Node) -> None:
     """Let what reads a call's spikes read the first steps of all."""
     (old,), (new,) = call.outputs, whole.outputs
     for use in list(old.uses()):
-        if use.node.op_type == "Gather":
-            use.node.replace_input_with(use.idx, new)
+        if use.node.op_type == "Gather" and integer(use.node, "axis", 0) == 0:
+            index = constant(use.node.inputs[1])
+            if index is not None and np.all(index >= 0):  # from the end, it would be another step
+                use.node.replace_input_with(use.idx, new)
     if old.uses():
         steps = old.shape.numpy()[0]
         bounds = [add_initializer(graph, np.array([n]), f"{old.name}.{n}") for n in (0, steps, 0)]

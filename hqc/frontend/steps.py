@@ -8,39 +8,19 @@ of them. Nothing is approximated: what an op does with one step is what it does 
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator
 
 import numpy as np
 import onnx_ir as ir
 
-from hqc.dialect import DIALECT, find_op
-from hqc.passes.graph import add_initializer, constant, integer, ints, reshape
-
-_VIEWS = {"Flatten", "Reshape", "Squeeze", "Unsqueeze"}
-
-_ELEMENTWISE = {"Add", "Sub", "Mul", "Div", "Neg", "Relu", "Clip", "Round", "Floor", "Identity"}
-
-_LAYERS = {"Conv", "BatchNormalization", "MaxPool", "AveragePool", "GlobalAveragePool", "Gemm"}
-"""Ops that treat what lies along the first axis of their first operand one by one."""
-
-_MEMORYLESS = {"tau": 1.0, "decay_input": 0, "v_threshold": 1.0}
-"""Attributes of neurons that are called for each step by itself."""
-
-
-@dataclass(frozen=True)
-class _Together:
-    """Tensors of single steps, in order, and the axis along which they are joined; None: a sum."""
-
-    parts: tuple[ir.Value, ...]
-    axis: int | None
+from hqc.frontend.lifted import Lifted, Together, shows_frames
+from hqc.passes.graph import constant, integer
 
 
 def find_steps(graph: ir.Graph) -> list[tuple[ir.Value, ir.Value]]:
     """Tensors that are put together of time steps, and ops over all of them, put before."""
     found = []
-    lifted = _Lifted(graph)
+    lifted = Lifted(graph)
     for node in list(graph):
         for together in _put_together(node):
             whole = lifted.put_together(together)
@@ -51,29 +31,29 @@ def find_steps(graph: ir.Graph) -> list[tuple[ir.Value, ir.Value]]:
     return found
 
 
-def _put_together(node: ir.Node) -> Iterator[_Together]:
+def _put_together(node: ir.Node) -> Iterator[Together]:
     """How a tensor may have been put together of more than one step."""
     if node.domain:
         return
     shape = node.outputs[0].shape
-    if node.op_type in ("Concat", "Expand", "Tile") and _shows_frames(node.inputs[0]):
+    if node.op_type in ("Concat", "Expand", "Tile") and shows_frames(node.inputs[0]):
         return  # an image that is repeated, or the steps of the input
     if node.op_type == "Concat":
-        yield _Together(tuple(node.inputs), integer(node, "axis", 0) % len(shape))
+        yield Together(tuple(node.inputs), integer(node, "axis", 0) % len(shape))
     elif node.op_type == "ScatterElements":
         parts = _scattered(node)
         if parts:
-            yield _Together(tuple(parts), 0)
+            yield Together(tuple(parts), 0)
     elif node.op_type in ("Expand", "Tile"):
         before, after = node.inputs[0].shape.numpy(), shape.numpy()
         if before[1:] == after[1:] and before[:1] == (1,) != after[:1]:
-            yield _Together((node.inputs[0],) * after[0], 0)
+            yield Together((node.inputs[0],) * after[0], 0)
     elif node.op_type == "Add":
         for side in (0, 1):
             yield from _sums(node, side)
 
 
-def _sums(node: ir.Node, side: int) -> Iterator[_Together]:
+def _sums(node: ir.Node, side: int) -> Iterator[Together]:
     """The terms of a sum, added up in turn; zeros that it began with are left out.
 
     The first term may be a sum itself, so that it is tried with ever fewer terms.
@@ -95,7 +75,7 @@ def _sums(node: ir.Node, side: int) -> Iterator[_Together]:
         terms = [firsts[depth], *(n.inputs[1 - side] for n in spine[depth:])]
         terms = [t for t in terms if (array := constant(t)) is None or array.any()]
         if len(set(terms)) > 1 and all(t.shape == out.shape for t in terms):
-            yield _Together(tuple(terms), None)
+            yield Together(tuple(terms), None)
 
 
 def _scattered(node: ir.Node) -> list[ir.Value] | None:
@@ -119,339 +99,3 @@ def _scattered(node: ir.Node) -> list[ir.Value] | None:
     if len(found) < steps:
         return None
     return [found[step] for step in range(steps)]
-
-
-class _Lifted:
-    """Ops over all time steps in the making, which stand for the copies of a graph's nodes.
-
-    Of parts [b, ...], each of one step, they give [steps * b, ...].
-    """
-
-    def __init__(self, graph: ir.Graph) -> None:
-        self._graph = graph
-        self._nodes: list[ir.Node] = []
-        self._copied: dict[ir.Node, ir.Node] = {}
-        self._numbers = itertools.count(1)
-        self._known: dict[tuple[ir.Value, ...], ir.Value | None] = {}
-        self._computed = set(graph.inputs)
-        for node in graph:
-            if not self._computed.isdisjoint(node.inputs):
-                self._computed.update(node.outputs)
-
-    def take(self) -> list[ir.Node]:
-        """The nodes that were made since; copies have the names that their originals had."""
-        nodes, self._nodes = self._nodes, []
-        for made in nodes:
-            if made in self._copied:
-                self._copied[made].name = f"{made.name}.written"
-        return nodes
-
-    def put_together(self, together: _Together) -> ir.Value | None:
-        """The same tensor, of an op over all steps; None where the parts are no such copies."""
-        parts, axis = together.parts, together.axis
-        shape = parts[0].shape.numpy()
-        if any(p.shape.numpy() != shape or p not in self._computed for p in parts):
-            return None
-        known = dict(self._known)
-        whole = self._all_of(parts)
-        if whole is None:
-            for node in self._nodes:
-                for i in range(len(node.inputs)):
-                    node.replace_input_with(i, None)  # or its value would count it as a user
-            self._nodes, self._known = [], known
-            return None
-        steps = self._view(whole, (len(parts), *shape))
-        if axis is None:
-            return self._reduced("ReduceSum", steps, [0], 0, shape, "sum over time")
-        order = (*range(1, axis + 1), 0, *range(axis + 1, len(shape) + 1))
-        joined = tuple(n * len(parts) if i == axis else n for i, n in enumerate(shape))
-        return self._view(self._turned(steps, order, f"{whole.name}/Transpose"), joined)
-
-    def _put(self, node: ir.Node, shape: Sequence[int], like: ir.Value) -> ir.Value:
-        (value,) = node.outputs
-        value.shape, value.type = ir.Shape(shape), like.type
-        if node not in self._copied:
-            node.name = f"{node.name}_{next(self._numbers)}"
-        value.name = f"{node.name}:all_steps"
-        self._nodes.append(node)
-        return value
-
-    def _view(self, x: ir.Value, shape: Sequence[int]) -> ir.Value:
-        if x.shape.numpy() == tuple(shape):
-            return x
-        return self._put(reshape(self._graph, x, shape), shape, x)
-
-    def _turned(self, x: ir.Value, order: Sequence[int], name: str) -> ir.Value:
-        if list(order) == sorted(order):
-            return x
-        node = ir.node("Transpose", [x], {"perm": list(order)}, name=name)
-        return self._put(node, [x.shape.numpy()[i] for i in order], x)
-
-    def _reduced(
-        self,
-        op_type: str,
-        x: ir.Value,
-        axes: list[int],
-        keepdims: int,
-        shape: Sequence[int],
-        name: str,
-    ) -> ir.Value:
-        which = add_initializer(self._graph, np.array(axes, np.int64), f"{name}.axes")
-        node = ir.node(op_type, [x, which], {"keepdims": keepdims}, name=name)
-        return self._put(node, shape, x)
-
-    def _all_of(self, parts: tuple[ir.Value, ...]) -> ir.Value | None:
-        """The parts one after the other along their first axis; None where they are no copies."""
-        if parts not in self._known:
-            self._known[parts] = self._lift(parts) if parts[0].shape else None
-        return self._known[parts]
-
-    def _lift(self, parts: tuple[ir.Value, ...]) -> ir.Value | None:
-        if len(parts) == 1:
-            return parts[0]
-        nodes = [part.producer() for part in parts]
-        same = all(part is parts[0] for part in parts)
-        whole = None
-        if all(n is not None for n in nodes) and len({(n.domain, n.op_type) for n in nodes}) == 1:
-            whole = None if same else self._in_turn(parts)
-            if whole is None and all(len(n.outputs) == 1 for n in nodes) and _alike(nodes):
-                whole = self._of_copies(nodes)
-        return self._repeated(parts) if whole is None and same else whole
-
-    def _repeated(self, parts: tuple[ir.Value, ...]) -> ir.Value | None:
-        """The frames at every step, as an image that is shown at each."""
-        shape = parts[0].shape.numpy()
-        if shape[0] != 1 or not _shows_frames(parts[0]):
-            return None
-        node = ir.node("Concat", parts, {"axis": 0}, name=f"{parts[0].name}/Concat")
-        return self._put(node, (len(parts) * shape[0], *shape[1:]), parts[0])
-
-    def _in_turn(self, parts: tuple[ir.Value, ...]) -> ir.Value | None:
-        """All of one tensor, in order, as slices of its time axis."""
-        spans = [_span(part) for part in parts]
-        if any(span is None for span in spans):
-            return None
-        x, axis = parts[0].producer().inputs[0], spans[0][0]
-        sizes = x.shape.numpy()
-        ends = [0, *(stop for _, _, stop in spans)]
-        batch_first = axis == 1 and sizes[0] == 1 and len(sizes) in (3, 5)
-        if any(p.producer().inputs[0] is not x for p in parts) or not (axis == 0 or batch_first):
-            return None
-        if (
-            spans != [(axis, *ends[i : i + 2]) for i in range(len(parts))]
-            or ends[-1] != sizes[axis]
-        ):
-            return None
-        shape = parts[0].shape.numpy()
-        if any(part.shape.numpy() != shape for part in parts):
-            return None
-        return self._view(x, (len(parts) * shape[0], *shape[1:]))
-
-    def _of_copies(self, nodes: list[ir.Node]) -> ir.Value | None:
-        """What nodes of one op and attributes give, each of its own step."""
-        first = nodes[0]
-        if (first.domain, first.op_type) == (DIALECT, "IntegerLIF"):
-            return self._neurons(nodes)
-        if first.domain:
-            return None
-        if first.op_type in _VIEWS or all(_is_whole(n.outputs[0]) for n in nodes):
-            return self._viewed(nodes)
-        if first.op_type in ("Transpose", "ReduceMean", "ReduceSum"):
-            return self._with_steps_ahead(nodes)
-        inputs = self._operands(nodes)
-        if inputs is None or not _by_first_axis(first, inputs):
-            return None
-        return self._copy(first, inputs, len(nodes))
-
-    def _viewed(self, nodes: list[ir.Node]) -> ir.Value | None:
-        whole = self._all_of(tuple(n.inputs[0] for n in nodes))
-        shape = nodes[0].outputs[0].shape.numpy()
-        if whole is None or not shape or any(n.outputs[0].shape.numpy() != shape for n in nodes):
-            return None
-        return self._view(whole, (len(nodes) * shape[0], *shape[1:]))
-
-    def _with_steps_ahead(self, nodes: list[ir.Node]) -> ir.Value | None:
-        """Of [steps, b, ...]: permutations, and reductions of any axes."""
-        first, (old,) = nodes[0], nodes[0].outputs
-        whole = self._all_of(tuple(n.inputs[0] for n in nodes))
-        shape, rank = old.shape.numpy(), len(first.inputs[0].shape)
-        if whole is None or not shape or not _equal([n.inputs[1:] for n in nodes]):
-            return None
-        x = self._view(whole, (len(nodes), *first.inputs[0].shape.numpy()))
-        if first.op_type == "Transpose":
-            perm = ints(first, "perm", range(rank)[::-1])
-            made = self._turned(x, [0, *(1 + i for i in perm)], first.name)
-        else:
-            given = constant(first.inputs[1]) if len(first.inputs) > 1 else None
-            if given is None or not given.size:
-                return None
-            axes = [1 + int(i) % rank for i in given.reshape(-1)]
-            keepdims = integer(first, "keepdims", 1)
-            sizes = (len(nodes), *shape)
-            made = self._reduced(first.op_type, x, axes, keepdims, sizes, first.name)
-        return self._view(made, (len(nodes) * shape[0], *shape[1:]))
-
-    def _operands(self, nodes: list[ir.Node]) -> list[ir.Value | None] | None:
-        """Parameters as they are, and what is computed of all steps."""
-        inputs: list[ir.Value | None] = []
-        for values in zip(*(n.inputs for n in nodes), strict=True):
-            if any(v in self._computed for v in values):
-                inputs.append(self._all_of(values))
-                if inputs[-1] is None:
-                    return None
-            elif _equal([(v,) for v in values]):
-                inputs.append(values[0])
-            else:
-                return None
-        return inputs
-
-    def _neurons(self, nodes: list[ir.Node]) -> ir.Value | None:
-        """Neurons without a memory; or with that of (potential - spikes) * decay."""
-        given = find_op(nodes[0]).attributes(nodes[0])
-        if any(given[name] != n for name, n in _MEMORYLESS.items()):
-            return None
-        charges = [_charge(node.inputs[0], before) for before, node in itertools.pairwise(nodes)]
-        decays = {None if charge is None else charge[1] for charge in charges}
-        if len(decays) != 1:  # some steps remember, or some for longer
-            return None
-        decay = decays.pop()
-        if decay is None:
-            inputs = [node.inputs[0] for node in nodes]
-        elif nodes[0].outputs[0].shape.numpy()[0] == 1:
-            inputs = [nodes[0].inputs[0], *(charge[0] for charge in charges)]
-        else:
-            return None
-        whole = self._all_of(tuple(inputs))
-        if whole is None:
-            return None
-        made = self._copy(nodes[0], [whole], len(nodes))
-        if decay is not None:
-            made.producer().attributes["tau"] = ir.AttrFloat32("tau", 1 / (1 - decay))
-        return made
-
-    def _copy(self, node: ir.Node, inputs: Sequence[ir.Value | None], steps: int) -> ir.Value:
-        """The node on inputs of all steps."""
-        made = ir.Node(node.domain, node.op_type, inputs, node.attributes.values(), name=node.name)
-        self._copied[made] = node
-        made.metadata_props.update(node.metadata_props)
-        old = node.outputs[0]
-        shape = old.shape.numpy()
-        return self._put(made, (steps * shape[0], *shape[1:]), old)
-
-
-def _shows_frames(value: ir.Value) -> bool:
-    """Whether a tensor is a view of the network's input, quantized or not."""
-    while (node := value.producer()) is not None:
-        if node.op_type not in _VIEWS | {"QuantUniform"}:
-            return False
-        value = node.inputs[0]
-    return value.is_graph_input()
-
-
-def _by_first_axis(node: ir.Node, inputs: Sequence[ir.Value | None]) -> bool:
-    """Whether an op treats what lies along the first axis of such inputs one by one.
-
-    `inputs` are of all steps where they differ from the node's.
-    """
-    lifted = [a is not b for a, b in zip(inputs, node.inputs, strict=True)]
-    ranks = [0 if v is None else len(v.shape) for v in node.inputs]
-    (out,) = node.outputs
-    rank, steps = len(out.shape), out.shape.numpy()[0]
-    firsts = [v.shape.numpy()[0] if v is not None and v.shape else 0 for v in node.inputs]
-    if node.op_type in _ELEMENTWISE:
-        return all(
-            (r == rank and n == steps) if is_lifted else (r < rank or n == 1)
-            for r, n, is_lifted in zip(ranks, firsts, lifted, strict=True)
-        )
-    if node.op_type == "MatMul":
-        if all(lifted):
-            return min(ranks) > 2 and firsts[0] == firsts[1]
-        return ranks[lifted.index(True)] > 2 >= ranks[lifted.index(False)] or (
-            lifted[0] and ranks == [2, 2]
-        )
-    if not lifted[0]:
-        return False
-    if node.op_type == "Concat":
-        return all(lifted) and integer(node, "axis", 0) % rank != 0
-    if any(lifted[1:]):
-        return False
-    if node.op_type == "Gemm":
-        bias_by_row = len(ranks) > 2 and ranks[2] == 2 and firsts[2] != 1
-        return not integer(node, "transA", 0) and not bias_by_row
-    if node.op_type == "Pad":
-        pads = constant(node.inputs[1])
-        return pads is not None and len(node.inputs) < 4 and not pads[0] and not pads[ranks[0]]
-    if node.op_type == "Gather":
-        return integer(node, "axis", 0) % ranks[0] != 0
-    if node.op_type == "Slice":
-        axes = constant(node.inputs[3]) if len(node.inputs) > 3 else None
-        return axes is not None and all(int(i) % ranks[0] for i in axes.reshape(-1))
-    return node.op_type in _LAYERS
-
-
-def _alike(nodes: Sequence[ir.Node]) -> bool:
-    """Whether nodes have the same attributes, and as many inputs."""
-    given = [({name: a.value for name, a in n.attributes.items()}, len(n.inputs)) for n in nodes]
-    return all(g == given[0] for g in given)
-
-
-def _equal(given: Sequence[Sequence[ir.Value | None]]) -> bool:
-    """Whether values are one, or constants of the same numbers."""
-    for values in zip(*given, strict=True):
-        arrays = [constant(v) for v in values]
-        if any(v is not values[0] for v in values) and not all(
-            a is not None and np.array_equal(a, arrays[0]) for a in arrays
-        ):
-            return False
-    return True
-
-
-def _span(value: ir.Value) -> tuple[int, int, int] | None:
-    """Axis, start and end of what is taken of a tensor by Gather, Slice or Split."""
-    node = value.producer()
-    numbers = [constant(v) for v in node.inputs[1:]]
-    if node.op_type == "Split":
-        sizes = [v.shape.numpy() for v in node.outputs]
-        axis = integer(node, "axis", 0) % len(sizes[0])
-        start = sum(s[axis] for s in sizes[: value.index()])
-        return axis, start, start + sizes[value.index()][axis]
-    if node.op_type not in ("Gather", "Slice") or any(n is None or n.size != 1 for n in numbers):
-        return None
-    shape = node.inputs[0].shape.numpy()
-    if node.op_type == "Gather":
-        axis = integer(node, "axis", 0) % len(shape)
-        start = int(numbers[0].item()) % shape[axis]
-        return axis, start, start + 1
-    given = [int(n.item()) for n in numbers]
-    start, end, axis, step = given + [0, 1][len(given) - 2 :]
-    axis %= len(shape)
-    start, end, _ = slice(start, end).indices(shape[axis])
-    return (axis, start, end) if step == 1 else None
-
-
-def _is_whole(value: ir.Value) -> bool:
-    """Whether it is all that there is along an axis of size 1, as `x[0]` of [1, ...]."""
-    span = _span(value)
-    return span is not None and span[1:] == (0, 1) == (0, _size(value.producer(), span[0]))
-
-
-def _size(node: ir.Node, axis: int) -> int:
-    return node.inputs[0].shape.numpy()[axis]
-
-
-def _charge(potential: ir.Value, before: ir.Node) -> tuple[ir.Value, float] | None:
-    """What is added to (potential - spikes) * decay of the neurons before, and the decay."""
-    total = potential.producer()
-    if total is None or (total.domain, total.op_type) != ("", "Add"):
-        return None
-    for kept, added in (total.inputs, total.inputs[::-1]):
-        product = kept.producer()
-        if product is None or product.op_type != "Mul":
-            continue
-        left, factor = product.inputs
-        decay, rest = constant(factor), left.producer()
-        if decay is None or decay.size > 1 or rest is None or rest.op_type != "Sub":
-            continue
-        if list(rest.inputs) == [before.inputs[0], before.outputs[0]] and 0 < decay.item() < 1:
-            return added, float(decay.item())
-    return None

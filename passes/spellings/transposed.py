@@ -29,7 +29,8 @@ def transposed(rewrite: Rewrite) -> None:
     if begins is None:
         return
     taps = [-(-k // s) for k, s in zip(weights.shape[2:], strides, strict=True)]
-    blocks = [-(-(b + m) // s) for b, m, s in zip(begins, made[2:], strides, strict=True)]
+    needed = [-(-(b + m) // s) for b, m, s in zip(begins, made[2:], strides, strict=True)]
+    blocks = [max(pair) for pair in zip(needed, (height, width), strict=True)]
     kernel = _kernel(weights, group, strides, taps)
     pads = [t - 1 for t in taps]
     ends = [q - size for q, size in zip(blocks, (height, width), strict=True)]

@@ -75,7 +75,7 @@ def _array(x: object) -> np.ndarray | None:
 
 
 def outcome(case: Case, folder: Path) -> str:
-    """ "right", or why it is refused. Raises `AssertionError` where compiled code is wrong."""
+    """Whether it is "right", or why it is refused. Raises `AssertionError` for wrong code."""
     reasons = []
     for model, frames, expected in _with_frames(case):
         path = folder / "node.onnx"

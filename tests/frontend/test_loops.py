@@ -155,6 +155,14 @@ class Chunks(nn.Module):
         return self.head(spikes.flatten(2)).mean(0)
 
 
+class LastOfEach(Chunks):
+    """Of either half the last step's spikes, taken from the end."""
+
+    def forward(self, x):
+        spikes = [self.lif(self.conv(c))[-1] for c in x.chunk(2)]
+        return self.head(torch.stack(spikes).flatten(2)).mean(0)
+
+
 @needs_compiler
 @pytest.mark.parametrize("make", [Contained, Chunks])
 def test_neurons_remember_between_calls(make, tmp_path):
@@ -168,6 +176,11 @@ def test_neurons_remember_between_calls(make, tmp_path):
     functional.reset_net(net)
     with torch.no_grad():
         np.testing.assert_allclose(logits.reshape(1, -1), net(frames).numpy(), atol=1e-5)
+
+
+def test_steps_that_are_taken_from_the_end_stay_the_same_steps(tmp_path):
+    """`export` compares what it writes with the module: the second step's spikes, and the last's."""
+    export(LastOfEach().eval(), torch.randint(0, 4, FRAMES).float(), tmp_path / "net.onnx")
 
 
 class Recurrent(Net):

@@ -12,7 +12,7 @@ from torch import nn
 import hqc
 from hqc.dialect import DIALECT
 from hqc.errors import VerificationError
-from hqc.frontend import steps
+from hqc.frontend import lifted
 from hqc.frontend.export import export
 from hqc.frontend.load import load_model
 from hqc.models.lif import LIF
@@ -138,8 +138,8 @@ def test_a_loop_that_is_read_wrongly_is_noticed(tmp_path, monkeypatch):
     net = apply_recipe(Steps(remembering).eval(), {"*": "4u"})
     frames = [torch.randint(0, 4, (T, 1, C, 6, 6)).float()]
     export(net, frames, tmp_path / "net.onnx", input_scale=1.0)
-    charge = steps._charge
-    monkeypatch.setattr(steps, "_charge", lambda *given: (charge(*given)[0], 0.9))
+    charge = lifted._charge
+    monkeypatch.setattr(lifted, "_charge", lambda *given: (charge(*given)[0], 0.9))
     with pytest.raises(VerificationError, match="is not what hqc reads it as"):
         load_model(tmp_path / "net.onnx")
 

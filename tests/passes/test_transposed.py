@@ -16,6 +16,7 @@ CASES = {
         3,
         {"strides": [2, 3], "pads": [1, 0, 1, 1], "output_padding": [1, 2]},
     ),
+    "of whose rows the last are cut off": (2, {"strides": [2, 2], "pads": [0, 0, 3, 0]}),
     "of every channel by itself": (2, {"strides": [2, 1], "group": D}),
     "of a window smaller than its stride": (2, {"strides": [3, 3]}),
 }
