@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
 import onnx_ir as ir
 
-from hqc.passes.axes import VIEWS, Axes, axes, reshape
+from hqc.passes.axes import VIEWS, Axes, axes, reshape, size_of
 from hqc.passes.graph import ints
 from hqc.passes.integer_rules import sums
 from hqc.passes.integer_rules.quantity import BITS, SCHEME, Lowering, Quantity, Weights
@@ -31,11 +32,14 @@ def frames_as_sums(node: ir.Node, x: Quantity, lowering: Lowering) -> Quantity:
         frames = source.inputs[0]
     sizes = frames.shape.numpy()
     channels = sizes[2]
-    if channels > _FEW and x.scale.ndim == x.offset.ndim == 0:
-        channels = max(n for n in range(1, _FEW + 1) if channels % n == 0)
-    rows = sizes[2] // channels * sizes[3]
-    seen = (sizes[0], channels, rows, sizes[4])
-    image = axes(*zip("TCYX", seen, strict=True))
+    if channels <= _FEW or x.scale.ndim or x.offset.ndim:
+        image, following = _seen(sizes, channels, views)
+    else:
+        counts = (n for n in range(_FEW, 0, -1) if channels % n == 0)
+        tried = (_seen(sizes, n, views) for n in counts)
+        image, following = next(found for found in tried if None not in found[1])
+    seen = (sizes[0], *(size_of(image, root) for root in "CYX"))
+    channels = seen[1]
     codes = replace(x, value=frames, scale=np.float64(1), offset=np.float64(0))
     name = f"{node.name}/frames"
 
@@ -64,11 +68,28 @@ def frames_as_sums(node: ir.Node, x: Quantity, lowering: Lowering) -> Quantity:
         pads=[0, 0, 0, 0],
     )
     made = viewed(made, "Reshape", reshape(image, sizes), sizes)
-    for step in views:
+    for step, view in zip(views, following, strict=True):
         shape = tuple(step.outputs[0].shape.numpy())
-        if step.op_type == "Transpose":
-            perm = ints(step, "perm", range(len(shape))[::-1])
-            made = viewed(made, "Transpose", tuple(made.view[i] for i in perm), shape, perm=perm)
-        else:
-            made = viewed(made, "Reshape", reshape(made.view, shape), shape)
+        given = {"perm": ints(step, "perm", ())} if step.op_type == "Transpose" else {}
+        made = viewed(made, step.op_type, view, shape, **given)
     return made
+
+
+def _seen(
+    sizes: tuple[int, ...], channels: int, views: Sequence[ir.Node]
+) -> tuple[Axes, list[Axes | None]]:
+    """Frames [T, 1, C, H, W] as images of so many channels, and the axes behind each view of them.
+
+    Where a view cannot be followed with as many, its axes are None, and so are those behind it.
+    """
+    rows = sizes[2] // channels * sizes[3]
+    image = axes(*zip("TCYX", (sizes[0], channels, rows, sizes[4]), strict=True))
+    view: Axes | None = reshape(image, sizes)
+    following = []
+    for step in views:
+        if view is not None and step.op_type == "Transpose":
+            view = tuple(view[i] for i in ints(step, "perm", ()))
+        elif view is not None:
+            view = reshape(view, step.outputs[0].shape.numpy())
+        following.append(view)
+    return image, following

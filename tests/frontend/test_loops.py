@@ -179,7 +179,7 @@ def test_neurons_remember_between_calls(make, tmp_path):
 
 
 def test_steps_that_are_taken_from_the_end_stay_the_same_steps(tmp_path):
-    """`export` compares what it writes with the module: the second step's spikes, and the last's."""
+    """`export` compares what it writes with the module: the second step's spikes and the last's."""
     export(LastOfEach().eval(), torch.randint(0, 4, FRAMES).float(), tmp_path / "net.onnx")
 
 
