@@ -115,6 +115,21 @@ class _ConvTranspose(OpRun):
         return (y if bias is None else y + bias.reshape(-1, 1, 1),)
 
 
+class _Pad(OpRun):
+    """Padding, also by less than nothing, where onnx's own evaluator fails."""
+
+    op_domain = ""
+
+    def _run(self, x, pads, value=None, axes=None, mode=None):
+        around = np.zeros((x.ndim, 2), int)
+        around[range(x.ndim) if axes is None else axes] = np.reshape(pads, (2, -1)).T
+        cut = -np.minimum(around, 0)
+        x = x[tuple(slice(a, n - b) for n, (a, b) in zip(x.shape, cut, strict=True))]
+        mode = mode or "constant"
+        filled = {"constant_values": value or 0.0} if mode == "constant" else {}
+        return (np.pad(x, np.maximum(around, 0), mode, **filled),)
+
+
 class _MaxPool(OpRun):
     """Max-pooling by numpy's windows."""
 
@@ -162,7 +177,9 @@ def _pads(auto_pad, pads, size, kernel, strides) -> list[int]:
     return more + less if auto_pad == "SAME_LOWER" else less + more
 
 
-_Conv.__name__, _ConvTranspose.__name__, _MaxPool.__name__ = "Conv", "ConvTranspose", "MaxPool"
+_OPS = {"Conv": _Conv, "ConvTranspose": _ConvTranspose, "MaxPool": _MaxPool, "Pad": _Pad}
+for _name, _op in _OPS.items():
+    _op.__name__ = _name
 
 
 class FloatLayers:
@@ -364,4 +381,4 @@ def _float64(model: ir.Model, watch: list[str]) -> ReferenceEvaluator:
     del proto.graph.value_info[:]
     for name in watch:
         proto.graph.output.add().name = name
-    return ReferenceEvaluator(proto, new_ops=[_Conv, _ConvTranspose, _MaxPool])
+    return ReferenceEvaluator(proto, new_ops=list(_OPS.values()))

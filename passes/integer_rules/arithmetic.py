@@ -10,9 +10,8 @@ from dataclasses import replace
 import numpy as np
 import onnx_ir as ir
 
-from hqc.dialect import DIALECT
-from hqc.passes.axes import axes, named, spell
-from hqc.passes.graph import constant, integer, ints, unsupported
+from hqc.passes.axes import named, spell
+from hqc.passes.graph import constant, integer, unsupported
 from hqc.passes.integer_rules.channels import of_one_shape
 from hqc.passes.integer_rules.positions import add_by_position
 from hqc.passes.integer_rules.quantity import Lowering, PotentialOverflowError, Quantity
@@ -55,7 +54,7 @@ def _along_channels(node: ir.Node, x: Quantity, wide: np.ndarray) -> np.ndarray:
             node,
             f"its constant, of shape {list(wide.shape)}, varies along axes other than the channels "
             f"of its input, whose axes are [{spell(x.view)}]",
-            "let it be one number, or one a channel",
+            "run canonicalize before",
         )
     return wide.reshape(-1) if wide.size > 1 else np.float64(wide.item())
 
@@ -211,53 +210,3 @@ def lower_addition(node: ir.Node, lowering: Lowering) -> Quantity:
 def _as_bytes(a: Quantity, b: Quantity) -> bool:
     """Whether the two can be added as bytes."""
     return a.is_bytes and b.is_bytes and a.scale == b.scale and a.high + b.high <= _BYTE
-
-
-def refuse_auto_pad(node: ir.Node) -> None:
-    """Raise `UnsupportedModelError` where padding is not written out."""
-    auto = node.attributes.get("auto_pad")
-    if auto is not None and auto.value != "NOTSET":
-        raise unsupported(
-            node, f"auto_pad is {auto.value}, not explicit pads", "run fold-padding before"
-        )
-
-
-@rule(
-    "MaxPool",
-    attributes=(
-        *("kernel_shape", "strides", "pads", "auto_pad"),
-        *("ceil_mode", "dilations", "storage_order"),
-    ),
-)
-def lower_max_pool(node: ir.Node, lowering: Lowering) -> Quantity:
-    """An OR of spikes, the largest of potentials."""
-    refuse_auto_pad(node)
-    ceil_mode, dilations = integer(node, "ceil_mode", 0), ints(node, "dilations", [1])
-    if ceil_mode or set(dilations) != {1}:
-        raise unsupported(
-            node,
-            f"ceil_mode is {ceil_mode} and dilations are {dilations}; only windows without either "
-            "are lowered",
-        )
-    kernel = ints(node, "kernel_shape", ())
-    pads = ints(node, "pads", [0] * 2 * len(kernel))
-    if len(kernel) != 2 or any(p >= k for p, k in zip(pads, kernel * 2, strict=True)):
-        raise unsupported(
-            node,
-            f"its window is {list(kernel)}, padded by {list(pads)}",
-            "pool images, in windows that are wider than their padding",
-        )
-    x = lowering.image(node)
-    spikes = x.kind == "spikes" and x.is_bytes
-    x = x if spikes else lowering.potentials(node, 0).under(x.view)
-    return lowering.emit(
-        node,
-        "OrPool" if spikes else "IntegerMaxPool",
-        [x.value],
-        replace(x, view=axes(*zip("TCYX", node.outputs[0].shape.numpy(), strict=True))),
-        ir.DataType.UINT8 if spikes else ir.DataType.INT32,
-        domain=DIALECT,
-        kernel_shape=kernel,
-        strides=ints(node, "strides", [1] * len(kernel)),
-        pads=pads,
-    )

@@ -10,7 +10,7 @@ import onnx_ir as ir
 from hqc.passes.axes import axes, named
 from hqc.passes.graph import integer, ints, unsupported
 from hqc.passes.integer_rules import sums
-from hqc.passes.integer_rules.arithmetic import refuse_auto_pad
+from hqc.passes.integer_rules.pooling import refuse_auto_pad
 from hqc.passes.integer_rules.quantity import Lowering, Quantity, Weights
 from hqc.passes.integer_rules.registry import rule
 

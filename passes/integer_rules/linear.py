@@ -32,7 +32,7 @@ _HEAD_BITS = 30
 def lower_gemm(node: ir.Node, lowering: Lowering) -> Quantity | None:
     """Gemm -> a linear layer; alpha and beta are factors of its sums and of its bias."""
     if integer(node, "transA", 0):
-        raise unsupported(node, "transA is 1; activations are lowered as they are")
+        raise unsupported(node, "transA is 1", "run canonicalize before")
     alpha, beta = (
         float(node.attributes[n].value) if n in node.attributes else 1.0 for n in ("alpha", "beta")
     )
@@ -43,7 +43,7 @@ def lower_gemm(node: ir.Node, lowering: Lowering) -> Quantity | None:
         raise unsupported(
             node,
             f"its bias, of shape {list(bias.shape)}, varies along the rows of its input",
-            "give one number an output",
+            "run canonicalize before",
         )
     bias = None if bias is None else bias * beta
     return _linear(node, lowering, bias, [1, 0] if integer(node, "transB", 0) else None, alpha)

@@ -23,7 +23,7 @@ def lower_pad(node: ir.Node, lowering: Lowering) -> Quantity:
         raise unsupported(
             node,
             f"it pads [{spell(x.view)}]; only zeros around images are lowered",
-            "pad images, [T, C, H, W], with zeros",
+            "run canonicalize before",
         )
     x = lowering.potentials(node, 0).under(x.view)
     wide = [0, 0, *amounts[:2], 0, 0, *amounts[2:]]

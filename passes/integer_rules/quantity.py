@@ -288,14 +288,12 @@ class Lowering:
         What differs by channel, where the channels are not the same axis, ends in potentials.
         """
         x = self.quantity(node, index)
-        if view is None or (x.kind == "frames" and view != x.view):
+        if view is None:
             raise unsupported(
-                node,
-                f"its input's axes are [{spell(x.view)}]",
-                "give frames [T, 1, C, H, W] to convolutions"
-                if x.kind == "frames"
-                else "put the time steps first",
+                node, f"its input's axes are [{spell(x.view)}]", "put the time steps first"
             )
+        if x.kind == "frames" and view != x.view:
+            x = self.potentials(node, index)
         same = x.channel_axis is not None and x.channel_axis == channel_axis(view)
         if not same and (x.scale.ndim > 0 or x.offset.ndim > 0):
             x = self.potentials(node, index)

@@ -13,13 +13,14 @@ from hqc.passes.integer_rules.registry import rule
 @rule("AveragePool", attributes=(
     "auto_pad", "ceil_mode", "count_include_pad", "dilations", "kernel_shape", "pads", "strides",
 ))  # fmt: skip
-def refuse_uneven_means(node: ir.Node, lowering: Lowering) -> None:
-    """Refused where windows hold different numbers of pixels; else written as a convolution."""
-    window, pads = ints(node, "kernel_shape", ()), ints(node, "pads", [])
+def refuse_volumes(node: ir.Node, lowering: Lowering) -> None:
+    """Along lines and images it is written as a convolution; along volumes refused."""
+    window = ints(node, "kernel_shape", ())
+    pads = ints(node, "pads", [0] * 2 * len(window))
     raise unsupported(
         node,
-        f"the mean of its windows, {window} padded by {pads}, is over fewer pixels at the border",
-        "let it count padding (count_include_pad), and its windows end with the image",
+        f"its window is {list(window)}, padded by {list(pads)}",
+        "pool lines or images, in windows that are wider than their padding",
     )
 
 

@@ -10,6 +10,7 @@ import onnx_ir as ir
 from hqc.errors import UnsupportedModelError
 from hqc.passes.graph import unsupported
 from hqc.passes.integer_rules.quantity import Lowering, Quantity, Weights
+from hqc.passes.spellings import find_spellings
 
 
 @dataclass(frozen=True)
@@ -56,9 +57,9 @@ def find_rule(node: ir.Node) -> Rule:
     try:
         return _RULES[node.domain, node.op_type]
     except KeyError:
-        known = ", ".join(sorted(op_type for _, op_type in _RULES))
+        form = " as it is written here" if find_spellings(node) else ""
         raise UnsupportedModelError(
             f"node {node.name!r}: hqc has no integer lowering for "
-            f"{node.domain + '::' if node.domain else ''}{node.op_type}",
-            hint=f"it lowers: {known}; see docs/extending.md for adding a rule",
+            f"{node.domain + '::' if node.domain else ''}{node.op_type}{form}",
+            hint="`hqc ops` lists what is lowered; docs/extending.md says how to add a rule",
         ) from None

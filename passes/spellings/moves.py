@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import onnx_ir as ir
 
-from hqc.passes.graph import constant, integer
+from hqc.passes.graph import constant, integer, ints
 from hqc.passes.spellings.spelling import Rewrite, spelling
 from hqc.reference import run_reference
 
@@ -41,7 +41,7 @@ def space_to_depth(rewrite: Rewrite) -> None:
     _turned(rewrite, [n, c, h // size, size, w // size, size], [0, 3, 5, 1, 2, 4])
 
 
-@spelling("Resize", "CenterCropPad")
+@spelling("Resize", "CenterCropPad", "Pad", "Compress", "Tile")
 def taken_along_axes(rewrite: Rewrite) -> None:
     """What takes some indices of each axis, whatever rule it chooses them by -> Gathers.
 
@@ -51,8 +51,10 @@ def taken_along_axes(rewrite: Rewrite) -> None:
     x, y = node.inputs[0], node.outputs[0]
     if any(v is not None and constant(v) is None for v in node.inputs[1:]):
         return
-    if "mode" in node.attributes and node.attributes["mode"].value != "nearest":
-        return  # runtimes differ in how they interpolate
+    if node.op_type == "Resize" and (
+        node.attributes["mode"].value != "nearest" or runtimes_differ(node)
+    ):
+        return
     if len(x.shape) != len(y.shape) or np.prod(x.shape.numpy()) >= _EXACT:
         return
     wanted = _indices(node)
@@ -68,6 +70,20 @@ def taken_along_axes(rewrite: Rewrite) -> None:
     rewrite.finish(rewrite.op("Identity", [value], shape))
 
 
+def runtimes_differ(resize: ir.Node) -> bool:
+    """Whether corners are aligned at scales that give no whole number of pixels.
+
+    ONNX does not say which size such a scale is of, before rounding or after.
+    """
+    given = resize.attributes.get("coordinate_transformation_mode")
+    scales = constant(resize.inputs[2]) if len(resize.inputs) > 2 else None
+    if given is None or given.value != "align_corners" or scales is None or not scales.size:
+        return False
+    sizes = resize.inputs[0].shape.numpy()
+    axes = ints(resize, "axes", range(len(sizes)))
+    return any((float(s) * sizes[axis]) % 1 for s, axis in zip(scales, axes, strict=True))
+
+
 def _indices(node: ir.Node) -> list[np.ndarray] | None:
     """Which indices of each axis a node takes; None where it does anything else."""
     sizes = node.inputs[0].shape.numpy()
@@ -75,7 +91,7 @@ def _indices(node: ir.Node) -> list[np.ndarray] | None:
     found = None
     for _ in range(2):  # in no order, or a mean of neighbours could pass for a number between them
         numbers = rng.permutation(count).astype(np.float32).reshape(sizes)
-        (seen,) = run_reference(_alone(node), {"x": numbers})
+        (seen,) = run_reference(alone(node), {"x": numbers})
         if not seen.size or np.any(seen < 0) or np.any(seen != np.round(seen)):
             return None
         if np.any(seen >= count):
@@ -96,11 +112,15 @@ def _indices(node: ir.Node) -> list[np.ndarray] | None:
     return wanted if np.array_equal(taken, found) else None
 
 
-def _alone(node: ir.Node) -> ir.Model:
+def alone(node: ir.Node) -> ir.Model:
     """A model of the node, whose first input is given."""
     x = ir.Value(name="x", shape=node.inputs[0].shape, type=node.inputs[0].type)
-    constants = [v if v is None else ir.Value(name=v.name, const_value=v.const_value,
-                 shape=v.shape, type=v.type) for v in node.inputs[1:]]  # fmt: skip
+    constants = [
+        None
+        if v is None
+        else ir.Value(name=f"constant{i}", const_value=v.const_value, shape=v.shape, type=v.type)
+        for i, v in enumerate(node.inputs[1:])
+    ]
     copy = ir.Node("", node.op_type, [x, *constants], node.attributes.values())
     copy.outputs[0].name, copy.outputs[0].type = "y", node.outputs[0].type
     graph = ir.Graph(

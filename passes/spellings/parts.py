@@ -103,26 +103,3 @@ def enlarged(rewrite: Rewrite) -> None:
     target = rewrite.constant(np.array(repeats, np.int64), "repeats")
     many = rewrite.op("Expand", [split, target], repeats, what="repeated")
     rewrite.finish(rewrite.reshape(many, after, ""))
-
-
-@spelling("Pad")
-def padded_images(rewrite: Rewrite) -> None:
-    """Pad of the last two axes of more than four -> of images."""
-    node = rewrite.node
-    x, after = node.inputs[0].shape.numpy(), node.outputs[0].shape.numpy()
-    amounts, axes = (constant(node.inputs[i]) if len(node.inputs) > i else None for i in (1, 3))
-    rank = len(x)
-    if rank <= 4 or amounts is None or axes is not None:
-        return
-    if any(amounts[: rank - 2]) or any(amounts[rank:-2]):
-        return
-    images = int(np.prod(x[1:-2]))
-    image = rewrite.reshape(node.inputs[0], (x[0], images, *x[-2:]), "images")
-    around = [0, 0, *amounts[rank - 2 : rank], 0, 0, *amounts[-2:]]
-    pads = rewrite.constant(np.array(around, np.int64), "pads")
-    attributes = {name: a.value for name, a in node.attributes.items()}
-    inputs = [image, pads, *node.inputs[2:3]]
-    shape = (x[0], images, *after[-2:])
-    rewrite.finish(
-        rewrite.reshape(rewrite.op("Pad", inputs, shape, **attributes), after, "volumes")
-    )

@@ -101,3 +101,13 @@ def larger(rewrite: Rewrite) -> None:
     beyond = terms.times(b, sign, "b") if number is None else number * sign
     gap = terms.rectified(terms.plus(terms.times(a, -sign, "a"), beyond, "gap"), "wide")
     rewrite.finish(terms.plus(a, terms.times(gap, sign, "change"), ""))
+
+
+@spelling("HardSigmoid")
+def hard_sigmoid(rewrite: Rewrite) -> None:
+    """alpha * x + beta, clipped from 0 to 1."""
+    node, terms = rewrite.node, _Terms(rewrite)
+    line = terms.times(node.inputs[0], np.array(_attribute(node, "alpha", 0.2)), "alpha")
+    line = terms.plus(line, np.array(_attribute(node, "beta", 0.5)), "beta")
+    ends = [rewrite.constant(np.float32(end), name) for end, name in ((0, "low"), (1, "high"))]
+    rewrite.finish(rewrite.op("Clip", [line, *ends], node.outputs[0].shape.numpy()))

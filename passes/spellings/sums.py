@@ -1,4 +1,4 @@
-"""Sums and means of several tensors are sums of two."""
+"""Sums and means of several tensors are sums of two; sums of magnitudes are sums."""
 
 from __future__ import annotations
 
@@ -23,3 +23,13 @@ def several(rewrite: Rewrite) -> None:
     else:
         scale = rewrite.constant(np.float32(factor), "share")
         rewrite.finish(rewrite.op("Mul", [total, scale], shape))
+
+
+@spelling("ReduceL1")
+def magnitudes(rewrite: Rewrite) -> None:
+    """A sum of magnitudes -> ReduceSum of Abs."""
+    node = rewrite.node
+    x = node.inputs[0]
+    attributes = {a.name: a.value for a in node.attributes.values()}
+    parts = [rewrite.op("Abs", [x], x.shape.numpy(), what="magnitudes"), *node.inputs[1:]]
+    rewrite.finish(rewrite.op("ReduceSum", parts, node.outputs[0].shape.numpy(), **attributes))

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import math
+from dataclasses import dataclass
 
 import numpy as np
 
 from hqc.dialect import DIALECT
-from hqc.passes.graph import constant, integer, ints
+from hqc.passes.graph import integer, ints
 from hqc.passes.spellings.spelling import Rewrite, spelling
 
 _POOLS = ("MaxPool", "AveragePool")
@@ -72,27 +72,54 @@ def flat_volumes(rewrite: Rewrite) -> None:
     rewrite.finish(rewrite.reshape(pooled, made, "volume"))
 
 
-@spelling(*_POOLS)
+@dataclass(frozen=True)
+class _Places:
+    """Where the windows of a pool over images lie, by axis: height, width."""
+
+    sizes: list[int]
+    made: list[int]
+    kernel: list[int]
+    pads: list[int]
+    strides: list[int]
+    dilations: list[int]
+
+    @classmethod
+    def of(cls, rewrite: Rewrite) -> _Places:
+        """Those of the rewrite's node."""
+        node = rewrite.node
+        sizes, made = (list(v.shape.numpy()[2:]) for v in (node.inputs[0], node.outputs[0]))
+        strides, dilations = (ints(node, n, [1, 1]) for n in ("strides", "dilations"))
+        return cls(sizes, made, _window(rewrite), ints(node, "pads", [0] * 4), strides, dilations)
+
+    @property
+    def pads_to_the_end(self) -> list[int]:
+        """The padding, with what `ceil_mode` lets the last windows reach over."""
+        ends = []
+        for axis, window in enumerate(self.kernel):
+            reach = (self.made[axis] - 1) * self.strides[axis]
+            reach += (window - 1) * self.dilations[axis] + 1
+            ends.append(max(reach - self.sizes[axis] - self.pads[axis], self.pads[2 + axis]))
+        return [*self.pads[:2], *ends]
+
+    def counts(self, padding: bool) -> np.ndarray:
+        """How many pixels each window has, [H, W]; with those of `pads` or without."""
+        along = []
+        for axis, window in enumerate(self.kernel):
+            first = np.arange(self.made[axis]) * self.strides[axis] - self.pads[axis]
+            taps = first[:, None] + np.arange(window) * self.dilations[axis]
+            start, end = (-self.pads[axis], self.pads[2 + axis]) if padding else (0, 0)
+            along.append(((taps >= start) & (taps < self.sizes[axis] + end)).sum(1))
+        return along[0][:, None] * along[1]
+
+
+@spelling("MaxPool")
 def written_ceilings(rewrite: Rewrite) -> None:
-    """`ceil_mode` -> the padding at the end that it stands for, where no mean counts it."""
+    """`ceil_mode` -> the padding at the end that it stands for."""
     node = rewrite.node
     if not integer(node, "ceil_mode", 0) or len(node.inputs[0].shape) != 4 or len(node.outputs) > 1:
         return
-    kernel = _window(rewrite)
-    pads = ints(node, "pads", [0] * 4)
-    sizes, made = (v.shape.numpy()[2:] for v in (node.inputs[0], node.outputs[0]))
-    strides, dilations = (ints(node, n, [1, 1]) for n in ("strides", "dilations"))
-    reach = [
-        (m - 1) * s + (k - 1) * d + 1
-        for m, s, k, d in zip(made, strides, kernel, dilations, strict=True)
-    ]
-    missing = [
-        max(r - n - a - b, 0) for r, n, a, b in zip(reach, sizes, pads[:2], pads[2:], strict=True)
-    ]
-    if any(missing) and node.op_type == "AveragePool":
-        return
     attributes = {a.name: a.value for a in node.attributes.values() if a.name != "ceil_mode"}
-    attributes["pads"] = [*pads[:2], *(a + b for a, b in zip(pads[2:], missing, strict=True))]
+    attributes["pads"] = _Places.of(rewrite).pads_to_the_end
     rewrite.finish(
         rewrite.op(node.op_type, node.inputs, node.outputs[0].shape.numpy(), **attributes)
     )
@@ -100,15 +127,15 @@ def written_ceilings(rewrite: Rewrite) -> None:
 
 @spelling("AveragePool")
 def sums_of_windows(rewrite: Rewrite) -> None:
-    """AveragePool -> a depthwise convolution of ones, over how many there are."""
+    """AveragePool -> a depthwise convolution of ones, over how many each window has."""
     node = rewrite.node
     x = node.inputs[0]
-    pads = ints(node, "pads", [0] * 4)
-    if len(x.shape) != 4 or integer(node, "ceil_mode", 0) or "auto_pad" in node.attributes:
+    if len(x.shape) != 4 or "auto_pad" in node.attributes:
         return
-    if any(pads) and not integer(node, "count_include_pad", 0):
-        return
+    places = _Places.of(rewrite)
     channels, kernel = x.shape.numpy()[1], _window(rewrite)
+    if any(pad >= size for pad, size in zip(places.pads_to_the_end, kernel * 2, strict=True)):
+        return  # runtimes differ on windows of padding alone
     made = node.outputs[0].shape.numpy()
     ones = rewrite.constant(np.ones((channels, 1, *kernel), np.float32), "ones")
     one = rewrite.constant(np.ones(1, np.float32), "one")
@@ -121,12 +148,14 @@ def sums_of_windows(rewrite: Rewrite) -> None:
         made,
         what="sums",
         group=channels,
-        pads=pads,
-        strides=ints(node, "strides", [1, 1]),
-        dilations=ints(node, "dilations", [1, 1]),
+        pads=places.pads_to_the_end,
+        strides=places.strides,
+        dilations=places.dilations,
     )
-    count = rewrite.constant(np.float32(math.prod(kernel)), "count")
-    rewrite.finish(rewrite.op("Div", [sums, count], made))
+    counts = places.counts(padding=bool(integer(node, "count_include_pad", 0)))
+    alike = counts.min() == counts.max()
+    over = np.float32(counts.max()) if alike else counts.astype(np.float32)
+    rewrite.finish(rewrite.op("Div", [sums, rewrite.constant(over, "counts")], made))
 
 
 @spelling("GlobalAveragePool")
@@ -140,25 +169,8 @@ def mean_of_positions(rewrite: Rewrite) -> None:
 
 @spelling("GlobalMaxPool")
 def largest_of_positions(rewrite: Rewrite) -> None:
-    """GlobalMaxPool -> MaxPool in a window of the image's size."""
+    """GlobalMaxPool -> ReduceMax over all positions."""
     node = rewrite.node
-    size = node.inputs[0].shape.numpy()[2:]
+    axes = rewrite.constant(np.arange(2, len(node.inputs[0].shape), dtype=np.int64), "axes")
     made = node.outputs[0].shape.numpy()
-    rewrite.finish(rewrite.op("MaxPool", [node.inputs[0]], made, kernel_shape=list(size)))
-
-
-@spelling("GlobalMaxPool", "ReduceMax")
-def whole_images(rewrite: Rewrite) -> None:
-    """The largest of an image [N, C, H, W] -> a MaxPool whose window it is."""
-    node = rewrite.node
-    x, y = node.inputs[0], node.outputs[0]
-    rank = len(x.shape)
-    axes = list(range(2, rank))
-    if node.op_type == "ReduceMax":
-        given = constant(node.inputs[1]) if len(node.inputs) > 1 else None
-        axes = [] if given is None else sorted(int(i) % rank for i in given.reshape(-1))
-    if rank != 4 or axes != [2, 3]:
-        return
-    sizes = x.shape.numpy()
-    pooled = rewrite.op("MaxPool", [x], (*sizes[:2], 1, 1), kernel_shape=list(sizes[2:]))
-    rewrite.finish(rewrite.reshape(pooled, y.shape.numpy(), "whole"))
+    rewrite.finish(rewrite.op("ReduceMax", [node.inputs[0], axes], made, keepdims=1))

@@ -11,6 +11,7 @@ RIGHT = [
     "test_add",
     "test_averagepool_2d_strides",
     "test_clip_example",
+    "test_compress_1",
     "test_concat_3d_axis_negative_2",
     "test_conv_with_strides_and_asymmetric_padding",
     "test_convtranspose_group_2_image_3",

@@ -121,6 +121,154 @@ def the_largest_of_all_positions(net):
 
 
 @spelling
+def a_mean_of_windows_that_leaves_padding_out(net):
+    attributes = {"kernel_shape": [3, 2], "pads": [1, 1, 2, 0], "strides": [2, 1], "name": "pool"}
+    net.end(fires(net, net.op("AveragePool", net.spikes(), **attributes)))
+
+
+@spelling
+def a_mean_of_windows_that_end_behind_the_image(net):
+    attributes = {"kernel_shape": [3, 3], "pads": [0, 1, 0, 0], "strides": [2, 2], "name": "pool"}
+    y = net.op(
+        "AveragePool", net.conv(net.spikes()), ceil_mode=1, count_include_pad=1, **attributes
+    )
+    net.end(fires(net, y))
+
+
+@spelling
+def the_largest_of_channels(net):
+    y = net.op("ReduceMax", net.spikes(), net.constant([1], np.int64), name="largest")
+    net.end(fires(net, net.conv(y, (1, D))))
+
+
+@spelling
+def the_least_of_columns_of_potentials(net):
+    y = net.op("ReduceMin", net.conv(net.spikes()), net.constant([-2], np.int64), keepdims=0)
+    net.end(fires(net, y), (0, 2))
+
+
+@spelling
+def the_largest_of_rows_and_channels_of_tokens(net):
+    y = net.view(tokens(net, net.spikes()), (T, 2, D // 2, H * W))
+    y = net.op("ReduceMax", y, net.constant([1, 3], np.int64), keepdims=0)
+    net.end(y, (0,), D // 2)
+
+
+@spelling
+def a_sum_of_magnitudes(net):
+    y = net.op("ReduceL1", net.conv(net.spikes()), net.constant([2, 3], np.int64))
+    net.end(fires(net, y))
+
+
+@spelling
+def a_mean_over_all_axes(net):
+    y = net.op("ReduceMean", net.conv(net.spikes()), keepdims=0, name="mean")
+    net.head(net.view(y, (1, 1)), 1)
+
+
+@spelling
+def a_mean_over_no_axis(net):
+    y = net.op("ReduceMean", net.conv(net.spikes()), noop_with_empty_axes=1, name="mean")
+    net.end(fires(net, y))
+
+
+@spelling
+def a_factor_for_each_pixel(net):
+    factors = net.constant(np.linspace(-1, 2, H * W).reshape(H, W))
+    net.end(fires(net, net.op("Mul", net.conv(net.spikes()), factors, name="scale")))
+
+
+@spelling
+def a_divisor_for_each_channel_and_column(net):
+    divisors = net.constant(np.linspace(1, 2, D * W).reshape(1, D, 1, W))
+    net.end(fires(net, net.op("Div", net.spikes(), divisors, name="scale")))
+
+
+@spelling
+def a_convolution_along_the_rows_of_frames(net):
+    y = net.op("Transpose", net.image(), perm=[0, 2, 1, 3])
+    net.end(net.lif(net.conv(y, (H, D)), v_threshold=2.0))
+
+
+def padded(net: Small, x: str, amounts: list[int], *others: str, **attributes) -> str:
+    return net.op("Pad", x, net.constant(amounts, np.int64), *others, name="pad", **attributes)
+
+
+@spelling
+def an_image_that_is_mirrored(net):
+    y = padded(net, net.conv(net.spikes()), [0, 0, 1, 2, 0, 0, 1, 0], mode="reflect")
+    net.end(fires(net, y))
+
+
+@spelling
+def spikes_whose_border_is_repeated(net):
+    y = padded(net, net.spikes(), [0, 0, 1, 0, 0, 0, 0, 3], mode="edge")
+    net.end(fires(net, net.conv(y)))
+
+
+@spelling
+def channels_of_zeros(net):
+    """As the shortcuts of CIFAR's small ResNets."""
+    y = padded(net, net.spikes(), [0, 2, 0, 0, 0, 1, 0, 0])
+    net.end(fires(net, net.conv(y, (D + 3, D))))
+
+
+@spelling
+def a_border_that_is_no_zero(net):
+    axes = net.constant([3, 1], np.int64)
+    y = padded(net, net.conv(net.spikes()), [1, 0, 2, -1], net.constant(0.75), axes)
+    net.end(fires(net, y), channels=D - 1)
+
+
+@spelling
+def an_image_that_is_enlarged_between_its_pixels(net):
+    scales = net.constant([1.0, 1.0, 2.0, 1.5])
+    y = net.op("Resize", net.spikes(), "", scales, mode="linear", name="larger")
+    net.end(fires(net, net.conv(y)))
+
+
+@spelling
+def potentials_of_another_size(net):
+    sizes = net.constant([T, D, 3, 7], np.int64)
+    y = net.op("Resize", net.conv(net.spikes()), "", "", sizes, mode="cubic", name="other",
+               coordinate_transformation_mode="align_corners")  # fmt: skip
+    net.end(fires(net, y))
+
+
+@spelling
+def a_linear_layer_of_turned_spikes(net):
+    flat = net.view(net.spikes(), (T, D * H * W))
+    turned = net.op("Transpose", flat, perm=[1, 0])
+    y = net.op("Gemm", turned, net.weights(D * H * W, D), transA=1, name="fc")
+    net.end(fires(net, y), (0,))
+
+
+@spelling
+def a_bias_that_differs_by_row(net):
+    net.frames = (1, 1, C, H, W)
+    rows = net.view(tokens_of_one_step(net), (H * W, D))
+    bias = net.constant(np.linspace(-1, 1, H * W * D).reshape(H * W, D))
+    y = net.op("Gemm", rows, net.weights(D, D), bias, name="fc", beta=0.5)
+    net.end(fires(net, net.view(y, (1, H * W, D))), (0, 1))
+
+
+def tokens_of_one_step(net: Small) -> str:
+    return net.op("Transpose", net.view(net.spikes(), (1, D, H * W)), perm=[0, 2, 1])
+
+
+@spelling
+def channels_that_are_repeated(net):
+    y = net.op("Tile", net.spikes(), net.constant([1, 2, 1, 3], np.int64), name="tile")
+    net.end(fires(net, net.conv(y, (2 * D, D))))
+
+
+@spelling
+def a_hard_sigmoid(net):
+    y = net.op("HardSigmoid", net.conv(net.spikes()), alpha=0.25, name="gate")
+    net.end(net.lif(y, v_threshold=0.5))
+
+
+@spelling
 def a_pool_of_volumes(net):
     volume = net.view(net.spikes(), (T, 1, D, H, W))
     window = {"kernel_shape": [1, 3, 3], "strides": [1, 2, 2], "pads": [0, 1, 1, 0, 1, 1]}

@@ -149,13 +149,23 @@ def pooling_of_dilated_windows(net):
 
 
 @refused(
-    "node 'pool' (AveragePool): the mean of its windows, [3, 3] padded by [1, 1, 1, 1], is over "
-    "fewer pixels at the border",
-    hint="let it count padding (count_include_pad), and its windows end with the image",
+    "node 'pool' (AveragePool): its window is [2, 2, 2], padded by [0, 0, 0, 0, 0, 0]",
+    hint="pool lines or images, in windows that are wider than their padding",
 )
-def a_mean_of_windows_that_leaves_padding_out(net):
-    attributes = {"kernel_shape": [3, 3], "pads": [1, 1, 1, 1], "name": "pool"}
-    net.end(net.op("AveragePool", net.spikes(), **attributes))
+def a_mean_of_windows_in_three_dimensions(net):
+    y = net.view(net.spikes(), (1, T, D, H, W))
+    y = net.op("AveragePool", y, kernel_shape=[2, 2, 2], name="pool")
+    net.end(y, (0, 1, 3, 4), D - 1)
+
+
+@refused(
+    "node 'pool' (ReduceMax): it takes the largest along axes [0] of [T C Y X], which has time in "
+    "them",
+    hint="take the largest of one time step, or the sum of all",
+)
+def the_largest_of_all_time_steps(net):
+    y = net.op("ReduceMax", net.spikes(), net.constant([0], np.int64), name="pool")
+    net.end(y, (0, 2, 3))
 
 
 @refused(
@@ -197,7 +207,8 @@ def a_mean_over_pairs_of_steps(net):
 @refused(
     "node 'scale' (Mul): its constant, of shape [1, 1, 4, 5], varies along axes other than the "
     "channels of its input, whose axes are [T C Y X]",
-    hint="let it be one number, or one a channel",
+    hint="run canonicalize before",
+    passes="make-integer",
 )
 def a_factor_for_each_pixel(net):
     factors = net.constant(np.linspace(1, 2, H * W).reshape(H, W))
@@ -229,17 +240,9 @@ def flattened_images_of_other_sizes(net):
 
 
 @refused(
-    "node 'mean' (ReduceMean): it does not say which axes it reduces",
-    hint="name the axes, of time and position",
-)
-def a_mean_over_all_axes(net):
-    mean = net.op("ReduceMean", net.spikes(), keepdims=0, name="mean")
-    net.head(net.view(mean, (1, 1)), 1)
-
-
-@refused(
     "node 'pad' (Pad): it pads [T C Y X]; only zeros around images are lowered",
-    hint="pad images, [T, C, H, W], with zeros",
+    hint="run canonicalize before",
+    passes="make-integer",
 )
 def an_image_that_is_mirrored(net):
     amounts = net.constant([0, 0, 1, 1, 0, 0, 1, 1], np.int64)
@@ -257,8 +260,8 @@ def a_constant_of_each_step(net):
 
 
 @refused(
-    "node 'pad' (Pad): it pads [1 C Y X]; only zeros around images are lowered",
-    hint="pad images, [T, C, H, W], with zeros",
+    "node 'scatter': hqc has no integer lowering for ScatterND as it is written here",
+    hint="`hqc ops` lists what is lowered; docs/extending.md says how to add a rule",
 )
 def a_border_of_pixels(net):
     """At a single time step, copies of the edge look like constants."""

@@ -52,7 +52,7 @@ def a_second_output(net):
 
 @refused(
     "node 'if': hqc has no integer lowering for If",
-    hint="it lowers: Add, ...; see docs/extending.md for adding a rule",
+    hint="`hqc ops` lists what is lowered; docs/extending.md says how to add a rule",
 )
 def a_choice_by_a_constant(net):
     """Its branches read what is outside of them, so that it is not constant."""
@@ -99,7 +99,9 @@ def gemm(net: Small, **attributes: object) -> None:
 
 
 @refused(
-    "node 'fc' (Gemm): transA is 1; activations are lowered as they are",
+    "node 'fc' (Gemm): transA is 1",
+    hint="run canonicalize before",
+    passes="make-integer",
 )
 def a_linear_layer_of_turned_spikes(net):
     net.frames = (D, 1, C, 1, 1)
@@ -179,7 +181,8 @@ def a_convolution_of_potentials_that_leave_no_room(net):
 
 @refused(
     "node 'fc' (Gemm): its bias, of shape [6, 1], varies along the rows of its input",
-    hint="give one number an output",
+    hint="run canonicalize before",
+    passes="make-integer",
 )
 def a_linear_layer_whose_bias_is_one_a_row(net):
     net.frames = (D, 1, C, 1, 1)
@@ -231,15 +234,6 @@ def a_softmax_of_logits(net):
     net.end(net.spikes())
     net.nodes[-1].output[0] = "scores"
     net.op("Softmax", "scores", axis=-1, out="logits", name="classes")
-
-
-@refused(
-    "node 'conv' (Conv): its input's axes are [T Y C X]",
-    hint="give frames [T, 1, C, H, W] to convolutions",
-)
-def a_convolution_along_the_rows_of_frames(net):
-    y = net.op("Transpose", net.image(), perm=[0, 2, 1, 3])
-    net.end(net.lif(net.conv(y, (H, D))))
 
 
 @refused(

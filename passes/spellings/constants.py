@@ -1,0 +1,39 @@
+"""Products with constants that differ along several axes."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from hqc.passes.graph import constant
+from hqc.passes.spellings.spelling import Rewrite, spelling
+
+
+@spelling("Mul", "Div")
+def along_one_axis(rewrite: Rewrite) -> None:
+    """Times a constant that differs along several axes -> along one that they are merged into."""
+    node = rewrite.node
+    numbers, x = (constant(v) for v in node.inputs), node.inputs[0]
+    first, second = numbers
+    if (first is None) == (second is None) or (node.op_type == "Div" and second is None):
+        return
+    if second is None:
+        x, second = node.inputs[1], first
+    shape = node.outputs[0].shape.numpy()
+    if second.ndim > len(shape) or x.shape != node.outputs[0].shape:
+        return
+    factors = second.reshape((1,) * (len(shape) - second.ndim) + second.shape)
+    long = [axis for axis, size in enumerate(factors.shape) if size > 1]
+    if len(long) < 2:
+        return
+    rest = [axis for axis in range(len(shape)) if axis not in long]
+    order = [*rest, *long]
+    turned = [shape[axis] for axis in order]
+    merged = [*turned[: len(rest)], math.prod(shape[axis] for axis in long)]
+    value = rewrite.op("Transpose", [x], turned, what="turned", perm=order)
+    value = rewrite.reshape(value, merged, "merged")
+    line = rewrite.constant(factors.transpose(order).reshape(-1), "numbers")
+    value = rewrite.op(node.op_type, [value, line], merged, what="product")
+    value = rewrite.reshape(value, turned, "split")
+    rewrite.finish(rewrite.op("Transpose", [value], shape, perm=np.argsort(order).tolist()))
