@@ -162,6 +162,16 @@ def reshape(view: Axes, shape: Sequence[int]) -> Axes | None:
     return tuple(result)
 
 
+def that_reshapes(view: Axes, shape: Sequence[int]) -> Axes:
+    """Axes of the same sizes that can be followed through a reshape, if any can.
+
+    Where it would mix parts of the view's own, all but time are channels, in the order they lie in.
+    """
+    channels = named(view, timeless(view))
+    mixes = reshape(view, shape) is None
+    return channels if mixes and channels and reshape(channels, shape) is not None else view
+
+
 def spell(view: Axes) -> str:
     """The axes as text: "T 1 C Y*X", and "C/32 C%32" for channels split into heads of 32."""
     whole: dict[str, int] = {}

@@ -92,7 +92,8 @@ def lower_largest(node: ir.Node, lowering: Lowering) -> Quantity:
     pooled = _pooled(node, lowering, x, [*image[:2], 1, 1], window, [1, 1], [0] * 4, "largest")
     pooled = reshaped(node, lowering, pooled, [sizes[i] for i in range(rank - len(over))], "kept")
     back = np.argsort([*time, *kept]).tolist()
-    pooled = permuted(node, lowering, pooled, back, "in order")
+    if back != sorted(back):
+        pooled = permuted(node, lowering, pooled, back, "in order")
     return reshaped(node, lowering, pooled, node.outputs[0].shape.numpy())
 
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import onnx_ir as ir
 
-from hqc.passes.axes import Axes, reshape, spell
+from hqc.passes.axes import Axes, reshape, spell, that_reshapes
 from hqc.passes.graph import ints, unsupported
 from hqc.passes.integer_rules.quantity import Lowering, Quantity, Weights, channel_axis
 from hqc.passes.integer_rules.registry import rule
@@ -69,7 +69,10 @@ def permuted(
 
 @rule("Reshape", "Flatten", "Squeeze", "Unsqueeze", attributes=("allowzero", "axis"))
 def lower_reshape(node: ir.Node, lowering: Lowering) -> Quantity | Weights:
-    """A Reshape to the static shape; axes are followed through it. Of weights, it is done now."""
+    """A Reshape to the static shape; axes are followed through it. Of weights, it is done now.
+
+    Where it mixes parts of axes, all but time are taken as channels, in the order they lie in.
+    """
     shape = node.outputs[0].shape.numpy()
     found = lowering.env.get(node.inputs[0])
     if isinstance(found, Weights):
@@ -83,7 +86,12 @@ def lower_reshape(node: ir.Node, lowering: Lowering) -> Quantity | Weights:
             )
         return weights
     x = lowering.quantity(node, 0)
-    view = reshape(x.view, shape)
+    own = that_reshapes(x.view, shape)
+    if own != x.view:
+        if x.kind in ("frames", "sums") or x.scale.ndim or x.offset.ndim:
+            x = lowering.potentials(node, 0)
+        x = x.under(own)
+    view = reshape(own, shape)
     if view is not None and _breaks_channels(x, view):
         x = lowering.potentials(node, 0)
     return reshaped(node, lowering, x, shape)
@@ -98,8 +106,8 @@ def reshaped(
         raise unsupported(
             node,
             f"its input's axes, [{spell(x.view)}] of {list(x.shape)}, cannot be followed to "
-            f"{list(shape)}: an axis would be a part of one mixed with a part of another",
-            "keep time, channels and positions apart, or permute the axes before the view",
+            f"{list(shape)}: time steps would be mixed with parts of others",
+            "keep time an axis of its own, and put it first",
         )
     name = f"{node.name}/{what}" if what else node.name
     target = lowering.builder.initializer(np.array(shape, np.int64), f"{name}.shape")

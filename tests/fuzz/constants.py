@@ -16,7 +16,7 @@ def constant_operand(net: Net, x: Tensor) -> Tensor:
     """A constant added to, or multiplied with, a tensor."""
     op_type = net.pick("Mul", "Add", "Div", "Sub")
     rng, data = net.rng(), net.data[x.name]
-    along = [] if net.chance(30) else _axes(net, x, op_type)
+    along = [] if net.chance(30) else _axes(net, x)
     shape = [n if i in along else 1 for i, n in enumerate(x.shape)]
     if op_type in ("Mul", "Div"):
         array = rng.uniform(0.3, 2, shape) * net.pick(1.0, 1.0, 0.125, 8.0)
@@ -39,7 +39,7 @@ def constant_operand(net: Net, x: Tensor) -> Tensor:
     return net.tensor(name, kind, x, high=x.high)
 
 
-def _axes(net: Net, x: Tensor, op_type: str) -> list[int]:
+def _axes(net: Net, x: Tensor) -> list[int]:
     """Axes along which a constant differs: the channels, another, or several.
 
     One as long as the channels is the likeliest of the others.
@@ -49,7 +49,7 @@ def _axes(net: Net, x: Tensor, op_type: str) -> list[int]:
         return net.pick([0], [0, x.axis], list(range(2, len(x.shape))))
     if not others or net.chance(50):
         return [x.axis]
-    if op_type in ("Add", "Sub") and net.chance(30):
+    if net.chance(30):
         return net.pick([x.axis, others[0]], others, [*others, x.axis])
     alike = [i for i in others if x.shape[i] == x.channels]
     return [net.pick(*(alike or others))]

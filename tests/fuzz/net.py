@@ -131,7 +131,7 @@ class Net:
         name = f"{op_type}_{len(self.data)}"
         node = helper.make_node(op_type, inputs, [out], name=name, domain=domain, **attributes)
         self.nodes.append(node)
-        arrays = [self.data[i] for i in inputs]
+        arrays = [self.data[i] for i in inputs if i]
         if domain == DIALECT:
             self.data[out] = _REFERENCES[op_type](*arrays, **attributes).astype(np.float32)
         else:

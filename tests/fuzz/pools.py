@@ -59,7 +59,7 @@ def average_pool(net: Net, x: Tensor) -> Tensor:
         attributes: dict = {"kernel_shape": kernel, "strides": net.pick([1, 1], [2, 2], [1, 2])}
         if net.chance(40):
             attributes |= {"pads": [k // 2 for k in kernel] * 2}
-            attributes |= {"count_include_pad": int(not net.rarely("odd shapes"))}
+            attributes |= {"count_include_pad": net.pick(1, 0)}
         room = 2 * int("pads" in attributes)
         grown = [n + room * (k // 2) for n, k in zip(size, kernel, strict=True)]
         if any(k > n for k, n in zip(kernel, grown, strict=True)):

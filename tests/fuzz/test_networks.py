@@ -65,7 +65,8 @@ def test_networks_are_right_or_refused():
 def test_everything_is_drawn():
     ops = (
         "Gemm MatMul BatchNormalization Add Sub Mul Div ReduceMean ReduceSum Transpose Pad Squeeze",
-        "Slice Concat Expand Gather Split Clip Round Floor",
+        "Slice Concat Expand Gather Split Clip Round Floor Abs LeakyRelu PRelu HardSigmoid Max Min",
+        "Sum Mean Resize DepthToSpace SpaceToDepth ReduceMax ReduceMin ReduceL1 Tile ConvTranspose",
     )
     missing = {
         "LIF": set(LIF.defaults),

@@ -29,6 +29,24 @@ def sliced(net: Small, start: int, end: int, axis: int, step: int = 1) -> str:
 
 
 @layout
+def a_view_that_mixes_axes(net):
+    y = net.view(net.spikes(), (T, H, D, W), name="mix")
+    y = net.view(net.conv(y, (H, 7)), (T, D, W, 7))
+    net.end(net.lif(y, v_threshold=0.2))
+
+
+@layout
+def frames_whose_axes_a_view_mixes(net):
+    net.end(net.lif(net.conv(net.view(net.image(), (T, W, C, H)), (W, D)), v_threshold=2.0))
+
+
+@layout
+def norms_whose_axes_a_view_mixes(net):
+    y = net.view(norm(net, net.conv(net.spikes())), (T, 4, D * H * W // 8, 2))
+    net.end(net.lif(y, v_threshold=0.2), channels=4)
+
+
+@layout
 def a_factor_for_each_column(net):
     net.end(net.lif(net.op("Mul", net.conv(net.spikes()), net.constant([1, 2, 3, 4, 5]), name="m")))
 

@@ -221,6 +221,15 @@ def a_border_that_is_no_zero(net):
 
 
 @spelling
+def a_border_around_a_single_number(net):
+    """Which could be taken for that number, where numbers are told apart by trying."""
+    net.frames = (1, 1, C, 1, 1)
+    y = net.op("Abs", net.conv(net.image(), (C, 1), name="stem"))
+    y = padded(net, y, [0, 0, 2, 1, 0, 0, 0, 1])
+    net.end(fires(net, y), channels=1)
+
+
+@spelling
 def an_image_that_is_enlarged_between_its_pixels(net):
     scales = net.constant([1.0, 1.0, 2.0, 1.5])
     y = net.op("Resize", net.spikes(), "", scales, mode="linear", name="larger")

@@ -9,13 +9,12 @@ from tests.refusals.case import D, H, T, W, refused
 
 
 @refused(
-    "node 'mix' (Reshape): its input's axes, [T C Y X] of [2, 6, 4, 5], cannot be followed to [2, "
-    "4, 6, 5]: an axis would be a part of one mixed with a part of another",
-    hint="keep time, channels and positions apart, or permute the axes before the view",
+    "node 'mix' (Reshape): its input's axes, [T C Y X] of [2, 6, 4, 5], cannot be followed to [5, "
+    "48]: time steps would be mixed with parts of others",
+    hint="keep time an axis of its own, and put it first",
 )
-def a_view_that_mixes_axes(net):
-    s = net.spikes()
-    y = net.view(s, (T, H, D, W), name="mix")
+def a_view_that_mixes_time_steps(net):
+    y = net.view(net.spikes(), (W, T * D * H), name="mix")
     net.end(net.view(y, (T, D, H, W)))
 
 
