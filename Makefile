@@ -45,11 +45,11 @@ tools:
 	touch $@
 
 # torch first and by itself, so that nothing else decides which build of it is installed;
-# SpikingJelly, which tests compare with, without what it asks for.
+# SpikingJelly and snnTorch, which tests compare with, without what they ask for.
 .venv/full: pyproject.toml | .venv/pip
 	$(BIN)/python -m pip install --quiet "$(TORCH)"
 	$(BIN)/python -m pip install --quiet --editable ".[train,dev]"
-	$(BIN)/python -m pip install --quiet --no-deps "spikingjelly>=2,<3"
+	$(BIN)/python -m pip install --quiet --no-deps "spikingjelly>=2,<3" "snntorch>=1,<2"
 	touch $@ .venv/base
 
 clean:

@@ -312,7 +312,7 @@ class _Neurons:
                 differs[t] = (below < 0) | (above > 0)
                 distance[t] = np.where(below < 0, below, above)
             largest = np.maximum(largest, np.maximum(np.abs(v), np.abs(x_t)))
-            v = np.where(s > 0, v - s * threshold if soft else reset, v)
+            v = np.where(s > 0, v - s * (threshold - reset) if soft else reset, v)
         return distance, differs, _SLACK * largest
 
 

@@ -44,6 +44,7 @@ def _unroll(graph: ir.Graph, node: ir.Node) -> None:
 
     rate, keep = number(1 / tau, "rate"), number(1 - 1 / tau, "keep")
     level, reset = number(threshold, "threshold"), number(attributes["v_reset"], "reset")
+    height = number(threshold - attributes["v_reset"], "height")
     steps = old.shape.numpy()[0]
     parts = tape.op_multi_out(
         "Split", [node.inputs[0]], {"axis": 0, "num_outputs": steps}, num_outputs=steps
@@ -57,7 +58,7 @@ def _unroll(graph: ir.Graph, node: ir.Node) -> None:
         spike = tape.op("Cast", [fires], {"to": ir.DataType.FLOAT.value})
         spikes.append(spike)
         if attributes["soft_reset"]:
-            v = tape.op("Sub", [v, tape.op("Mul", [spike, level])])
+            v = tape.op("Sub", [v, tape.op("Mul", [spike, height])])
         else:
             v = tape.op("Where", [fires, reset, v])
     joined = tape.op("Concat", spikes, {"axis": 0})

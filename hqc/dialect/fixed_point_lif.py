@@ -50,7 +50,7 @@ def fixed_point_lif(
     With I_t = accumulator * 2^frac_bits + bias, all in units of 2^-frac_bits accumulators:
     guarded:  U = round(U * leak_multiplier / 2^leak_shift) + I_t, half up; fires at threshold
     exact (tau = 2):  U = U + 2^t * I_t, never rounded; fires where U >= 2^t * threshold
-    Then U = reset (times 2^t) or, with soft_reset, U -= threshold (times 2^t).
+    Then U = reset (times 2^t) or, with soft_reset, U -= reset (times 2^t).
     """
     half = (1 << leak_shift) >> 1
     u = np.zeros(accumulator.shape[1:], np.int64)
@@ -62,7 +62,8 @@ def fixed_point_lif(
         u = kept + current * growth
         fires = u >= threshold * np.int64(growth)
         spikes[t] = fires
-        after = u - threshold * np.int64(growth) if soft_reset else reset * np.int64(growth)
+        cleared = reset * np.int64(growth)
+        after = u - cleared if soft_reset else cleared
         u = np.where(fires, after, u)
     return spikes
 
@@ -134,8 +135,8 @@ FIXED_POINT_LIF = register(
                     level = Mul(threshold64, p)
                     fires = GreaterOrEqual(charged, level)
                     s = Cast <to = 2> (fires)
-                    lowered = Sub(charged, level)
                     cleared = Mul(reset64, p)
+                    lowered = Sub(charged, cleared)
                     after = Where(soft, lowered, cleared)
                     u_next = Where(fires, after, charged)
                     p_next = Mul(p, growth)

@@ -109,9 +109,9 @@ def neuron_interval(
         least, most = np.minimum(least, bottom), np.maximum(most, top)
         fires, stays = top >= level, bottom < level
         ever_fires |= fires
-        after = [np.maximum(bottom, level) - level, top - level]
-        if not neurons["soft_reset"]:
-            after = [cleared, cleared]
+        after = [cleared, cleared]
+        if neurons["soft_reset"]:
+            after = [np.maximum(bottom, level) - cleared, top - cleared]
         after = [np.where(fires, end, 0) for end in after]
         held("its membrane potentials after a spike do not fit 32 bits", *after)
         lowest = np.where(stays, bottom, after[0])

@@ -18,18 +18,19 @@ def lif(
     """LIF neurons over time: x float [T, ...] -> spikes {0, 1}, same shape and type.
 
     Charge: v += (x - v) / tau with decay_input, v = v * (1 - 1 / tau) + x without; tau = inf
-    without decay_input is IF. Fire: v >= v_threshold. Reset: v = v_reset, or v -= v_threshold with
-    soft_reset. The membrane potential starts at 0.
+    without decay_input is IF. Fire: v >= v_threshold. Reset: v = v_reset, or with soft_reset
+    v -= v_threshold - v_reset. The membrane potential starts at 0.
     """
     one = np.float32(1)
     tau, v_threshold, v_reset = np.array([tau, v_threshold, v_reset], np.float32)
+    drop = v_threshold - v_reset
     v = np.zeros_like(x[0])
     spikes = np.empty_like(x)
     for t, x_t in enumerate(x):
         v = v + (x_t - v) / tau if decay_input else v * (one - one / tau) + x_t
         fires = v >= v_threshold
         spikes[t] = fires
-        v = v - fires * v_threshold if soft_reset else np.where(fires, v_reset, v)
+        v = v - fires * drop if soft_reset else np.where(fires, v_reset, v)
     return spikes
 
 
@@ -54,6 +55,7 @@ LIF = register(
             tau = Constant <value_float: float = @tau> ()
             threshold = Constant <value_float: float = @v_threshold> ()
             reset = Constant <value_float: float = @v_reset> ()
+            height = Sub(threshold, reset)
             soft_int = Constant <value_int: int = @soft_reset> ()
             soft = Cast <to = 9> (soft_int)
             decay_int = Constant <value_int: int = @decay_input> ()
@@ -73,7 +75,7 @@ LIF = register(
                 charged = Where(decay, decayed, added)
                 fires = GreaterOrEqual(charged, threshold)
                 s_t = CastLike(fires, x_t)
-                drop = Mul(s_t, threshold)
+                drop = Mul(s_t, height)
                 lowered = Sub(charged, drop)
                 cleared = Where(fires, reset, charged)
                 v_next = Where(soft, lowered, cleared)

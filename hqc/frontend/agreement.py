@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Container
 from dataclasses import dataclass, field
 from itertools import count
+from typing import Any
 
 import numpy as np
 import onnx_ir as ir
@@ -22,7 +23,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from hqc.dialect import DIALECT
 from hqc.dialect.lif import LIF as LIF_OP
 from hqc.errors import UnsupportedModelError
-from hqc.frontend.neurons import is_single_step, is_stateful
+from hqc.frontend.libraries import library_of
 from hqc.models.lif import LIF
 from hqc.quantize import QuantPow2, QuantUniform
 from hqc.reference import ReferenceSession
@@ -93,8 +94,23 @@ def numbered(name: str, taken: Container[str]) -> str:
     return next(n for n in names if n not in taken)
 
 
-def record(module: nn.Module, frames: Tensor) -> Run:
+def chosen(outputs: Any, output: int | str) -> Tensor:
+    """One of several outputs of a module. Raises `UnsupportedModelError` where there is no such."""
+    try:
+        return outputs[output]
+    except (LookupError, TypeError):
+        what = type(outputs).__name__
+        count = f" of {len(outputs)}" if isinstance(outputs, tuple | list | dict) else ""
+        raise UnsupportedModelError(
+            f"the module's forward returns a {what}{count}, without an output {output!r}",
+            hint="say by number or by name which of its outputs is to be compiled",
+        ) from None
+
+
+def record(module: nn.Module, frames: Tensor, output: int | str | None = None) -> Run:
     """Run a module, its neurons at rest, and note what they are given and what they give.
+
+    `output` says which of its outputs are the logits, where there are several.
 
     Raises `UnsupportedModelError`, naming the layer, for neurons that do not start at rest, that
     are in no registered layer, or that are called with keywords or not on float32; for a layer that
@@ -103,6 +119,7 @@ def record(module: nn.Module, frames: Tensor) -> Run:
     layers = {part: name for name, part in module.named_modules()}
     run = Run(_array(frames))
     last: dict[nn.Module, Call] = {}
+    held: dict[nn.Module, Tensor | None] = {}
     roundings = _Roundings(run)
 
     def before(part: nn.Module, inputs: tuple) -> None:
@@ -125,22 +142,29 @@ def record(module: nn.Module, frames: Tensor) -> Run:
                 f"layer {name!r} is called with keywords", hint="call it as layer(x)"
             )
         _check_float32(f"layer {name!r} is given", inputs[0])
-        remembers = any(isinstance(v, Tensor) for v in getattr(part, "_memories", {}).values())
-        if remembers and part not in last:
+        library = library_of(part)
+        state = library.state(part, inputs) if library else None
+        goes_on = part in last and state is not None and _is_same(state, held[part])
+        if goes_on:
+            return
+        last.pop(part, None)
+        if state is not None and not library.is_rest(state):
             raise UnsupportedModelError(
                 f"layer {name!r} begins with potentials that are set to a tensor",
                 hint="potentials start where they are reset to, or at 0 with soft reset",
             )
-        if not remembers:
-            last.pop(part, None)
 
-    def after(part: nn.Module, inputs: tuple, spikes: Tensor) -> None:
+    def after(part: Any, inputs: tuple, outputs: Any) -> None:
         roundings.quantizers -= isinstance(part, _QUANTIZERS)
         if not _are_neurons(part):
             return
-        constants = (getattr(part, key, None) or 0.0 for key in ("v_threshold", "v_reset"))
-        call = Call(_array(inputs[0]), _array(spikes), max(abs(float(c)) for c in constants))
-        if is_single_step(part):
+        library = library_of(part)
+        spikes = library.spikes(outputs) if library else outputs
+        levels = library.levels(part) if library else part.levels
+        if library:
+            held[part] = library.state(part, inputs[:1])
+        call = Call(_array(inputs[0]), _array(spikes), max(map(abs, levels)))
+        if library and library.is_single_step(part):
             call.x, call.spikes = call.x[None], call.spikes[None]
         if part in last:
             last[part].go_on(call)
@@ -148,25 +172,37 @@ def record(module: nn.Module, frames: Tensor) -> Run:
             last[part] = run.calls[numbered(layers[part], run.calls)] = call
 
     for part in layers:
-        if is_stateful(part):
-            part._memories = dict(part._memories_rv)
+        if library := library_of(part):
+            library.put_at_rest(part)
     hooks = (
         torch_module.register_module_forward_pre_hook(before),
         torch_module.register_module_forward_hook(after),
     )
     try:
         with torch.no_grad(), torch.compiler.set_stance("force_eager"), roundings:
-            logits = module(frames)
+            outputs = module(frames)
     finally:
         for hook in hooks:
             hook.remove()
+    logits = outputs if output is None else chosen(outputs, output)
+    if isinstance(logits, tuple | list | dict):
+        raise UnsupportedModelError(
+            f"the module's forward returns a {type(logits).__name__} of {len(logits)}, not one "
+            "tensor",
+            hint="say which of them is to be compiled: export(..., output=0)",
+        )
     _check_float32("the module's forward returns", logits)
     run.logits = _array(logits)
     return run
 
 
 def _are_neurons(part: nn.Module) -> bool:
-    return isinstance(part, LIF) or is_stateful(part)
+    return isinstance(part, LIF) or library_of(part) is not None
+
+
+def _is_same(state: Tensor, held: Tensor | None) -> bool:
+    """Whether potentials are those that were kept, detached from a graph or not."""
+    return held is not None and (state.data_ptr(), state.shape) == (held.data_ptr(), held.shape)
 
 
 def _check_float32(where: str, x: object) -> None:
@@ -289,7 +325,7 @@ def _check_spikes(
         v = v + (x - v) / tau if decay_input else v * (1 - 1 / tau) + x
         potentials[t] = v
         fired = call.spikes[t]
-        v = v - fired * v_threshold if soft_reset else np.where(fired, v_reset, v)
+        v = v - fired * (v_threshold - v_reset) if soft_reset else np.where(fired, v_reset, v)
     distance = potentials - v_threshold
     handled = 2 * np.abs(potentials).max(0) + np.abs(call.x).max(0) + 2 * call.constants
     bound = _ROUNDINGS * len(call.x) * np.finfo(np.float32).eps * handled

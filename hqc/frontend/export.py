@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import ast
 import copy
+import functools
 import io
 import json
 import logging
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stderr
 from os import PathLike
 
@@ -22,7 +23,7 @@ from hqc.data.recordings import PREPROCESSING
 from hqc.data.synthetic import frames_over_range
 from hqc.dialect import DIALECT, OPSET, attach_functions, find_op
 from hqc.errors import UnsupportedModelError, UserError
-from hqc.frontend.agreement import Agreement, numbered, record
+from hqc.frontend.agreement import Agreement, chosen, numbered, record
 from hqc.frontend.input_quantizer import quantize_input, quantized
 from hqc.frontend.neurons import with_stepped_neurons
 from hqc.frontend.stepped import SCOPES, merge_calls
@@ -37,6 +38,7 @@ def export(
     name: str = "model",
     preprocessing: dict | None = None,
     input_scale: float | None = None,
+    output: int | str | None = None,
 ) -> ir.Model:
     """Write a torch module as a dialect model that stock onnxruntime runs, and return it.
 
@@ -48,7 +50,8 @@ def export(
     each color where they are normalized.
     A module without a quantizer of its input gets one of 8 bits, unsigned where no example is
     negative: of scale 1 for counts, 1/255 for pixels from 0 to 1, else over the examples' range;
-    `input_scale` is taken in place of these.
+    `input_scale` is taken in place of these. Of a forward that returns several tensors, in a tuple,
+    a list or a dict, `output` says which is compiled.
 
     The model is compared with the module's own forward, in evaluation, all its neurons at rest, on
     every example and on random frames. Raises `UnsupportedModelError`, naming the first layer that
@@ -58,7 +61,9 @@ def export(
     _check_types(module, examples)
     with _in_evaluation(module):
         own = with_stepped_neurons(_copy(module))
-        run = record(module, examples[0])
+        if output is not None:
+            own.forward = _one_output(own, output)
+        run = record(module, examples[0], output)
         model = _to_dialect(own, examples[0], name, preprocessing)
         arrays = [x.detach().cpu().numpy() for x in examples]
         quantizer = quantize_input(model, arrays, input_scale)
@@ -70,7 +75,7 @@ def export(
         for x in (*arrays, *_random_frames(model)):
             frames = quantized(quantizer, x) if quantizer else x
             given = torch.from_numpy(frames).to(examples[0].device)
-            agreement.check(record(module, given))
+            agreement.check(record(module, given, output))
     proto = ir.serde.serialize_model(model)
     onnx.checker.check_model(proto, full_check=True)
     with replacing(path) as temporary:
@@ -93,6 +98,17 @@ def _to_dialect(
     if preprocessing is not None:
         model.metadata_props[PREPROCESSING] = json.dumps(preprocessing)
     return model
+
+
+def _one_output(module: torch.nn.Module, output: int | str) -> Callable:
+    """A forward that returns one of those of the module's."""
+    forward = module.forward
+
+    @functools.wraps(forward)
+    def one(*args: object, **kwargs: object) -> torch.Tensor:
+        return chosen(forward(*args, **kwargs), output)
+
+    return one
 
 
 def _check_types(module: torch.nn.Module, examples: Sequence[torch.Tensor]) -> None:

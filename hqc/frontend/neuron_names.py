@@ -1,6 +1,6 @@
-"""The neurons of SpikingJelly that are taken as ours, by module."""
+"""The neurons of other libraries that are taken as ours, by module."""
 
-NODES = {
+SPIKINGJELLY = {
     "spikingjelly.activation_based.neuron": ("LIFNode", "IFNode", "ParametricLIFNode"),
     # The older package's nodes of plain names take one time step a call.
     "spikingjelly.clock_driven.neuron": (
@@ -12,3 +12,8 @@ NODES = {
         "MultiStepParametricLIFNode",
     ),
 }
+
+SNNTORCH = {"snntorch": ("Leaky", "Lapicque")}
+
+NODES = SPIKINGJELLY | SNNTORCH
+"""Neurons that remember from one call to the next, in a loop over time or over parts of it."""

@@ -21,6 +21,10 @@ SCOPES = "pkg.torch.onnx.name_scopes"
 """Where the exporter says which modules a node was called in."""
 
 
+POTENTIAL = "MembranePotential"
+"""An op that stands for what neurons remember, which no model may read."""
+
+
 class _Memory:
     """What neurons were given since they were at rest. No list of tensors: torch forbids those."""
 
@@ -29,7 +33,7 @@ class _Memory:
 
 
 class SteppedLIF(LIF):
-    """A layer of SpikingJelly's neurons while it is traced.
+    """A layer of a library's neurons while it is traced.
 
     With what it is given in a call it is shown all that it was given before, [T, ...], and gives
     the spikes of the last steps: where time only goes forward, that is what neurons do which
@@ -37,7 +41,9 @@ class SteppedLIF(LIF):
     """
 
     def __init__(self, neuron: LIF, single_step: bool) -> None:
-        super().__init__(neuron.tau, neuron.v_threshold, neuron.v_reset, neuron.decay_input)
+        super().__init__(
+            neuron.tau, neuron.v_threshold, neuron.v_reset, neuron.decay_input, neuron.drop
+        )
         self._single_step, self._memory = single_step, _Memory()
 
     def reset(self) -> None:
@@ -59,14 +65,14 @@ def merge_calls(model: ir.Model, names: Mapping[str, str]) -> None:
     """Calls of `SteppedLIF` that follow each other become one, of all time steps.
 
     `names` gives a layer that is registered more than once one name for all of its own.
-    Raises `UnsupportedModelError` for a layer that is given its own spikes of earlier steps.
+    Raises `UnsupportedModelError` for a layer that is given its own spikes of earlier steps, and
+    where potentials are read.
     """
     graph, merged = model.graph, False
     layers: defaultdict[str, list[ir.Node]] = defaultdict(list)
     for node in graph:
         if (node.domain, node.op_type) == (DIALECT, "LIF"):
-            scope = ast.literal_eval(node.metadata_props.get(SCOPES, "['', '']"))[-2]
-            layers[names.get(scope, scope)].append(node)
+            layers[_layer(node, names)].append(node)
     for name, calls in layers.items():
         while calls:
             whole = calls.pop()
@@ -84,7 +90,19 @@ def merge_calls(model: ir.Model, names: Mapping[str, str]) -> None:
             merged = merged or bool(before)
     if merged:
         graph.sort()
-        RemoveUnusedNodesPass()(model)
+    RemoveUnusedNodesPass()(model)
+    for node in graph:
+        if (node.domain, node.op_type) == (DIALECT, POTENTIAL):
+            raise UnsupportedModelError(
+                f"layer {_layer(node, names)!r}: its membrane potentials are read",
+                hint="let forward return spikes, or a number of them, or a layer on these",
+            )
+
+
+def _layer(node: ir.Node, names: Mapping[str, str]) -> str:
+    """The layer that a node was called in."""
+    scope = ast.literal_eval(node.metadata_props.get(SCOPES, "['', '']"))[-2]
+    return names.get(scope, scope)
 
 
 def _goes_on(node: ir.Node, call: ir.Node) -> bool:

@@ -13,7 +13,12 @@ from hqc.errors import UserError
 
 
 def integrate(
-    x: Tensor, tau: float, v_threshold: float, v_reset: float | None, decay_input: bool
+    x: Tensor,
+    tau: float,
+    v_threshold: float,
+    v_reset: float | None,
+    decay_input: bool,
+    drop: float | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Membrane potentials before any reset, and spikes, of `LIF`: x [T, ...] -> both [T, ...].
 
@@ -26,7 +31,10 @@ def integrate(
         charged.append(v)
         fires = (v >= v_threshold).float()
         spikes.append(fires.to(x.dtype))
-        v = v - fires * v_threshold if v_reset is None else v * (1 - fires) + v_reset * fires
+        if v_reset is None:
+            v = v - fires * (v_threshold if drop is None else drop)
+        else:
+            v = v * (1 - fires) + v_reset * fires
     return torch.stack(charged), torch.stack(spikes)
 
 
@@ -37,6 +45,7 @@ def surrogate_gradient(
     v_threshold: float,
     v_reset: float | None,
     decay_input: bool,
+    drop: float | None = None,
 ) -> Tensor:
     """Gradient of the input of `LIF` from that of its spikes, both [T, ...].
 
@@ -84,7 +93,8 @@ class LIF(nn.Module):
     Charge:  v += (x - v) / tau           (decay_input, needs v_reset = 0 or soft reset)
              v  = v * (1 - 1 / tau) + x   (otherwise; tau = inf is IF)
     Fire:    s = v >= v_threshold
-    Reset:   v = v_reset where s, or v -= v_threshold * s when v_reset is None (soft).
+    Reset:   v = v_reset where s, or v -= drop * s when v_reset is None (soft); drop is v_threshold
+             if none is given.
     """
 
     def __init__(
@@ -93,17 +103,30 @@ class LIF(nn.Module):
         v_threshold: float = 1.0,
         v_reset: float | None = 0.0,
         decay_input: bool = True,
+        drop: float | None = None,
     ) -> None:
         super().__init__()
         self.tau, self.v_threshold, self.v_reset = tau, v_threshold, v_reset
-        self.decay_input = decay_input
+        self.decay_input, self.drop = decay_input, drop
         self.fused = False
 
     def extra_repr(self) -> str:
         return (
             f"tau={self.tau}, v_threshold={self.v_threshold}, v_reset={self.v_reset}, "
-            f"decay_input={self.decay_input}"
+            f"decay_input={self.decay_input}" + ("" if self.drop is None else f", drop={self.drop}")
         )
+
+    @property
+    def levels(self) -> tuple[float, ...]:
+        """Constants that potentials are compared with, or set to."""
+        return float(self.v_threshold), float(self.v_reset or 0.0)
+
+    @property
+    def _lands_at(self) -> float:
+        """Where a potential at the threshold is reset to."""
+        if self.v_reset is None:
+            return 0.0 if self.drop is None else self.v_threshold - self.drop
+        return self.v_reset
 
     def forward(self, x: Tensor) -> Tensor:
         if torch.onnx.is_in_onnx_export():
@@ -113,7 +136,7 @@ class LIF(nn.Module):
                 {
                     "tau": float(self.tau),
                     "v_threshold": float(self.v_threshold),
-                    "v_reset": float(self.v_reset or 0.0),
+                    "v_reset": float(self._lands_at),
                     "soft_reset": int(self.v_reset is None),
                     "decay_input": int(self.decay_input),
                 },
@@ -121,7 +144,7 @@ class LIF(nn.Module):
                 shape=x.shape,
                 version=1,
             )
-        neuron = (self.tau, self.v_threshold, self.v_reset, self.decay_input)
+        neuron = (self.tau, self.v_threshold, self.v_reset, self.decay_input, self.drop)
         return _Steps.apply(x, neuron, self.fused and self.training)
 
 

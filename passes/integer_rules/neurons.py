@@ -36,8 +36,8 @@ _COARSE = 2.0**-10
 class Charge:
     """What neurons of the float network do, in units of their accumulators, by channel.
 
-    u = keep * u + accumulator + bias; fire where u >= threshold; then reset. `error` bounds how far
-    the accumulators are from the float network's.
+    u = keep * u + accumulator + bias; fire where u >= threshold; then u = reset, or u -= reset where
+    that is soft. `error` bounds how far the accumulators are from the float network's.
     """
 
     low: np.ndarray
@@ -86,11 +86,13 @@ def hold(charge: Charge, form: Format) -> Held:
     """The neurons in a format. Raises `RangeError` where 32 bits may not hold them."""
     unit = 2.0**form.frac_bits
     most = INT32 >> (charge.time_steps - 1) if form.exact else INT32
-    if max(np.abs(a).max() for a in (charge.bias, charge.reset)) * unit > INT32:
-        raise RangeError("its bias does not fit 32 bits", 2)
-    bias, reset = np.round(charge.bias * unit), np.round(charge.reset * unit)
-    threshold = np.round(charge.threshold * unit)
+    bias, threshold, reset = (
+        np.round(level * unit) for level in (charge.bias, charge.threshold, charge.reset)
+    )
     beyond, threshold = threshold > most, np.minimum(threshold, most)
+    reset = np.where(beyond, 0, reset)  # what never fires is never reset
+    if max(np.abs(bias).max(), np.abs(reset).max()) > INT32:
+        raise RangeError("its bias does not fit 32 bits", 2)
     multiplier, shift = (1, 0) if form.exact else leak(charge.keep)
     attributes = {
         "frac_bits": form.frac_bits,
@@ -120,9 +122,10 @@ def _error(charge: Charge, held: Held, unit: float, reach: np.ndarray) -> np.nda
     a_step = charge.error + np.abs(charge.bias - held.bias / unit)
     if shift:
         a_step = a_step + 0.5 / unit + abs(keep - charge.keep) * reach
+    after_reset = np.abs(charge.reset - held.reset / unit)
+    after_reset = np.where(after_reset > 1 / unit, 0, after_reset)  # of what is never reset
     if charge.soft_reset:
-        a_step = a_step + at_threshold
-    after_reset = 0 if charge.soft_reset else np.abs(charge.reset - held.reset / unit)
+        a_step, after_reset = a_step + after_reset, 0
     error = worst = np.maximum(np.zeros_like(charge.bias), after_reset)
     for _ in range(charge.time_steps):
         error = max(keep, charge.keep) * error + a_step
@@ -212,7 +215,9 @@ def _candidate(node: ir.Node, x: Quantity, lowering: Lowering) -> Candidate | No
     low, high = np.minimum(low * signs, high * signs), np.maximum(low * signs, high * signs)
     scale = np.where(signs == 0, 1.0, np.abs(scale))
     unit = gain * scale
-    reset = 0.0 if attributes["soft_reset"] else attributes["v_reset"]
+    reset = attributes["v_reset"]
+    if attributes["soft_reset"]:
+        reset = v_threshold - reset
     charge = Charge(
         low,
         high,

@@ -370,7 +370,7 @@ MODULES = {
     CallsMethods: "not called as a layer",
     CallsByKeyword: "layer 'lif' is called with keywords",
     Mixed: "layer 'lif' is given torch.bfloat16",
-    Several: "forward returns tuple",
+    Several: "forward returns a tuple of 2",
     Net.double: "'quant.scale' of the module is torch.float64",
 }
 

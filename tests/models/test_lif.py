@@ -18,6 +18,7 @@ SETTINGS = [
     {"v_reset": None},
     {"decay_input": False, "v_reset": -0.5},
     {"tau": 4.0, "decay_input": False},
+    {"tau": 4.0, "decay_input": False, "v_reset": None, "drop": 0.8},
     {"tau": float("inf"), "decay_input": False, "v_reset": None},
 ]
 
@@ -30,7 +31,7 @@ def test_equals_reference(settings, rng):
         x,
         tau=module.tau,
         v_threshold=module.v_threshold,
-        v_reset=module.v_reset or 0.0,
+        v_reset=module.v_threshold - 0.8 if module.drop else module.v_reset or 0.0,
         soft_reset=int(module.v_reset is None),
         decay_input=int(module.decay_input),
     )

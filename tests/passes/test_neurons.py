@@ -215,7 +215,7 @@ def test_potentials_stay_within_what_is_proven(
             assert least[0] <= u <= most[0]
             if u >= threshold * growth:
                 fired = True
-                u = u - threshold * growth if soft_reset else reset * growth
+                u = u - reset * growth if soft_reset else reset * growth
     assert fires[0] or not fired
 
 

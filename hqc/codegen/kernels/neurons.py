@@ -52,9 +52,9 @@ class Neurons:
         product = T.Cast("int64", u) * T.int64(self.leak_multiplier) + T.int64(half)
         return T.Cast("int32", T.shift_right(product, T.int64(self.leak_shift))) + current
 
-    def after(self, charged, threshold, reset, t):
+    def after(self, charged, reset, t):
         """The membrane potential after a spike."""
-        return charged - self.at(threshold, t) if self.soft_reset else self.at(reset, t)
+        return charged - self.at(reset, t) if self.soft_reset else self.at(reset, t)
 
     def levels(self, node: ir.Node, first: int, channels: int, time_steps: int) -> Constant:
         """Bias, threshold and reset of the node, int32 [3, columns], spare columns silent."""
@@ -99,7 +99,7 @@ def fire(neurons: Neurons, columns: int):
         for v in T.vectorized(WORD):
             u[m + v] = T.Select(
                 charged[v] >= neurons.at(levels[columns + n + v], t),
-                neurons.after(charged[v], levels[columns + n + v], levels[2 * columns + n + v], t),
+                neurons.after(charged[v], levels[2 * columns + n + v], t),
                 charged[v],
             )
         y[w] = any_bit(fired, WORD)
