@@ -44,7 +44,9 @@ def _unroll(graph: ir.Graph, node: ir.Node) -> None:
 
     rate, keep = number(1 / tau, "rate"), number(1 - 1 / tau, "keep")
     level, reset = number(threshold, "threshold"), number(attributes["v_reset"], "reset")
-    height = number(threshold - attributes["v_reset"], "height")
+    height = level
+    if attributes["v_reset"] and attributes["soft_reset"]:
+        height = number(threshold - attributes["v_reset"], "height")
     steps = old.shape.numpy()[0]
     parts = tape.op_multi_out(
         "Split", [node.inputs[0]], {"axis": 0, "num_outputs": steps}, num_outputs=steps

@@ -14,9 +14,15 @@ from hqc.passes.graph import add_initializer, constant, integer, ints, reshape
 
 _VIEWS = {"Flatten", "Reshape", "Squeeze", "Unsqueeze"}
 
-_ELEMENTWISE = {"Add", "Sub", "Mul", "Div", "Neg", "Relu", "Clip", "Round", "Floor", "Identity"}
+_ELEMENTWISE = {
+    *("Add", "Sub", "Mul", "Div", "Neg", "Abs", "Max", "Min", "Round", "Floor", "Identity"),
+    *("Relu", "Clip", "LeakyRelu", "PRelu", "HardSigmoid"),
+}
 
-_LAYERS = {"Conv", "BatchNormalization", "MaxPool", "AveragePool", "GlobalAveragePool", "Gemm"}
+_LAYERS = {
+    *("Conv", "ConvTranspose", "BatchNormalization", "Gemm", "DepthToSpace", "SpaceToDepth"),
+    *("MaxPool", "AveragePool", "GlobalAveragePool", "GlobalMaxPool"),
+}
 """Ops that treat what lies along the first axis of their first operand one by one."""
 
 _MEMORYLESS = {"tau": 1.0, "decay_input": 0, "v_threshold": 1.0}
@@ -164,7 +170,7 @@ class Lifted:
             return self._neurons(nodes)
         if first.domain:
             return None
-        if first.op_type in _VIEWS or all(_is_whole(n.outputs[0]) for n in nodes):
+        if _only_views(first) or all(_is_whole(n.outputs[0]) for n in nodes):
             return self._viewed(nodes)
         if first.op_type in ("Transpose", "ReduceMean", "ReduceSum"):
             return self._with_steps_ahead(nodes)
@@ -252,10 +258,16 @@ class Lifted:
 def shows_frames(value: ir.Value) -> bool:
     """Whether a tensor is a view of the network's input, quantized or not."""
     while (node := value.producer()) is not None:
-        if node.op_type not in _VIEWS | {"QuantUniform"}:
+        if node.op_type != "QuantUniform" and not _only_views(node):
             return False
         value = node.inputs[0]
     return value.is_graph_input()
+
+
+def _only_views(node: ir.Node) -> bool:
+    """Whether a node gives its numbers in another shape at most."""
+    repeats = node.op_type in ("Expand", "Tile")
+    return node.op_type in _VIEWS or (repeats and node.outputs[0].shape == node.inputs[0].shape)
 
 
 def _by_first_axis(node: ir.Node, inputs: Sequence[ir.Value | None]) -> bool:

@@ -46,8 +46,10 @@ def _put_together(node: ir.Node) -> Iterator[Together]:
             yield Together(tuple(parts), 0)
     elif node.op_type in ("Expand", "Tile"):
         before, after = node.inputs[0].shape.numpy(), shape.numpy()
-        if before[1:] == after[1:] and before[:1] == (1,) != after[:1]:
-            yield Together((node.inputs[0],) * after[0], 0)
+        if len(before) == len(after):
+            grown = [i for i, (a, b) in enumerate(zip(before, after, strict=True)) if a != b]
+            if len(grown) == 1 and before[grown[0]] == 1 and grown[0] < 2:
+                yield Together((node.inputs[0],) * after[grown[0]], grown[0])
     elif node.op_type == "Add":
         for side in (0, 1):
             yield from _sums(node, side)

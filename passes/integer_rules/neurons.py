@@ -276,7 +276,9 @@ def lower_lif(node: ir.Node, lowering: Lowering) -> Quantity:
             f"it reads a product of activations times {float(x.scale):.3g}",
             "multiply by a positive number",
         )
-    shared = len(node.inputs[0].uses()) > 1 and x.kind == "sums"
+    shared = len(node.inputs[0].uses()) > 1 and x.kind in ("sums", "frames")
+    if x.kind == "frames" and not shared:  # as sums, they need not be rounded
+        lowering.env[node.inputs[0]] = x = lowering.frames_as_sums(node, x, lowering)
     chosen = None
     if not shared and x.can_be_thresholded:
         chosen = _candidate(node, x, lowering)

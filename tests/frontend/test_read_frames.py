@@ -100,3 +100,67 @@ def test_many_numbers_may_be_read_by_anything(inputs, tmp_path):
     export(net, frames, tmp_path / "net.onnx")
     found = hqc.verify(tmp_path / "net.onnx", "host")
     assert found.ok, found
+
+
+REPEATED = {
+    "ahead": lambda x: x.unsqueeze(0).repeat(T, 1, 1, 1, 1),
+    "behind the batch": lambda x: x.unsqueeze(1).repeat(1, T, 1, 1, 1).transpose(0, 1),
+    "expanded": lambda x: x.expand(T, -1, -1, -1).unsqueeze(1),
+    "stacked": lambda x: torch.stack([x] * T),
+}
+STEMS = {
+    "a convolution": nn.Identity(),
+    "ReLU": nn.ReLU(),
+    "ReLU6": nn.ReLU6(),
+    "a slope": nn.LeakyReLU(0.2),
+    "an average pool": nn.AvgPool2d(3, 2, 1, count_include_pad=False),
+}
+
+
+class Repeats(Reads):
+    """An image, layers without neurons, whose result is repeated over time."""
+
+    def __init__(self, stem, repeat):
+        super().__init__(None)
+        self.norm, self.stem, self.repeat = nn.BatchNorm2d(D), stem, repeat
+
+    def forward(self, x):
+        y = self.repeat(self.stem(self.norm(self.conv(2 * x - 1))))
+        return self.head(self.lif(y).mean((0, 3, 4)))
+
+
+@needs_compiler
+@pytest.mark.parametrize(
+    ("stem", "repeat"), [*((s, "ahead") for s in STEMS), *(("ReLU", r) for r in REPEATED)]
+)
+def test_an_image_may_be_repeated_behind_its_first_layers(stem, repeat, tmp_path):
+    net = apply_recipe(Repeats(STEMS[stem], REPEATED[repeat]).eval(), {"*": "8u"})
+    image = torch.randint(0, 256, (1, C, SIZE, SIZE)).float() / 255
+    export(net, image, tmp_path / "net.onnx")
+    assert hqc.verify(tmp_path / "net.onnx", "host").ok
+    artifact = hqc.compile(tmp_path / "net.onnx", output=tmp_path / "build")
+    with torch.no_grad():
+        expected = net(image).numpy()
+    found = artifact.run(np.broadcast_to(image.numpy(), (T, 1, C, SIZE, SIZE)))
+    np.testing.assert_allclose(found.reshape(expected.shape), expected, atol=1e-5)
+
+
+@needs_compiler
+def test_neurons_on_frames_fire_as_float64_says(tmp_path):
+    """Of pixels at a threshold to one part in ten million, which potentials would round."""
+    torch.manual_seed(0)
+    net = nn.Sequential(LIF(v_threshold=83 / 510), nn.Flatten(2), nn.Linear(C * SIZE**2, 5))
+    frames = torch.full((T, 1, C, SIZE, SIZE), 83 / 255)
+    frames[:, :, :, ::2] = 82 / 255
+    model = nn.Sequential(*net, _Mean()).eval()
+    export(model, frames, tmp_path / "net.onnx")
+    artifact = hqc.compile(tmp_path / "net.onnx", output=tmp_path / "build")
+    with torch.no_grad():
+        expected = model(frames).numpy()
+    found = artifact.run(frames.numpy()).reshape(expected.shape)
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+
+
+class _Mean(nn.Module):
+    def forward(self, x):
+        return x.mean(0)
