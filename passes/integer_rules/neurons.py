@@ -36,8 +36,8 @@ _COARSE = 2.0**-10
 class Charge:
     """What neurons of the float network do, in units of their accumulators, by channel.
 
-    u = keep * u + accumulator + bias; fire where u >= threshold; then u = reset, or u -= reset where
-    that is soft. `error` bounds how far the accumulators are from the float network's.
+    u = keep * u + accumulator + bias; fire where u >= threshold; then u = reset, or u -= reset in
+    neurons of soft reset. `error` bounds how far the accumulators are from the float network's.
     """
 
     low: np.ndarray

@@ -1,4 +1,4 @@
-"""Products with constants that differ along several axes."""
+"""Sums and products with constants that differ along several axes, or seem to."""
 
 from __future__ import annotations
 
@@ -8,6 +8,29 @@ import numpy as np
 
 from hqc.passes.graph import constant
 from hqc.passes.spellings.spelling import Rewrite, spelling
+
+
+@spelling("Add", "Sub", "Mul", "Div")
+def repeated_numbers(rewrite: Rewrite) -> None:
+    """A constant that is the same all along an axis, as at every time step -> once."""
+    node = rewrite.node
+    given = [constant(v) for v in node.inputs]
+    if (given[0] is None) == (given[1] is None):
+        return
+    index = int(given[0] is None)
+    array = given[index]
+    if node.inputs[1 - index].shape != node.outputs[0].shape:
+        return  # it is what repeats the other operand
+    once = array
+    for axis, size in enumerate(array.shape):
+        first = once.take([0], axis) if size else once
+        if size > 1 and np.all(once == first):
+            once = first
+    if once.shape == array.shape:
+        return
+    inputs = list(node.inputs)
+    inputs[index] = rewrite.constant(once, "once")
+    rewrite.finish(rewrite.op(node.op_type, inputs, node.outputs[0].shape.numpy()))
 
 
 @spelling("Mul", "Div")

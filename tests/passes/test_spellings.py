@@ -230,6 +230,31 @@ def a_border_around_a_single_number(net):
 
 
 @spelling
+def a_class_token(net):
+    """The same at every time step, before the tokens of an image, and numbers behind them."""
+    token = np.broadcast_to(np.linspace(-1, 1, D), (T, 1, 1, D))
+    other = np.broadcast_to(np.linspace(1, 0, 2 * D).reshape(1, 1, 2, D), (T, 1, 2, D))
+    x = net.op("Concat", net.constant(token), net.tokens(), net.constant(other), axis=2)
+    net.end_of_tokens(fires(net, net.op("MatMul", x, net.weights(D, D), name="fc")))
+
+
+@spelling
+def coordinates_as_channels(net):
+    rows = np.broadcast_to(np.linspace(0, 1, H)[:, None], (T, 1, H, W))
+    columns = np.broadcast_to(np.linspace(0, 1, W), (T, 1, H, W))
+    s = net.conv(net.spikes())
+    x = net.op("Concat", net.spikes(name="other"), net.constant(rows), s, net.constant(columns),
+               axis=1)  # fmt: skip
+    net.end(fires(net, net.conv(x, (2 * D + 2, D), name="last")))
+
+
+@spelling
+def a_constant_repeated_over_time(net):
+    numbers = np.broadcast_to(np.linspace(0, 1, D * W).reshape(1, D, 1, W), (T, D, H, W))
+    net.end(fires(net, net.op("Mul", net.conv(net.spikes()), net.constant(numbers), name="m")))
+
+
+@spelling
 def an_image_that_is_enlarged_between_its_pixels(net):
     scales = net.constant([1.0, 1.0, 2.0, 1.5])
     y = net.op("Resize", net.spikes(), "", scales, mode="linear", name="larger")
