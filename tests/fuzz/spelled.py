@@ -135,6 +135,17 @@ def tiled(net: Net, x: Tensor) -> Tensor:
     return net.of(net.op("Tile", x.name, net.ints(*repeats)), x.kind, x.high)
 
 
+@layer(lambda net, x: math.prod(x.shape[2:]) < MOST // 4)
+def beside_constants(net: Net, x: Tensor) -> Tensor:
+    """Numbers of every step, or of each, joined along channels or positions."""
+    axis = net.pick(*range(2, len(x.shape)))
+    shape = [net.pick(1, 2) if i == axis else n for i, n in enumerate(x.shape)]
+    numbers = net.rng().normal(size=[1, *shape[1:]]).astype(np.float32)
+    constant = net.constant(np.ascontiguousarray(np.broadcast_to(numbers, shape)))
+    parts = [x.name, constant] if net.chance(50) else [constant, x.name, x.name]
+    return net.of(net.op("Concat", *parts, axis=axis), "potentials")
+
+
 @layer(lambda net, x: x.layout == "image" and math.prod(x.shape[2:]) < MOST // 4, 2)
 def transposed_conv(net: Net, x: Tensor) -> Tensor:
     """A transposed convolution."""
