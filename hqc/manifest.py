@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -93,6 +94,17 @@ def _layer(node: ir.Node, library: Library) -> dict:
 def _behind(value: ir.Value | None) -> ir.Node | None:
     """The kernel that computes a value."""
     return None if value is None else alias_root(value).producer()
+
+
+def share_of_work(part: Sequence[dict], kernels: Sequence[dict]) -> float:
+    """How much of all multiply-accumulates some of a manifest's kernels make."""
+    made, all_ = (sum(k["multiply_accumulates"] for k in ks) for ks in (part, kernels))
+    return made / all_ if all_ else 0.0
+
+
+def plain_share(kernels: Sequence[dict]) -> float:
+    """How much of a manifest's multiply-accumulates kernels of plain loops make."""
+    return share_of_work([k for k in kernels if k["plain"]], kernels)
 
 
 def _kernel(node: ir.Node, library: Library) -> dict:

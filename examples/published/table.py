@@ -31,6 +31,7 @@ from hqc.dialect.integer_lif import NEURONS
 from hqc.errors import UserError
 from hqc.frontend.export import export
 from hqc.frontend.load import load_model
+from hqc.manifest import plain_share
 from hqc.quantize import apply_recipe
 from hqc.reference import run_reference
 from hqc.verification import run_compiled
@@ -156,7 +157,7 @@ def measured(
             row.bits = artifact.manifest["average_bits"]
             row.arena = artifact.manifest["memory"]["arena_bytes"]
             row.milliseconds = _milliseconds(artifact, fed[0])
-            row.plain = _plain(artifact.manifest["kernels"])
+            row.plain = plain_share(artifact.manifest["kernels"])
     return row
 
 
@@ -169,12 +170,6 @@ def _same(wanted: np.ndarray, logits: np.ndarray) -> bool:
     wanted = wanted.reshape(-1, wanted.shape[-1]).sum(0)
     logits = logits.reshape(-1, wanted.size).sum(0)
     return bool(wanted[logits.argmax()] >= wanted.max() - 1e-5 * np.abs(wanted).max())
-
-
-def _plain(kernels: list[dict]) -> float:
-    """The part of all multiply-accumulates that are made by kernels that are plain loops."""
-    work = {k["name"]: k["multiply_accumulates"] for k in kernels}
-    return sum(work[k["name"]] for k in kernels if k["plain"]) / sum(work.values())
 
 
 def _milliseconds(artifact: hqc.Artifact, x: np.ndarray) -> float:

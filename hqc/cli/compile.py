@@ -95,5 +95,6 @@ def _explained(kernels: list[dict]) -> str:
 
 def _share(part: list[dict], kernels: list[dict]) -> str:
     """The part's multiply-accumulates in percent of all."""
-    made, all_ = (sum(k["multiply_accumulates"] for k in ks) for ks in (part, kernels))
-    return f"{100 * made / all_:.1f} %" if all_ else "0 %"
+    from hqc.manifest import share_of_work  # heavy
+
+    return f"{100 * share_of_work(part, kernels):.1f} %"

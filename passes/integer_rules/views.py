@@ -59,6 +59,8 @@ def permuted(
     node: ir.Node, lowering: Lowering, x: Quantity, perm: list[int], what: str = ""
 ) -> Quantity:
     """x with its axes permuted; `what` names that where it is only a part of what a node does."""
+    if not perm:
+        return x  # a single number
     moved = regarded_as(x, tuple(x.view[axis] for axis in perm))
     name = f"{node.name}/{what}" if what else node.name
     shape = [x.shape[axis] for axis in perm]

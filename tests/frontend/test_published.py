@@ -28,3 +28,4 @@ def test_compiled_classes_are_the_networks_own(name, tmp_path):
     assert row.explained
     assert row.same == {"host": "4/4"}
     assert row.rates[0] > 0, "a layer is silent"
+    assert row.plain <= 0.05

@@ -15,6 +15,7 @@ from torch import nn
 import hqc
 from hqc.frontend.export import export
 from hqc.frontend.load import load_model
+from hqc.manifest import plain_share
 from hqc.quantize import apply_recipe
 from hqc.reference import run_reference
 
@@ -155,6 +156,7 @@ def test_compiled_classes_are_the_original_networks(family, tmp_path):
     found = hqc.verify(path, "host")
     assert found.ok, found
     artifact = hqc.compile(path, target="host", output=tmp_path / "build")
+    assert plain_share(artifact.manifest["kernels"]) <= 0.05
     model = load_model(path)
     watched = [n.outputs[0].name for n in model.graph if n.op_type == "LIF"]
     name, wanted = model.graph.inputs[0].name, model.graph.inputs[0].shape.numpy()
