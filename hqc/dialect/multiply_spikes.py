@@ -1,4 +1,7 @@
-"""MultiplySpikes and MultiplyPotentials: products of two matrices at every time step."""
+"""MultiplySpikes and MultiplyPotentials: products of two matrices at every time step.
+
+The first multiplies 32 pairs of spikes by one AND and counts them: its kernel is not plain.
+"""
 
 from __future__ import annotations
 
@@ -62,7 +65,6 @@ MULTIPLY_SPIKES = register(
         verify=_verify,
         domain=KERNEL,
         work=of_products,
-        plain="a product of two activations that is no attention of spikes alone",
     )
 )
 
@@ -83,6 +85,6 @@ MULTIPLY_POTENTIALS = register(
         verify=_verify,
         domain=KERNEL,
         work=of_products,
-        plain="a product of two activations that is no attention of spikes alone",
+        plain="a product of potentials and spikes",
     )
 )
