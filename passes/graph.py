@@ -24,10 +24,10 @@ def where(node: ir.Node) -> str:
     """How messages name a node: as the user wrote it."""
     if MADE_FOR in node.metadata_props:
         return node.metadata_props[MADE_FOR]
+    if WRITTEN in node.metadata_props:
+        return f"node {node.name!r} ({node.metadata_props[WRITTEN]})"
     domain = f"{node.domain}::" if node.domain else ""
-    op_type = node.op_type.removeprefix("FixedPoint")
-    op_type = node.metadata_props.get(WRITTEN, op_type)
-    return f"node {node.name!r} ({domain}{op_type})"
+    return f"node {node.name!r} ({domain}{node.op_type.removeprefix('FixedPoint')})"
 
 
 def unsupported(node: ir.Node, why: str, hint: str | None = None) -> UnsupportedModelError:
