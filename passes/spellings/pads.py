@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 import numpy as np
+import onnx_ir as ir
 
 from hqc.passes.graph import constant
 from hqc.passes.spellings.spelling import Rewrite, spelling
@@ -18,53 +19,73 @@ def padded_otherwise(rewrite: Rewrite) -> None:
     the place of an image's, two at a time.
     """
     node = rewrite.node
-    x, (amounts, value, axes) = node.inputs[0], (
-        constant(node.inputs[i]) if len(node.inputs) > i else None for i in (1, 2, 3)
-    )  # fmt: skip
     mode = node.attributes["mode"].value if "mode" in node.attributes else "constant"
-    given = [v for v in node.inputs[1:] if v is not None]
-    if mode != "constant" or any(constant(v) is None for v in given):
+    if mode != "constant" or any(v is not None and constant(v) is None for v in node.inputs[1:]):
         return
-    sizes = list(x.shape.numpy())
+    sizes = list(node.inputs[0].shape.numpy())
+    amounts, value, axes = (
+        constant(node.inputs[i]) if len(node.inputs) > i else None for i in (1, 2, 3)
+    )
     around = np.zeros((2, len(sizes)), int)
     around[:, range(len(sizes)) if axes is None else axes] = amounts.reshape(2, -1)
     value = 0.0 if value is None else float(value)
-    padded = [int(i) for i in np.flatnonzero((around > 0).any(0))]
+    cut, added = np.minimum(around, 0), np.maximum(around, 0)
+    padded = np.flatnonzero(added.any(0)).tolist()
     is_image = len(sizes) == 4 and set(padded) <= {2, 3}
-    if is_image and value == 0 and axes is None and (around >= 0).all():
+    if is_image and value == 0 and axes is None and not cut.any():
         return
-    for axis in np.flatnonzero((around < 0).any(0)):
-        first, last = (max(-int(n), 0) for n in around[:, axis])
-        ends = zip(("start", "end", "axis"), (first, sizes[axis] - last, axis), strict=True)
-        sizes[axis] -= first + last
-        bounds = [rewrite.constant(np.array([n], np.int64), f"{n_}{axis}") for n_, n in ends]
-        x = rewrite.op("Slice", [x, *bounds], sizes, what=f"cut {axis}")
+    x = _without(rewrite, node.inputs[0], sizes, -cut)
     if value and padded:
-        number = rewrite.constant(np.float32(-value), "less")
-        x = rewrite.op("Add", [x, number], sizes, what="less")
-    for number in range(0, len(padded), 2):
-        pair = padded[number : number + 2]
-        rest = [i for i in range(len(sizes)) if i not in pair]
-        order = [*rest, *pair]
-        if order != sorted(order):
-            turned = [sizes[i] for i in order]
-            x = rewrite.op("Transpose", [x], turned, what=f"turned {number}", perm=order)
-        pixels = [1] * (2 - len(pair)) + [sizes[i] for i in pair]
-        channels = math.prod(sizes[i] for i in rest[1:])
-        images = [sizes[rest[0]] if rest else 1, channels]
-        x = rewrite.reshape(x, [*images, *pixels], f"image {number}")
-        ends = around[:, pair].clip(0)
-        ends = np.concatenate([np.zeros((2, 4 - len(pair)), int), ends], 1)
-        pixels = [n + a for n, a in zip(pixels, ends.sum(0)[2:].tolist(), strict=True)]
-        pads = rewrite.constant(ends.reshape(-1), f"pads{number}")
-        x = rewrite.op("Pad", [x, pads], [*images, *pixels], what=f"padded {number}")
-        for i in pair:
-            sizes[i] += int(around[:, i].clip(0).sum())
-        x = rewrite.reshape(x, [sizes[i] for i in order], f"axes {number}")
-        if order != sorted(order):
-            back = np.argsort(order).tolist()
-            x = rewrite.op("Transpose", [x], sizes, what=f"back {number}", perm=back)
+        x = _plus(rewrite, x, -value, "less")
+    for first in range(0, len(padded), 2):
+        x = _padded(rewrite, x, padded[first : first + 2], added, str(first))
     if value and padded:
-        number = rewrite.constant(np.float32(value), "more")
-        x = rewrite.op("Add", [x, number], sizes, what="more")
-    rewrite.finish(rewrite.op("Identity", [x], sizes))
+        x = _plus(rewrite, x, value, "more")
+    rewrite.finish(rewrite.op("Identity", [x], x.shape.numpy()))
+
+
+def _plus(rewrite: Rewrite, x: ir.Value, number: float, what: str) -> ir.Value:
+    term = rewrite.constant(np.float32(number), what)
+    return rewrite.op("Add", [x, term], x.shape.numpy(), what=what)
+
+
+def _without(rewrite: Rewrite, x: ir.Value, sizes: list[int], cut: np.ndarray) -> ir.Value:
+    """x without so much at both ends of each axis."""
+    for axis in np.flatnonzero(cut.any(0)).tolist():
+        first, last = cut[:, axis].tolist()
+        bounds = [
+            rewrite.constant(np.array([n], np.int64), f"{name}{axis}")
+            for name, n in (("start", first), ("end", sizes[axis] - last), ("axis", axis))
+        ]
+        shape = list(x.shape.numpy())
+        shape[axis] -= first + last
+        x = rewrite.op("Slice", [x, *bounds], shape, what=f"cut {axis}")
+    return x
+
+
+def _padded(
+    rewrite: Rewrite, x: ir.Value, axes: list[int], added: np.ndarray, what: str
+) -> ir.Value:
+    """x with zeros added along one axis or two, as those of an image [N, C, H, W]."""
+    sizes = list(x.shape.numpy())
+    rest = [i for i in range(len(sizes)) if i not in axes]
+    order = [*rest, *axes]
+    turns = order != sorted(order)
+    if turns:
+        turned = [sizes[i] for i in order]
+        x = rewrite.op("Transpose", [x], turned, what=f"turned {what}", perm=order)
+    images = [sizes[rest[0]] if rest else 1, math.prod(sizes[i] for i in rest[1:])]
+    pixels = [1] * (2 - len(axes)) + [sizes[i] for i in axes]
+    x = rewrite.reshape(x, [*images, *pixels], f"image {what}")
+    ends = np.zeros((2, 4), np.int64)
+    ends[:, 4 - len(axes) :] = added[:, axes]
+    pads = rewrite.constant(ends.reshape(-1), f"pads{what}")
+    whole = [n + more for n, more in zip([*images, *pixels], ends.sum(0).tolist(), strict=True)]
+    x = rewrite.op("Pad", [x, pads], whole, what=f"padded {what}")
+    for i in axes:
+        sizes[i] += int(added[:, i].sum())
+    x = rewrite.reshape(x, [sizes[i] for i in order], f"axes {what}")
+    if turns:
+        back = np.argsort(order).tolist()
+        x = rewrite.op("Transpose", [x], sizes, what=f"back {what}", perm=back)
+    return x
