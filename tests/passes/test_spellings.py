@@ -255,6 +255,38 @@ def a_constant_repeated_over_time(net):
 
 
 @spelling
+def attention_by_einsum(net):
+    q, k, v = (heads_of(net, name) for name in ("q", "k", "v"))
+    scores = net.op("Einsum", q, k, equation="thnd,thmd->thnm", name="scores")
+    y = net.op("Einsum", scores, v, equation="t h n m, t h m d -> t n h d", name="mixed")
+    net.end_of_tokens(fires(net, net.view(y, (T, 1, H * W, D))))
+
+
+def heads_of(net: Small, name: str) -> str:
+    split = net.view(net.tokens(name), (T, H * W, 2, D // 2))
+    return net.op("Transpose", split, perm=[0, 2, 1, 3])
+
+
+@spelling
+def a_linear_layer_by_einsum(net):
+    y = net.op("Einsum", net.tokens(), net.weights(7, D), equation="tbnc,oc->tbno", name="fc")
+    net.end(fires(net, y), (0, 1, 2), 7)
+
+
+@spelling
+def float_weights_first_by_einsum(net):
+    weights = net.constant(np.random.default_rng(0).normal(size=(7, D)))
+    y = net.op("Einsum", weights, net.conv(net.spikes()), equation="oc,tchw->tohw", name="mix")
+    net.end(fires(net, y), channels=7)
+
+
+@spelling
+def a_sum_by_einsum(net):
+    y = net.op("Einsum", net.conv(net.spikes()), equation="tchw->tch", name="sum")
+    net.end(fires(net, y), (0, 2))
+
+
+@spelling
 def an_image_that_is_enlarged_between_its_pixels(net):
     scales = net.constant([1.0, 1.0, 2.0, 1.5])
     y = net.op("Resize", net.spikes(), "", scales, mode="linear", name="larger")
