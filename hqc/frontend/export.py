@@ -174,7 +174,9 @@ def _trace(module: torch.nn.Module, example: torch.Tensor) -> ir.Model:
                 verbose=False,
             )
         except (torch.onnx.OnnxExporterError, ir.passes.PassError) as error:
-            cause = error.__cause__ or error
+            cause: BaseException = error
+            while cause.__cause__ is not None:
+                cause = cause.__cause__
             reason = str(cause).strip().partition("\n")[0]
             raise UnsupportedModelError(
                 f"torch cannot trace the module: {type(cause).__name__}: {reason}",
