@@ -8,7 +8,7 @@ from typing import ClassVar
 import onnx_ir as ir
 
 from hqc.dialect import DIALECT, find_op
-from hqc.passes.graph import constant
+from hqc.passes.graph import add_initializer, constant
 from hqc.passes.pass_base import Pass, register
 
 
@@ -29,8 +29,7 @@ class FoldQuantizers(Pass):
                 continue
             op, old = find_op(node), node.outputs[0]
             folded = op.reference(*arrays, **op.attributes(node))
-            value = ir.Value(name=f"{old.name}.folded", const_value=ir.tensor(folded))
-            model.graph.register_initializer(value)
+            value = add_initializer(model.graph, folded, f"{old.name}.folded")
             old.replace_all_uses_with(value)
             model.graph.remove(node, safe=True)
         return model

@@ -138,6 +138,11 @@ def test_areas_in_use_at_once_never_overlap(rng):
                     assert offsets[i] + a.size <= offsets[j] or offsets[j] + b.size <= offsets[i]
 
 
+def test_weights_that_are_folded_have_shapes_for_those_who_ask(model):
+    made = run_passes(copy_model(model), parse_pipeline("fold-quantizers,canonicalize"))
+    assert all(v.shape is not None for v in made.graph.initializers.values())
+
+
 def test_canonicalize_leaves_what_unrolled_neurons_say_no_shapes_of(model):
     made = run_passes(copy_model(model), parse_pipeline("unroll-lif,canonicalize"))
     assert any(n.op_type == "Split" for n in made.graph)
