@@ -9,6 +9,7 @@ import numpy as np
 import onnx_ir as ir
 
 from hqc.dialect import DIALECT, find_op
+from hqc.passes.graph import add_initializer
 from hqc.passes.pass_base import Pass, register
 
 
@@ -38,9 +39,7 @@ def _unroll(graph: ir.Graph, node: ir.Node) -> None:
     tape = ir.tape.Tape()
 
     def number(value: float, name: str) -> ir.Value:
-        made = ir.Value(name=f"{node.name}.{name}", const_value=ir.tensor(np.float32(value)))
-        graph.register_initializer(made)
-        return made
+        return add_initializer(graph, np.array(value, np.float32), f"{node.name}.{name}")
 
     rate, keep = number(1 / tau, "rate"), number(1 - 1 / tau, "keep")
     level, reset = number(threshold, "threshold"), number(attributes["v_reset"], "reset")
