@@ -46,7 +46,7 @@ tools:
 
 # torch first and by itself, so that nothing else decides which build of it is installed;
 # SpikingJelly and snnTorch, which tests compare with, without what they ask for.
-.venv/full: pyproject.toml | .venv/pip
+.venv/full: pyproject.toml Makefile | .venv/pip
 	$(BIN)/python -m pip install --quiet "$(TORCH)"
 	$(BIN)/python -m pip install --quiet --editable ".[train,dev]"
 	$(BIN)/python -m pip install --quiet --no-deps "spikingjelly>=2,<3" "snntorch>=1,<2"
