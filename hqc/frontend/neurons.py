@@ -25,8 +25,7 @@ def with_own_neurons(model: nn.Module) -> nn.Module:
         library = library_of(node)
         if library and library.is_single_step(node):
             raise UnsupportedModelError(
-                f"layer {name!r} is in single-step mode",
-                hint="functional.set_step_mode(model, 'm'), and give frames [T, N, ...]",
+                f"layer {name!r} takes one time step a call", hint=library.all_steps
             )
     return _replaced(model, _own)
 

@@ -9,6 +9,9 @@ from hqc.passes.graph import constant, integer, ints
 from hqc.passes.spellings.spelling import Rewrite, spelling
 from hqc.reference import run_reference
 
+_BY_SIZE = ("align_corners", "pytorch_half_pixel")
+"""How Resize finds places by the size of what it makes."""
+
 _EXACT = 2**24
 """Up to here float32 tells whole numbers apart."""
 
@@ -71,13 +74,13 @@ def taken_along_axes(rewrite: Rewrite) -> None:
 
 
 def runtimes_differ(resize: ir.Node) -> bool:
-    """Whether corners are aligned at scales that give no whole number of pixels.
+    """Whether places go by a size that scales give no whole number of pixels for.
 
-    ONNX does not say which size such a scale is of, before rounding or after.
+    ONNX does not say which size that is, before rounding or after.
     """
     given = resize.attributes.get("coordinate_transformation_mode")
     scales = constant(resize.inputs[2]) if len(resize.inputs) > 2 else None
-    if given is None or given.value != "align_corners" or scales is None or not scales.size:
+    if given is None or given.value not in _BY_SIZE or scales is None or not scales.size:
         return False
     sizes = resize.inputs[0].shape.numpy()
     axes = ints(resize, "axes", range(len(sizes)))

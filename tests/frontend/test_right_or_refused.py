@@ -566,7 +566,7 @@ def test_nodes_of_the_older_package(monkeypatch):
         "MultiStepLIFNode", (older.LIFNode,), {"__module__": older.__name__}
     )
     monkeypatch.setitem(sys.modules, older.__name__, older)
-    with pytest.raises(UserError, match="layer '' is in single-step mode"):
+    with pytest.raises(UserError, match="layer '' takes one time step a call"):
         with_own_neurons(older.LIFNode())
     assert with_own_neurons(older.MultiStepLIFNode(tau=3.0, step_mode="m")).tau == 3
 

@@ -12,6 +12,7 @@ from torch import nn
 import hqc
 from hqc.errors import UserError
 from hqc.frontend.export import export
+from hqc.frontend.neurons import with_own_neurons
 from hqc.models.lif import LIF
 from tests.conftest import needs_compiler
 
@@ -161,6 +162,12 @@ def test_other_neurons_are_refused(name, tmp_path):
 
     with pytest.raises(UserError, match=rf"layer 'lif': .*{message}"):
         export(Small(), frames(0), tmp_path / "model.onnx")
+
+
+def test_training_takes_all_steps_at_once():
+    with pytest.raises(UserError, match="layer 'lif1' takes one time step a call") as raised:
+        with_own_neurons(Net())
+    assert "hqc.models.lif.LIF" in raised.value.hint
 
 
 def test_reset_by_subtraction_leaks_nothing_of_what_it_takes():

@@ -19,6 +19,9 @@ from hqc.models.lif import LIF
 class Library(ABC):
     """Neurons of one library of torch modules: a file beside this one, registered on import."""
 
+    all_steps = "use hqc.models.lif.LIF, which takes frames [T, N, ...]"
+    """How neurons that take a step a call are made to take all at once."""
+
     @abstractmethod
     def has(self, module: nn.Module) -> bool:
         """Whether a module is one of the library's that keep a state from call to call."""

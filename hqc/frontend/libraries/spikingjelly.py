@@ -34,6 +34,8 @@ _SETTINGS = frozenset({"tau", "w", "v_threshold", "v_reset", "decay_input", "sur
 class SpikingJelly(Library):
     """Nodes that keep their potentials as memories of a `MemoryModule`."""
 
+    all_steps = "functional.set_step_mode(model, 'm'), and give frames [T, N, ...]"
+
     def has(self, module: nn.Module) -> bool:
         """Whether it has memories; dropout has only in training."""
         return isinstance(module, classes(_STATEFUL)) and not isinstance(

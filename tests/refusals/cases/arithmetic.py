@@ -260,6 +260,17 @@ def a_constant_of_each_step(net):
 
 
 @refused(
+    "node 'size': hqc has no integer lowering for Resize as it is written here",
+    hint="`hqc ops` lists what is lowered; docs/extending.md says how to add a rule",
+)
+def a_size_that_each_runtime_makes_of_a_scale_in_its_own_way(net):
+    """Half of five columns: two pixels, or two and a half."""
+    scales = net.constant([1.0, 1.0, 1.0, 0.5])
+    attributes = {"mode": "linear", "coordinate_transformation_mode": "pytorch_half_pixel"}
+    net.end(net.lif(net.op("Resize", net.spikes(), "", scales, name="size", **attributes)))
+
+
+@refused(
     "node 'scatter': hqc has no integer lowering for ScatterND as it is written here",
     hint="`hqc ops` lists what is lowered; docs/extending.md says how to add a rule",
 )
