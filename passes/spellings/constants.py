@@ -11,6 +11,23 @@ from hqc.passes.spellings.spelling import Rewrite, spelling
 
 
 @spelling("Add", "Sub", "Mul", "Div")
+def repeated_operand(rewrite: Rewrite) -> None:
+    """A constant that repeats the other operand -> of that operand, repeated."""
+    node = rewrite.node
+    given = [constant(v) for v in node.inputs]
+    if (given[0] is None) == (given[1] is None):
+        return
+    index = int(given[0] is not None)
+    x, made = node.inputs[index], node.outputs[0].shape
+    if x.shape == made:
+        return
+    shape = rewrite.constant(np.array(made.numpy(), np.int64), "shape")
+    inputs = list(node.inputs)
+    inputs[index] = rewrite.op("Expand", [x, shape], made.numpy(), what="repeated")
+    rewrite.finish(rewrite.op(node.op_type, inputs, made.numpy()))
+
+
+@spelling("Add", "Sub", "Mul", "Div")
 def repeated_numbers(rewrite: Rewrite) -> None:
     """A constant that is the same all along an axis, as at every time step -> once."""
     node = rewrite.node

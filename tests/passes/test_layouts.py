@@ -46,6 +46,30 @@ def norms_whose_axes_a_view_mixes(net):
     net.end(net.lif(y, v_threshold=0.2), channels=4)
 
 
+def columns_of_rows(net: Small) -> str:
+    """Spikes [T, D, 1, W]."""
+    return net.op("MaxPool", net.spikes(), kernel_shape=[H, 1], strides=[H, 1])
+
+
+@layout
+def factors_that_repeat_what_they_multiply(net):
+    rows = net.constant(np.linspace(0.2, 2, H).reshape(H, 1))
+    net.end(net.lif(net.op("Mul", columns_of_rows(net), rows, name="m"), v_threshold=0.3))
+
+
+@layout
+def terms_that_repeat_what_they_are_added_to(net):
+    rows = net.constant(np.linspace(-0.5, 1, H).reshape(H, 1))
+    net.end(net.lif(net.op("Sub", rows, columns_of_rows(net), name="m"), v_threshold=0.3))
+
+
+@layout
+def constants_that_repeat_one_channel(net):
+    largest = net.op("ReduceMax", net.conv(net.spikes()), net.constant([1], np.int64))
+    y = net.op("Mul", largest, net.constant(np.linspace(0.2, 2, D * W).reshape(D, 1, W)), name="m")
+    net.end(net.lif(y, v_threshold=0.1))
+
+
 @layout
 def a_factor_for_each_column(net):
     net.end(net.lif(net.op("Mul", net.conv(net.spikes()), net.constant([1, 2, 3, 4, 5]), name="m")))
