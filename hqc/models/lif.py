@@ -45,7 +45,6 @@ def surrogate_gradient(
     v_threshold: float,
     v_reset: float | None,
     decay_input: bool,
-    drop: float | None = None,
 ) -> Tensor:
     """Gradient of the input of `LIF` from that of its spikes, both [T, ...].
 
@@ -84,7 +83,7 @@ class _Steps(torch.autograd.Function):
     @staticmethod
     def backward(ctx, grad: Tensor):
         gradient = _compiled(surrogate_gradient) if ctx.fused else surrogate_gradient
-        return gradient(grad, *ctx.saved_tensors, *ctx.neuron), None, None
+        return gradient(grad, *ctx.saved_tensors, *ctx.neuron[:-1]), None, None
 
 
 class LIF(nn.Module):

@@ -121,8 +121,30 @@ def check_unchanged(
         )
 
 
-def check_hooks(name: str, node: nn.Module) -> None:
-    """Refuse a node with hooks."""
+def plain_kind(
+    name: str,
+    node: nn.Module,
+    library: str,
+    kinds: Mapping[str, tuple[str, ...]],
+    instead: str,
+    settings: frozenset[str] = frozenset(),
+) -> type:
+    """Which of a library's kinds a node is. Refuse one that does something else over time."""
+    known = classes(kinds)
+    kind = next((c for c in type(node).__mro__ if c in known), None)
+    first = next(c for c in type(node).__mro__ if c.__module__.startswith(f"{library}."))
+    if kind is None or first is not kind:
+        raise UnsupportedModelError(
+            f"layer {name!r}: there is no {type(node).__module__}.{type(node).__qualname__} "
+            "among the neurons that compile",
+            hint=f"use {instead}",
+        )
+    check_unchanged(name, node, kind, settings)
+    _check_hooks(name, node)
+    return kind
+
+
+def _check_hooks(name: str, node: nn.Module) -> None:
     if node._forward_hooks or node._forward_pre_hooks:
         raise UnsupportedModelError(
             f"layer {name!r} has hooks, which are no part of the neuron that would be compiled",

@@ -13,11 +13,10 @@ from hqc.dialect import DIALECT
 from hqc.errors import UnsupportedModelError
 from hqc.frontend.libraries.library import (
     Library,
-    check_hooks,
     check_step,
-    check_unchanged,
     classes,
     number,
+    plain_kind,
     register,
 )
 from hqc.frontend.neuron_names import SNNTORCH
@@ -72,18 +71,9 @@ class SnnTorch(Library):
 
     def own(self, name: str, node: Any) -> LIF:
         """See `_leaky` and `_lapicque`."""
-        kind = next((c for c in type(node).__mro__ if c in classes(SNNTORCH)), None)
-        first = next(c for c in type(node).__mro__ if c.__module__.startswith("snntorch."))
-        if kind is None or first is not kind:
-            raise UnsupportedModelError(
-                f"layer {name!r}: there is no {type(node).__module__}.{type(node).__qualname__} "
-                "among the neurons that compile",
-                hint="use snntorch.Leaky, or Lapicque",
-            )
-        check_unchanged(name, node, kind)
-        check_hooks(name, node)
-        for key, plain in (("inhibition", False), ("state_quant", False)):
-            if getattr(node, key) != plain:
+        kind = plain_kind(name, node, "snntorch", SNNTORCH, "snntorch.Leaky, or Lapicque")
+        for key in ("inhibition", "state_quant"):
+            if getattr(node, key):
                 raise UnsupportedModelError(
                     f"layer {name!r}: {key} is set", hint="train without, potentials are float32"
                 )

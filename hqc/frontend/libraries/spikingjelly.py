@@ -11,11 +11,10 @@ from torch import Tensor, nn
 from hqc.errors import UnsupportedModelError
 from hqc.frontend.libraries.library import (
     Library,
-    check_hooks,
     check_step,
-    check_unchanged,
     classes,
     number,
+    plain_kind,
     register,
 )
 from hqc.frontend.neuron_names import SPIKINGJELLY
@@ -95,16 +94,8 @@ class SpikingJelly(Library):
 
 def _check_kind(name: str, node: nn.Module) -> None:
     """Refuse a node that does something else than its class of the library does over time."""
-    kind = next((c for c in type(node).__mro__ if c in classes(SPIKINGJELLY)), None)
-    first = next(c for c in type(node).__mro__ if c.__module__.startswith("spikingjelly."))
-    if kind is None or first is not kind:
-        raise UnsupportedModelError(
-            f"layer {name!r}: there is no {type(node).__module__}.{type(node).__qualname__} "
-            "among the neurons that compile",
-            hint="use LIFNode, ParametricLIFNode or IFNode, and take other layers with a state out",
-        )
-    check_unchanged(name, node, kind, _SETTINGS)
-    check_hooks(name, node)
+    others = "LIFNode, ParametricLIFNode or IFNode, and take other layers with a state out"
+    plain_kind(name, node, "spikingjelly", SPIKINGJELLY, others, _SETTINGS)
     if getattr(node, "_neuron_precision", None) is not None:
         raise UnsupportedModelError(
             f"layer {name!r} computes in reduced precision", hint="neurons compute in float32"
