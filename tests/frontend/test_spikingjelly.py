@@ -118,7 +118,7 @@ def test_it_is_searched(network, tmp_path):
     ("node", "message"),
     [
         (neuron.QIFNode(step_mode="m"), r"no .*QIFNode among the neurons"),
-        (neuron.LIFNode(step_mode="s"), "single-step mode"),
+        (neuron.LIFNode(step_mode="s"), "takes one time step a call"),
     ],
 )
 def test_what_cannot_be_compiled_is_named(node, message):
