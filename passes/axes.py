@@ -167,9 +167,10 @@ def that_reshapes(view: Axes, shape: Sequence[int]) -> Axes:
 
     Where it would mix parts of the view's own, all but time are channels, in the order they lie in.
     """
+    if reshape(view, shape) is not None:
+        return view
     channels = named(view, timeless(view))
-    mixes = reshape(view, shape) is None
-    return channels if mixes and channels and reshape(channels, shape) is not None else view
+    return channels if channels and reshape(channels, shape) is not None else view
 
 
 def spell(view: Axes) -> str:

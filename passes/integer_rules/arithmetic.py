@@ -32,7 +32,7 @@ def _with_constant(node: ir.Node, lowering: Lowering) -> tuple[int, np.ndarray] 
                 node,
                 f"its constant, of shape {list(array.shape)}, has more axes than its input, of "
                 f"shape {list(x.shape)}",
-                "reshape the constant to as many axes",
+                "run canonicalize before",
             )
         wide = np.asarray(array, np.float64).reshape(
             (1,) * (len(x.shape) - array.ndim) + array.shape

@@ -78,15 +78,14 @@ def lower_largest(node: ir.Node, lowering: Lowering) -> Quantity:
     if not _is_or(x):
         x = lowering.potentials(node, 0)
     kept = [i for i in range(rank) if i not in (*time, *over)]
-    order = [*time, *kept, *over]
+    order, channels = [*time, *kept, *over], math.prod(x.shape[i] for i in kept)
     if order != sorted(order):
         if x.channels > 1:
             x = replace(x, low=np.min(x.low), high=np.max(x.high), error=np.max(x.error))
         x = permuted(node, lowering, x, order, "turned")
     sizes = x.shape
     window = [sizes[-len(over)], math.prod(sizes[len(sizes) - len(over) + 1 :])]
-    image = [lowering.time_steps if time else 1, -1, *window]
-    image[1] = math.prod(sizes) // math.prod(image[::2]) // image[3]
+    image = [lowering.time_steps, channels, *window]
     x = reshaped(node, lowering, x, image, "image")
     x = x.under(axes(*zip("TCYX", image, strict=True)))
     pooled = _pooled(node, lowering, x, [*image[:2], 1, 1], window, [1, 1], [0] * 4, "largest")

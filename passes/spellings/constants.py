@@ -5,39 +5,39 @@ from __future__ import annotations
 import math
 
 import numpy as np
+import onnx_ir as ir
 
 from hqc.passes.graph import constant
 from hqc.passes.spellings.spelling import Rewrite, spelling
 
 
+def _constant_operand(node: ir.Node) -> tuple[int, np.ndarray] | None:
+    """Which of two operands is a constant, and it; None where both are, or none is."""
+    arrays = [constant(v) for v in node.inputs]
+    given = [(i, a) for i, a in enumerate(arrays) if a is not None]
+    return given[0] if len(given) == 1 else None
+
+
 @spelling("Add", "Sub", "Mul", "Div")
 def repeated_operand(rewrite: Rewrite) -> None:
     """A constant that repeats the other operand -> of that operand, repeated."""
-    node = rewrite.node
-    given = [constant(v) for v in node.inputs]
-    if (given[0] is None) == (given[1] is None):
+    node, found = rewrite.node, _constant_operand(rewrite.node)
+    made = node.outputs[0].shape
+    if found is None or node.inputs[1 - found[0]].shape == made:
         return
-    index = int(given[0] is not None)
-    x, made = node.inputs[index], node.outputs[0].shape
-    if x.shape == made:
-        return
+    inputs, other = list(node.inputs), 1 - found[0]
     shape = rewrite.constant(np.array(made.numpy(), np.int64), "shape")
-    inputs = list(node.inputs)
-    inputs[index] = rewrite.op("Expand", [x, shape], made.numpy(), what="repeated")
+    inputs[other] = rewrite.op("Expand", [inputs[other], shape], made.numpy(), what="repeated")
     rewrite.finish(rewrite.op(node.op_type, inputs, made.numpy()))
 
 
 @spelling("Add", "Sub", "Mul", "Div")
 def repeated_numbers(rewrite: Rewrite) -> None:
     """A constant that is the same all along an axis, as at every time step -> once."""
-    node = rewrite.node
-    given = [constant(v) for v in node.inputs]
-    if (given[0] is None) == (given[1] is None):
+    node, found = rewrite.node, _constant_operand(rewrite.node)
+    if found is None:
         return
-    index = int(given[0] is None)
-    array = given[index]
-    if node.inputs[1 - index].shape != node.outputs[0].shape:
-        return  # it is what repeats the other operand
+    index, array = found
     once = array
     for axis, size in enumerate(array.shape):
         first = once.take([0], axis) if size else once
@@ -53,17 +53,12 @@ def repeated_numbers(rewrite: Rewrite) -> None:
 @spelling("Mul", "Div")
 def along_one_axis(rewrite: Rewrite) -> None:
     """Times a constant that differs along several axes -> along one that they are merged into."""
-    node = rewrite.node
-    numbers, x = (constant(v) for v in node.inputs), node.inputs[0]
-    first, second = numbers
-    if (first is None) == (second is None) or (node.op_type == "Div" and second is None):
+    node, found = rewrite.node, _constant_operand(rewrite.node)
+    if found is None or (node.op_type == "Div" and found[0] == 0):
         return
-    if second is None:
-        x, second = node.inputs[1], first
+    x, array = node.inputs[1 - found[0]], found[1]
     shape = node.outputs[0].shape.numpy()
-    if second.ndim > len(shape) or x.shape != node.outputs[0].shape:
-        return
-    factors = second.reshape((1,) * (len(shape) - second.ndim) + second.shape)
+    factors = array.reshape((1,) * (len(shape) - array.ndim) + array.shape)
     long = [axis for axis, size in enumerate(factors.shape) if size > 1]
     if len(long) < 2:
         return

@@ -6,10 +6,6 @@ from hqc.passes.graph import constant, integer
 from hqc.passes.spellings.spelling import Rewrite, spelling
 
 
-def _attributes(rewrite: Rewrite, **changed: object) -> dict[str, object]:
-    return {a.name: a.value for a in rewrite.node.attributes.values()} | changed
-
-
 @spelling("Gemm")
 def of_columns(rewrite: Rewrite) -> None:
     """transA -> a Transpose before."""
@@ -19,7 +15,8 @@ def of_columns(rewrite: Rewrite) -> None:
     a, *others = node.inputs
     turned = rewrite.op("Transpose", [a], a.shape.numpy()[::-1], what="turned", perm=[1, 0])
     made = node.outputs[0].shape.numpy()
-    rewrite.finish(rewrite.op("Gemm", [turned, *others], made, **_attributes(rewrite, transA=0)))
+    attributes = rewrite.attributes | {"transA": 0}
+    rewrite.finish(rewrite.op("Gemm", [turned, *others], made, **attributes))
 
 
 @spelling("Gemm")
@@ -31,5 +28,5 @@ def bias_by_row(rewrite: Rewrite) -> None:
         return
     beta = node.attributes["beta"].value if "beta" in node.attributes else 1.0
     made = node.outputs[0].shape.numpy()
-    product = rewrite.op("Gemm", node.inputs[:2], made, what="product", **_attributes(rewrite))
+    product = rewrite.op("Gemm", node.inputs[:2], made, what="product", **rewrite.attributes)
     rewrite.finish(rewrite.op("Add", [product, rewrite.constant(bias * beta, "bias")], made))

@@ -6,7 +6,7 @@ import numpy as np
 import onnx_ir as ir
 
 from hqc.passes.graph import constant
-from hqc.passes.spellings.moves import alone, runtimes_differ
+from hqc.passes.spellings.moves import alone, mode_of, runtimes_differ
 from hqc.passes.spellings.spelling import Rewrite, spelling
 from hqc.reference import ReferenceSession
 
@@ -24,8 +24,7 @@ def matrices(rewrite: Rewrite) -> None:
     x, y = node.inputs[0], node.outputs[0]
     if any(v is not None and constant(v) is None for v in node.inputs[1:]):
         return
-    mode = node.attributes["mode"].value if "mode" in node.attributes else "nearest"
-    if mode == "nearest" or len(x.shape) != len(y.shape) or runtimes_differ(node):
+    if mode_of(node) == "nearest" or len(x.shape) != len(y.shape) or runtimes_differ(node):
         return
     found = _matrices(node)
     if found is None:

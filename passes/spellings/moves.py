@@ -54,9 +54,7 @@ def taken_along_axes(rewrite: Rewrite) -> None:
     x, y = node.inputs[0], node.outputs[0]
     if any(v is not None and constant(v) is None for v in node.inputs[1:]):
         return
-    if node.op_type == "Resize" and (
-        node.attributes["mode"].value != "nearest" or runtimes_differ(node)
-    ):
+    if node.op_type == "Resize" and (mode_of(node) != "nearest" or runtimes_differ(node)):
         return
     if len(x.shape) != len(y.shape) or 3 * np.prod(x.shape.numpy()) >= _EXACT:
         return
@@ -71,6 +69,11 @@ def taken_along_axes(rewrite: Rewrite) -> None:
             what = f"along {axis}"
             value = rewrite.op("Gather", [value, which], shape, what=what, axis=axis)
     rewrite.finish(rewrite.op("Identity", [value], shape))
+
+
+def mode_of(resize: ir.Node) -> str:
+    """How it makes numbers of those around a place."""
+    return resize.attributes["mode"].value if "mode" in resize.attributes else "nearest"
 
 
 def runtimes_differ(resize: ir.Node) -> bool:

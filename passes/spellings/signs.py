@@ -34,8 +34,7 @@ def difference(rewrite: Rewrite) -> None:
 def least(rewrite: Rewrite) -> None:
     """The least along axes -> less the largest of what is negated."""
     node = rewrite.node
-    attributes = {a.name: a.value for a in node.attributes.values()}
     given = [_negative(rewrite, node.inputs[0], "negative"), *node.inputs[1:]]
     made = node.outputs[0].shape.numpy()
-    largest = rewrite.op("ReduceMax", given, made, what="largest", **attributes)
+    largest = rewrite.op("ReduceMax", given, made, what="largest", **rewrite.attributes)
     rewrite.finish(_negative(rewrite, largest))

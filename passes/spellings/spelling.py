@@ -17,6 +17,11 @@ class Rewrite:
     def __init__(self, graph: ir.Graph, node: ir.Node) -> None:
         self.graph, self.node = graph, node
 
+    @property
+    def attributes(self) -> dict[str, object]:
+        """The node's attributes, in a dict that may be changed."""
+        return {a.name: a.value for a in self.node.attributes.values()}
+
     def op(
         self,
         op_type: str,

@@ -30,6 +30,6 @@ def magnitudes(rewrite: Rewrite) -> None:
     """A sum of magnitudes -> ReduceSum of Abs."""
     node = rewrite.node
     x = node.inputs[0]
-    attributes = {a.name: a.value for a in node.attributes.values()}
     parts = [rewrite.op("Abs", [x], x.shape.numpy(), what="magnitudes"), *node.inputs[1:]]
-    rewrite.finish(rewrite.op("ReduceSum", parts, node.outputs[0].shape.numpy(), **attributes))
+    made = node.outputs[0].shape.numpy()
+    rewrite.finish(rewrite.op("ReduceSum", parts, made, **rewrite.attributes))

@@ -33,7 +33,7 @@ def lines_as_images(rewrite: Rewrite) -> None:
         inputs[1] = rewrite.reshape(node.inputs[1], (outputs, channels, 1, taps), "kernel")
     n, c, length = x.shape.numpy()
     inputs[0] = rewrite.reshape(x, (n, c, 1, length), "image")
-    attributes = {a.name: a.value for a in node.attributes.values()}
+    attributes = rewrite.attributes
     attributes["kernel_shape"] = [1, *_window(rewrite)]
     for name in ("strides", "dilations"):
         if name in attributes:
@@ -56,7 +56,7 @@ def flat_volumes(rewrite: Rewrite) -> None:
     x, y = node.inputs[0], node.outputs[0]
     if len(x.shape) != 5 or len(node.outputs) > 1 or _window(rewrite)[0] != 1:
         return
-    attributes = {a.name: a.value for a in node.attributes.values()}
+    attributes = rewrite.attributes
     pads = attributes.get("pads", [0] * 6)
     outer = (pads[0], pads[3], attributes.get("strides", [1])[0] - 1)
     if any(outer):
@@ -118,8 +118,7 @@ def written_ceilings(rewrite: Rewrite) -> None:
     node = rewrite.node
     if not integer(node, "ceil_mode", 0) or len(node.inputs[0].shape) != 4 or len(node.outputs) > 1:
         return
-    attributes = {a.name: a.value for a in node.attributes.values() if a.name != "ceil_mode"}
-    attributes["pads"] = _Places.of(rewrite).pads_to_the_end
+    attributes = rewrite.attributes | {"pads": _Places.of(rewrite).pads_to_the_end, "ceil_mode": 0}
     rewrite.finish(
         rewrite.op(node.op_type, node.inputs, node.outputs[0].shape.numpy(), **attributes)
     )

@@ -58,6 +58,13 @@ def factors_that_repeat_what_they_multiply(net):
 
 
 @layout
+def factors_of_more_axes_than_what_they_multiply(net):
+    factors = net.constant(np.linspace(0.5, 2, D).reshape(1, 1, D, 1, 1))
+    y = net.op("Mul", net.conv(net.spikes()), factors, name="m")
+    net.end(net.lif(net.view(y, (T, D, H, W)), v_threshold=0.3))
+
+
+@layout
 def terms_that_repeat_what_they_are_added_to(net):
     rows = net.constant(np.linspace(-0.5, 1, H).reshape(H, 1))
     net.end(net.lif(net.op("Sub", rows, columns_of_rows(net), name="m"), v_threshold=0.3))

@@ -294,6 +294,13 @@ def an_image_that_is_enlarged_between_its_pixels(net):
 
 
 @spelling
+def an_image_that_is_enlarged_by_the_nearest_pixel(net):
+    """As ONNX does where no mode is said."""
+    scales = net.constant([1.0, 1.0, 2.0, 1.5])
+    net.end(fires(net, net.conv(net.op("Resize", net.spikes(), "", scales, name="larger"))))
+
+
+@spelling
 def potentials_of_another_size(net):
     sizes = net.constant([T, D, 3, 7], np.int64)
     y = net.op("Resize", net.conv(net.spikes()), "", "", sizes, mode="cubic", name="other",

@@ -11,7 +11,8 @@ from tests.refusals.case import C, D, H, Small, T, W, refused
 @refused(
     "node 'mul' (Mul): its constant, of shape [1, 2, 1, 1, 1], has more axes than its input, of "
     "shape [2, 6, 4, 5]",
-    hint="reshape the constant to as many axes",
+    hint="run canonicalize before",
+    passes="make-integer",
 )
 def a_factor_of_more_axes_than_its_input(net):
     y = net.op("Mul", net.conv(net.spikes()), net.constant(np.ones((1, T, 1, 1, 1))), name="mul")
