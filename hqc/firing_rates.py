@@ -34,9 +34,18 @@ def annotate_firing_rates(model: ir.Model, recordings: Iterable[np.ndarray]) -> 
 
 
 def _channels(value: ir.Value) -> int:
+    """How many channels a packed value has; its last words may have places for more."""
     node = value.producer()
-    if node.op_type in ("AndSpikes", "XorSpikes"):
-        return _channels(node.inputs[0])
-    if "channels" in node.attributes and node.op_type != "SpikeConv":
-        return node.attributes["channels"].value
-    return node.inputs[1].shape.numpy()[0]
+    match node.op_type:
+        case "AndSpikes" | "XorSpikes" | "JoinPositions" | "KeepSteps" | "Reshape":
+            return _channels(node.inputs[0])
+        case "SpikeConv" | "DenseConv":
+            return node.inputs[1].shape.numpy()[0]
+        case "SliceChannels":
+            return node.attributes["count"].value
+        case "ConcatChannels":
+            return node.attributes["channels"].value + node.attributes["others"].value
+        case "RearrangeSpikes":
+            return node.inputs[2].shape.numpy()[0]
+        case _:
+            return node.attributes["channels"].value

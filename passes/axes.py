@@ -81,6 +81,31 @@ def named(view: Axes, channels: Collection[int], outermost: int | None = None) -
     return tuple(found)
 
 
+def joined(view: Axes) -> Axes:
+    """The axes when time steps are the outermost of Y, as they lie in memory."""
+    inner = size_of(view, "Y")
+    made = (
+        [Factor("Y", f.size, f.stride * inner) if f.root == "T" else f for f in axis]
+        for axis in view
+    )
+    return tuple(map(_merged, made))
+
+
+def rows_outermost(view: Axes, channels: int) -> Axes:
+    """Axes of the same sizes, none of them time: the first is the outermost of Y.
+
+    Of the others, `channels` is C if it is not 0; those of an image are Y and X.
+    """
+    rest = named(((), *view[1:]), [channels] if channels else [])
+    rows = math.prod(f.size for f in view[0])
+    return (_merged([Factor("Y", rows, size_of(rest, "Y"))]), *rest[1:])
+
+
+def rows_as_steps(view: Axes) -> Axes:
+    """The axes of `rows_outermost` when its rows are time steps."""
+    return (_merged([Factor("T", math.prod(f.size for f in view[0]))]), *view[1:])
+
+
 def timeless(view: Axes) -> list[int]:
     """The axes that have no time in them."""
     return [i for i, axis in enumerate(view) if "T" not in {f.root for f in axis}]

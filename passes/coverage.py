@@ -13,9 +13,10 @@ permuted or flattened inside, or without a batch; an image that the network repe
 itself. One recording. Tokens and images, channels before or behind positions, heads split off
 anywhere, are followed axis by axis; the time axis is the one that neurons scan. Any part of
 channels and positions can be taken, joined, repeated or summed, and where numbers do not lie as
-a kernel reads them they are moved. Time is lowered whole, but for one step: no parts of it, no
-attention or convolution over it. Frames may be normalized, pooled, cut, joined or given to
-neurons before any layer."""
+a kernel reads them they are moved. What mixes time steps (parts of them, numbers that differ by
+step, layers, convolutions and attention over time) is computed when all steps have been, and so is
+what reads it; neurons behind it scan what is then the first axis. Frames may be normalized, pooled,
+cut, joined or given to neurons before any layer."""
 
 _OUTPUTS = """\
 Classes of a mean of spikes, which is the fastest; potentials, spike counts, votes and layers on
@@ -29,7 +30,8 @@ _NEURONS = """\
 Those of several levels are `IntegerLIF`, or written as activations that are clipped and rounded,
 `round(clamp(x, 0, n))` or `floor(clamp(x, 0, n) + 0.5)`, with a memory or without. A network may
 be called for one time step after the other, its neurons in single-step mode, in a loop that stacks
-or adds up what it gives; what depends on its own spikes of steps before is refused."""
+or adds up what it gives; what depends on its own spikes of steps before is refused. Parallel
+spiking neurons (PSN, SlidingPSN in all steps) are layers over time, and comparisons."""
 
 _ABOUT = """\
 Made by `hqc ops` from what is registered. What is not here is refused, with the node's name and

@@ -14,7 +14,7 @@ from hqc.passes.graph import add_initializer, constant
 from hqc.passes.pass_base import Pass, register
 from hqc.reference import run_reference
 
-_WEIGHTS = {("", "Conv"): (1,), ("", "Gemm"): (1,), ("", "MatMul"): (0, 1)}
+_WEIGHTS = {("", "Conv"): (1,), ("", "Gemm"): (0, 1), ("", "MatMul"): (0, 1)}
 """The inputs that are a layer's weights."""
 
 _VIEWS = {"Identity", "Transpose", "Reshape", "Flatten", "Squeeze", "Unsqueeze"}

@@ -13,6 +13,10 @@ from hqc.dialect.metadata import MADE_FOR, WRITTEN
 from hqc.errors import UnsupportedModelError
 
 
+class MixedTimeError(UnsupportedModelError):
+    """A node mixes time steps: it can be lowered where all of them are seen together."""
+
+
 def constant(value: ir.Value | None) -> np.ndarray | None:
     """The array behind an initializer, None for a value that is computed."""
     if value is None or value.const_value is None:
@@ -33,6 +37,11 @@ def where(node: ir.Node) -> str:
 def unsupported(node: ir.Node, why: str, hint: str | None = None) -> UnsupportedModelError:
     """The error for a node that cannot be lowered."""
     return UnsupportedModelError(f"{where(node)}: {why}", hint)
+
+
+def mixes_time(node: ir.Node, why: str, hint: str | None = None) -> MixedTimeError:
+    """The error for a node that cannot be lowered step by step."""
+    return MixedTimeError(f"{where(node)}: {why}", hint)
 
 
 def ints(node: ir.Node, name: str, default: Sequence[int]) -> list[int]:

@@ -8,10 +8,18 @@ from typing import ClassVar
 import onnx_ir as ir
 
 from hqc.errors import UserError
-from hqc.passes.graph import GraphBuilder, unsupported
-from hqc.passes.integer_rules import Lowering, PotentialOverflowError, find_rule, read_out
+from hqc.passes.graph import GraphBuilder, MixedTimeError, unsupported
+from hqc.passes.integer_rules import (
+    Lowering,
+    PotentialOverflowError,
+    Quantity,
+    Weights,
+    find_rule,
+    read_out,
+)
 from hqc.passes.integer_rules.frames import frames_as_sums
 from hqc.passes.integer_rules.streams import Stream, find_streams
+from hqc.passes.integer_rules.time_steps import join_steps
 from hqc.passes.pass_base import Pass, register
 
 MODES = ("auto", "exact", "guarded")
@@ -28,7 +36,9 @@ class MakeInteger(Pass):
        fractional bits as 32 bits allow; those of a stream, which layers add up or share, one unit.
     3. `mode` says how a potential is held: exact (never rounded, tau = 2 only), guarded (rounded
        once a step), or auto, whichever has the smaller error bound in that layer.
-    4. Every tensor carries its facts, and every layer of neurons the bound of what rounding costs.
+    4. What mixes time steps sees all of them together, as positions: in compiled code once all have
+       been computed.
+    5. Every tensor carries its facts, and every layer of neurons the bound of what rounding costs.
     """
 
     name: ClassVar[str] = "make-integer"
@@ -61,7 +71,7 @@ class MakeInteger(Pass):
         time_steps, *_ = *graph.inputs[0].shape.numpy(), 1
         lowering = Lowering(GraphBuilder(graph), self.mode, time_steps, streams, frames_as_sums)
         for node in graph:
-            result = find_rule(node)(node, lowering)
+            result = _by_rule(node, lowering)
             if result is not None:
                 lowering.env[node.outputs[0]] = result
         for value in graph.outputs:
@@ -69,3 +79,16 @@ class MakeInteger(Pass):
                 lowering.logits[value] = read_out(value, lowering)
         lowering.finish()
         return lowering.builder.finish(model, [lowering.logits[v] for v in graph.outputs])
+
+
+def _by_rule(node: ir.Node, lowering: Lowering) -> Quantity | Weights | None:
+    """What a node becomes, step by step where that can be."""
+    try:
+        return find_rule(node)(node, lowering)
+    except MixedTimeError:
+        apart = dict(lowering.env)
+        if not join_steps(node, lowering):
+            raise
+        made = find_rule(node)(node, lowering)
+        lowering.env |= apart
+        return made

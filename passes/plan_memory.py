@@ -10,7 +10,7 @@ from typing import ClassVar
 import onnx_ir as ir
 
 from hqc.dialect import find_op
-from hqc.dialect.layouts import ALIGNMENT, alias_root
+from hqc.dialect.layouts import ALIGNMENT, alias_root, readout
 from hqc.dialect.metadata import AREAS, ARENA
 from hqc.passes.pass_base import Pass, register
 
@@ -58,7 +58,7 @@ class _Own:
     size: int
 
     def area(self, index: int, steps: int, plan: str) -> Area:
-        """What it takes in a plan; the kernel is called in step `index` of so many."""
+        """What it takes in a plan; the kernel is call `index` of so many."""
         if self.kind == "scratch":
             return Area(self.size, index, index)
         return Area(self.run_size, index, index) if plan == "run" else Area(self.size, 0, steps)
@@ -84,7 +84,8 @@ class PlanMemory(Pass):
 
     1. run: one call computes all time steps, layer by layer. Activations hold every step;
        potentials last only while their layer runs.
-    2. stream: one call a step. Activations hold one step; potentials and spike counts last.
+    2. stream: one call a step. Activations hold one step; potentials and spike counts last. What
+       runs once, after the last step, is as in a run.
 
     `vector_bits` describes the target: kernels without vectors need other scratch areas.
     """
@@ -103,13 +104,15 @@ class PlanMemory(Pass):
                 if value in last:
                     last[value] = index
         own = [_own_areas(n, self.vector_bits > 0) for n in nodes]
+        after = readout(model.graph)
         sizes: dict[str, int] = {}
         maps: dict[str, list[dict]] = {}
         placed: dict[object, dict[str, object]] = {k: {} for k in (*values, *nodes)}
         for plan in ("run", "stream"):
-            areas = [_value_area(v, i, last[v], len(nodes), plan) for v, i in values.items()]
+            plans = ["run" if node in after else plan for node in nodes]
+            areas = [_value_area(v, i, last[v], len(nodes), plans[i]) for v, i in values.items()]
             for index, group in enumerate(own):
-                areas += [o.area(index, len(nodes), plan) for o in group]
+                areas += [o.area(index, len(nodes), plans[index]) for o in group]
             offsets, sizes[plan] = place(areas)
             names = [(v.name, "activation") for v in values]
             for node, group in zip(nodes, own, strict=True):

@@ -100,7 +100,7 @@ def answer(net: nn.Module, x: torch.Tensor) -> np.ndarray:
 
 @dataclass
 class Row:
-    """What was found of a network."""
+    """What was found of a network; `apart` is how far its logits are from the module's."""
 
     name: str
     parameters: int
@@ -110,6 +110,7 @@ class Row:
     milliseconds: float = 0.0
     arena: int = 0
     plain: float = 0.0
+    apart: float = 0.0
     explained: bool = False
     same: dict[str, str] = field(default_factory=dict)
 
@@ -157,6 +158,7 @@ def measured(
             row.bits = artifact.manifest["average_bits"]
             row.arena = artifact.manifest["memory"]["arena_bytes"]
             row.milliseconds = _milliseconds(artifact, fed[0])
+            row.apart = max(_apart(a, b) for a, b in zip(wanted, logits, strict=True))
             row.plain = plain_share(artifact.manifest["kernels"])
     return row
 
@@ -170,6 +172,12 @@ def _same(wanted: np.ndarray, logits: np.ndarray) -> bool:
     wanted = wanted.reshape(-1, wanted.shape[-1]).sum(0)
     logits = logits.reshape(-1, wanted.size).sum(0)
     return bool(wanted[logits.argmax()] >= wanted.max() - 1e-5 * np.abs(wanted).max())
+
+
+def _apart(wanted: np.ndarray, logits: np.ndarray) -> float:
+    """The largest difference of logits, as a part of the largest."""
+    difference = np.abs(wanted.reshape(-1) - logits.reshape(-1)).max()
+    return float(difference / np.abs(wanted).max())
 
 
 def _milliseconds(artifact: hqc.Artifact, x: np.ndarray) -> float:

@@ -106,6 +106,9 @@ class Library:
             self._area({"run": run, "stream": stream})
             for run, stream in zip(plan["run"], plan["stream"], strict=True)
         )
+        steps = node.inputs[0].shape.numpy()[0]
+        if lines is self.forward and steps != graph.inputs[0].shape.numpy()[0]:
+            raise ValueError(f"it reads {steps} time steps before the last one")
         arguments = []
         for operand in call.operands:
             match operand:
@@ -119,7 +122,8 @@ class Library:
                     arguments.append(f"AREA({next(areas)})")
                 case Stride(elements):
                     arguments.append(f"streams * {elements}")
-        call_text = f"{symbol}({', '.join(arguments)}, t_begin, steps);"
+        given = "t_begin, steps" if lines is self.forward else f"0, {steps}"
+        call_text = f"{symbol}({', '.join(arguments)}, {given});"
         lines.append(f"    TRACE({self.kernels}); /* {in_comment(node.name)} */\n    {call_text}")
         self.kernels += 1
 

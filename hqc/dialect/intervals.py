@@ -81,6 +81,7 @@ def neuron_interval(
     low, high, bias, threshold, reset = (
         np.asarray(a, np.int64).reshape(-1) for a in (low, high, bias, threshold, reset)
     )
+    low, high = np.broadcast_arrays(low, high)
 
     def held(what: str, *numbers: np.ndarray) -> None:
         reach = max(max(-int(n.min()), int(n.max())) for n in numbers)

@@ -19,7 +19,7 @@ def lif(
 
     Charge: v += (x - v) / tau with decay_input, v = v * (1 - 1 / tau) + x without; tau = inf
     without decay_input is IF. Fire: v >= v_threshold. Reset: v = v_reset, or with soft_reset
-    v -= v_threshold - v_reset. The membrane potential starts at 0.
+    v -= v_threshold - v_reset. The membrane potential starts at 0. With tau = 1 nothing is kept.
     """
     one = np.float32(1)
     tau, v_threshold, v_reset = np.array([tau, v_threshold, v_reset], np.float32)
@@ -39,8 +39,8 @@ def _check(attributes: dict) -> str | None:
         return f"tau is {attributes['tau']}, must be at least 1"
     if attributes["decay_input"] and not np.isfinite(attributes["tau"]):
         return "tau = inf (IF neurons) needs decay_input = 0, or no input arrives"
-    if not attributes["v_threshold"] > 0:
-        return f"v_threshold is {attributes['v_threshold']}, must be above 0"
+    if not attributes["v_threshold"] > 0 and attributes["tau"] != 1:
+        return f"v_threshold is {attributes['v_threshold']}, must be above 0 if tau is not 1"
     if not np.isfinite([attributes["v_threshold"], attributes["v_reset"]]).all():
         return "v_threshold and v_reset must be finite"
     return None

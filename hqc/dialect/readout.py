@@ -31,7 +31,7 @@ def sum_steps(x: np.ndarray) -> np.ndarray:
 
 
 def keep_steps(x: np.ndarray) -> np.ndarray:
-    """Potentials as they are, of all time steps so far."""
+    """Spikes or potentials as they are, of all time steps so far."""
     return x
 
 
@@ -58,8 +58,9 @@ def _verify_logits(node: ir.Node) -> None:
 
 
 def _verify_steps(node: ir.Node) -> None:
-    x = facts_of(node.inputs[0], "potentials")
-    expect("the unit", facts_of(node.outputs[0], "potentials").unit, x.unit)
+    kinds = ("potentials", "spikes", "levels") if node.op_type == "KeepSteps" else ("potentials",)
+    x = facts_of(node.inputs[0], *kinds)
+    expect("the unit", facts_of(node.outputs[0], x.kind).unit, x.unit)
     steps, *rest = node.inputs[0].shape.numpy()
     if node.op_type == "TakeStep":
         step = node.attributes["step"].value

@@ -87,7 +87,7 @@ def _scattered(node: ir.Node) -> list[ir.Value] | None:
     found: dict[int, ir.Value] = {}
     while node is not None and (node.domain, node.op_type) == ("", "ScatterElements"):
         data, indices, updates = node.inputs
-        places = constant(indices)
+        places = _places(indices)
         reduction = node.attributes.get("reduction")
         if integer(node, "axis", 0) or places is None:
             return None
@@ -101,3 +101,12 @@ def _scattered(node: ir.Node) -> list[ir.Value] | None:
     if len(found) < steps:
         return None
     return [found[step] for step in range(steps)]
+
+
+def _places(indices: ir.Value) -> np.ndarray | None:
+    """Constant indices; torch leaves those of large tensors to an Expand of a constant."""
+    node = indices.producer()
+    if node is not None and (node.domain, node.op_type) == ("", "Expand"):
+        number, shape = (constant(v) for v in node.inputs)
+        return None if number is None or shape is None else np.broadcast_to(number, shape)
+    return constant(indices)

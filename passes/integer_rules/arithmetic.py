@@ -11,7 +11,7 @@ import numpy as np
 import onnx_ir as ir
 
 from hqc.passes.axes import named, spell
-from hqc.passes.graph import constant, integer, unsupported
+from hqc.passes.graph import constant, integer, mixes_time, unsupported
 from hqc.passes.integer_rules.channels import of_one_shape
 from hqc.passes.integer_rules.positions import add_by_position
 from hqc.passes.integer_rules.quantity import Lowering, PotentialOverflowError, Quantity
@@ -72,7 +72,7 @@ def lower_multiplication(node: ir.Node, lowering: Lowering) -> Quantity:
     x = lowering.quantity(node, found[0])
     long = [axis for axis, size in enumerate(found[1].shape) if size > 1]
     if any("T" in {f.root for f in x.view[axis]} for axis in long):
-        raise unsupported(
+        raise mixes_time(
             node,
             f"its constant, of shape {list(found[1].shape)}, differs by time step",
             "let it be the same at every step",

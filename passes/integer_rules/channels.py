@@ -1,4 +1,4 @@
-"""Channels, or a time step, are taken from a tensor; the channels of several put into one."""
+"""Parts of a tensor are taken; several are put into one."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ from dataclasses import replace
 import numpy as np
 import onnx_ir as ir
 
-from hqc.passes.axes import Factor, resized, size_of, spell
-from hqc.passes.graph import integer, unsupported
+from hqc.passes.axes import axes as axes_of
+from hqc.passes.axes import resized, size_of, spell
+from hqc.passes.graph import integer, mixes_time, unsupported
 from hqc.passes.integer_rules.quantity import Lowering, Quantity, channel_axis
 from hqc.passes.integer_rules.registry import rule
 from hqc.passes.integer_rules.views import reshaped
@@ -17,7 +18,7 @@ from hqc.passes.integer_rules.views import reshaped
 
 @rule("Slice")
 def lower_slice(node: ir.Node, lowering: Lowering) -> Quantity:
-    """Any part of channels and positions, in steps forward or back; one time step."""
+    """Any part of channels, positions or time steps, in steps forward or back."""
     x = lowering.quantity(node, 0)
     if x.kind in ("sums", "frames"):
         x = lowering.potentials(node, 0)
@@ -37,7 +38,7 @@ def lower_slice(node: ir.Node, lowering: Lowering) -> Quantity:
             taken = range(x.shape[axis])[int(part[0]) :: int(part[2])]
         if taken == range(x.shape[axis]):
             continue
-        if len(taken) == 1 and x.view[axis] == (Factor("T", lowering.time_steps),):
+        if len(taken) == 1 and x.view[axis] == axes_of(("T", size_of(x.view, "T")))[0]:
             x = _step(node, lowering, x, axis, taken)
         else:
             x = _part(node, lowering, x, axis, taken)
@@ -46,7 +47,7 @@ def lower_slice(node: ir.Node, lowering: Lowering) -> Quantity:
 
 @rule("Gather", attributes=("axis",))
 def lower_gather(node: ir.Node, lowering: Lowering) -> Quantity:
-    """Channels or positions in any order, some of them, or some more than once."""
+    """Channels, positions or time steps in any order, some of them, or some more than once."""
     x = lowering.quantity(node, 0)
     if x.kind in ("sums", "frames"):
         x = lowering.potentials(node, 0)
@@ -71,12 +72,11 @@ def _step(node: ir.Node, lowering: Lowering, x: Quantity, axis: int, taken: rang
 def _part(
     node: ir.Node, lowering: Lowering, x: Quantity, axis: int, taken: Sequence[int]
 ) -> Quantity:
-    if "T" in {f.root for f in x.view[axis]} or not taken:
-        raise unsupported(
-            node,
-            f"it takes {len(taken)} of {x.shape[axis]} along axis {axis} of [{spell(x.view)}]",
-            "take parts of channels or of positions, or a single time step",
-        )
+    why = f"it takes {len(taken)} of {x.shape[axis]} along axis {axis} of [{spell(x.view)}]"
+    if not taken:
+        raise unsupported(node, why)
+    if "T" in {f.root for f in x.view[axis]}:
+        raise mixes_time(node, why)
     view = resized(x.view, axis, len(taken))
     if x.is_channels(axis):
 
@@ -118,14 +118,14 @@ def _whole(x: Quantity) -> Quantity:
 
 @rule("Concat", attributes=("axis",))
 def lower_concat(node: ir.Node, lowering: Lowering) -> Quantity:
-    """Several tensors of one time step, one after the other along channels or positions."""
+    """Several tensors, one after the other along channels, positions or time."""
     parts = [lowering.quantity(node, i) for i in range(len(node.inputs))]
     axis = integer(node, "axis", 0) % len(parts[0].shape)
     spikes = all(x.kind in ("spikes", "levels") and x.is_bytes for x in parts)
     if not spikes or len({float(x.scale) for x in parts}) > 1:
         parts = [lowering.potentials(node, i) for i in range(len(node.inputs))]
     if any("T" in {f.root for f in x.view[axis]} for x in parts):
-        raise unsupported(
+        raise mixes_time(
             node,
             f"it joins tensors along axis {axis} of [{spell(parts[0].view)}], which has time in it",
             "join channels or positions",
@@ -179,10 +179,16 @@ def of_one_shape(
     if a.shape != shape and b.shape == shape:
         b, a = of_one_shape(node, lowering, b, a)
         return a, b
+    if size_of(a.view, "T") != size_of(b.view, "T"):
+        raise mixes_time(
+            node,
+            f"it joins what time steps gave together with each of them, [{spell(a.view)}] and "
+            f"[{spell(b.view)}]",
+        )
     a, b = (_repeated(node, lowering, x, shape) for x in (a, b))
     times = ([[f for f in axis if f.root == "T"] for axis in x.view] for x in (a, b))
     if next(times) != next(times):
-        raise unsupported(
+        raise mixes_time(
             node,
             f"its inputs have time along other axes, [{spell(a.view)}] and [{spell(b.view)}]",
             "permute one of them before",
@@ -199,13 +205,6 @@ def _repeated(node: ir.Node, lowering: Lowering, x: Quantity, shape: tuple[int, 
     view = x.view
     for axis, (old, new) in enumerate(zip(x.shape, shape, strict=True)):
         view = view if old == new else resized(view, axis, new)
-    steps = size_of(x.view, "T")
-    if steps != lowering.time_steps:
-        raise unsupported(
-            node,
-            f"it joins what {lowering.time_steps} time steps gave, together, with each of them",
-            "let both be of single time steps, or both of all of them",
-        )
     target = lowering.builder.initializer(np.array(shape, np.int64), f"{node.name}.shape")
     return lowering.emit(
         node,

@@ -13,6 +13,7 @@ from hqc.passes.integer_rules import sums
 from hqc.passes.integer_rules.pooling import refuse_auto_pad
 from hqc.passes.integer_rules.quantity import Lowering, Quantity, Weights
 from hqc.passes.integer_rules.registry import rule
+from hqc.passes.integer_rules.time_steps import image
 
 
 @rule("Conv", attributes=("kernel_shape", "strides", "pads", "auto_pad", "dilations", "group"))
@@ -38,7 +39,7 @@ def lower_conv(node: ir.Node, lowering: Lowering) -> Quantity:
         weights = _whole_kernels(weights, group, dilations)
         return _along_channels(node, lowering, x, weights, strides[1], pads)
     if not pointwise:
-        x = lowering.image(node)
+        x = image(node, lowering)
     elif not x.is_channels(1):
         x = lowering.regarded(node, 0, named(x.view, [1]))
     depthwise = group > 1 and group == len(weights.codes) == x.shape[1] and x.kind != "frames"

@@ -9,7 +9,7 @@ from hqc.dialect import DIALECT, find_op
 from hqc.dialect.facts import write_bound
 from hqc.dialect.fixed_point_integer_lif import level_reach
 from hqc.dialect.intervals import RangeError
-from hqc.passes.integer_rules.neurons import leak, refuse_without_time
+from hqc.passes.integer_rules.neurons import leak, scanned
 from hqc.passes.integer_rules.quantity import Lowering, PotentialOverflowError, Quantity
 from hqc.passes.integer_rules.registry import rule
 
@@ -25,7 +25,7 @@ def lower_integer_lif(node: ir.Node, lowering: Lowering) -> Quantity:
     tau, count = attributes["tau"], attributes["levels"]
     keep, gain = 1 - 1 / tau, (1 / tau if attributes["decay_input"] else 1.0)
     if keep:
-        refuse_without_time(node, lowering.quantity(node, 0), lowering)
+        scanned(node, lowering)
     x = lowering.potentials(node, 0)
     level = np.arange(1, count + 1)
     step = attributes["v_threshold"] / gain / float(x.scale)
@@ -35,7 +35,7 @@ def lower_integer_lif(node: ir.Node, lowering: Lowering) -> Quantity:
     drop, (multiplier, shift) = np.round(step), leak(keep)
     stream = lowering.streams[node.inputs[0]]
     ends = int(x.low.min()), int(x.high.max())
-    steps = lowering.time_steps if keep else 1
+    steps = x.shape[0] if keep else 1
     try:
         reach = level_reach(*ends, thresholds, int(drop), steps, (multiplier, shift))
     except RangeError as error:

@@ -11,7 +11,7 @@ from hqc.dialect import DIALECT
 from hqc.dialect.facts import write_bound
 from hqc.dialect.intervals import INT32
 from hqc.passes.axes import VIEWS, axes, flatten, named, product, size_of, spell
-from hqc.passes.graph import integer, unsupported
+from hqc.passes.graph import integer, mixes_time, unsupported
 from hqc.passes.integer_rules import sums
 from hqc.passes.integer_rules.quantity import (
     BITS,
@@ -55,16 +55,17 @@ def lower_matmul(node: ir.Node, lowering: Lowering) -> Quantity | None:
     if lowering.weights(node, 1) is not None:
         return _linear(node, lowering, None, None)
     a, b = (lowering.quantity(node, i) for i in (0, 1))
-    times = ([[f for f in axis if f.root == "T"] for axis in x.view[:-2]] for x in (a, b))
-    if a.shape[:-2] != b.shape[:-2] or next(times) != next(times):
+    if a.shape[:-2] != b.shape[:-2]:
         raise unsupported(
             node,
-            f"its factors' axes, [{spell(a.view)}] of {list(a.shape)} and [{spell(b.view)}] of "
-            f"{list(b.shape)}, differ before the last two",
-            "repeat none of them, and put the time steps first",
+            f"its factors, of shape {list(a.shape)} and {list(b.shape)}, differ before the last "
+            "two axes",
+            "repeat none of them",
         )
-    if "T" in {f.root for x in (a, b) for axis in x.view[-2:] for f in axis}:
-        raise unsupported(
+    times = ([[f for f in axis if f.root == "T"] for axis in x.view] for x in (a, b))
+    steps, others = next(times), next(times)
+    if steps[:-2] != others[:-2] or any(steps[-2:]) or any(others[-2:]):
+        raise mixes_time(
             node,
             f"it multiplies matrices along time, [{spell(a.view)}] and [{spell(b.view)}]",
             "put the time steps first: a product is of one step's rows and columns",
@@ -148,7 +149,7 @@ def _of_whole_image(
         x = sums.in_fixed_point(node, lowering, x, weights, 1)
     flat = x.view[-1]
     if "T" in {f.root for f in flat}:
-        raise unsupported(
+        raise mixes_time(
             node,
             f"its input's axes are [{spell(x.view)}], whose last has time steps in it",
             "let a layer read channels and positions of one time step",

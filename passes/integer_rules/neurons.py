@@ -11,7 +11,7 @@ import onnx_ir as ir
 from hqc.dialect import DIALECT, find_op
 from hqc.dialect.facts import write_bound
 from hqc.dialect.intervals import INT32, RangeError, neuron_interval
-from hqc.passes.axes import axes, spell
+from hqc.passes.axes import spell
 from hqc.passes.graph import unsupported
 from hqc.passes.integer_rules.quantity import (
     FINE,
@@ -21,6 +21,7 @@ from hqc.passes.integer_rules.quantity import (
     along_channels,
 )
 from hqc.passes.integer_rules.registry import rule
+from hqc.passes.integer_rules.time_steps import by_step
 
 _FINEST = 20
 """Fractional bits that a potential has at most: beyond, a float32's own rounding is larger."""
@@ -89,7 +90,7 @@ def hold(charge: Charge, form: Format) -> Held:
     bias, threshold, reset = (
         np.round(level * unit) for level in (charge.bias, charge.threshold, charge.reset)
     )
-    beyond, threshold = threshold > most, np.minimum(threshold, most)
+    beyond, threshold = threshold > most, np.clip(threshold, -most, most)
     reset = np.where(beyond, 0, reset)  # what never fires is never reset
     if max(np.abs(bias).max(), np.abs(reset).max()) > INT32:
         raise RangeError("its bias does not fit 32 bits", 2)
@@ -167,8 +168,10 @@ def choose_format(charge: Charge, mode: str) -> Held | None:
 
 
 def _worst(charge: Charge, held: Held) -> float:
-    """The largest error of any channel, as a part of its threshold."""
-    return float((held.error / charge.threshold).max())
+    """The largest error of any channel, as a part of its threshold, or of what it reaches."""
+    reach = np.maximum(np.abs(charge.low), np.abs(charge.high)) + np.abs(charge.bias)
+    scale = np.where(charge.threshold > 0, charge.threshold, np.maximum(reach, 1))
+    return float((held.error / scale).max())
 
 
 @dataclass(frozen=True)
@@ -201,7 +204,7 @@ def _candidate(node: ir.Node, x: Quantity, lowering: Lowering) -> Candidate | No
     tau, decay = attributes["tau"], attributes["decay_input"]
     keep, gain = 1 - 1 / tau, (1 / tau if decay else 1.0)
     v_threshold = attributes["v_threshold"]
-    time_steps = lowering.time_steps
+    time_steps = x.shape[0]
     memory = gain * (time_steps if keep == 1 else (1 - keep**time_steps) / (1 - keep))
 
     scale, offset, low, high, error = x.by_channel(x.scale, x.offset, x.low, x.high, x.error)
@@ -250,15 +253,14 @@ def _signs_fit(x: Quantity, signs: np.ndarray, lowering: Lowering) -> bool:
     return not least[signs < 0].any()
 
 
-def refuse_without_time(node: ir.Node, x: Quantity, lowering: Lowering) -> None:
-    """Raise `UnsupportedModelError` where neurons would not scan the time steps."""
-    if x.view[0] != axes(("T", lowering.time_steps))[0] or x.shape[0] != lowering.time_steps:
-        raise unsupported(
-            node,
-            f"its input's axes are [{spell(x.view)}], whose first is not the "
-            f"{lowering.time_steps} time steps",
-            "give neurons [T, ...]",
-        )
+def scanned(node: ir.Node, lowering: Lowering) -> Quantity:
+    """What neurons with a memory read, whose first axis is the time steps that they scan."""
+    x = lowering.quantity(node, 0)
+    steps = lowering.time_steps
+    why = f"its input's axes are [{spell(x.view)}], whose first is not the {steps} time steps"
+    x = by_step(node, lowering, 0, why, "give neurons [T, ...]")
+    lowering.env[node.inputs[0]] = x
+    return x
 
 
 @rule("LIF", domain=DIALECT)
@@ -268,8 +270,12 @@ def lower_lif(node: ir.Node, lowering: Lowering) -> Quantity:
     With v' = keep * v + gain * (scale * acc + offset), dividing by gain * scale gives
     u' = keep * u + acc + offset / scale, which fires where u' >= v_threshold / (gain * scale).
     """
-    x = lowering.quantity(node, 0)
-    refuse_without_time(node, x, lowering)
+    has_memory = find_op(node).attributes(node)["tau"] != 1
+    x = scanned(node, lowering) if has_memory else lowering.quantity(node, 0)
+    if x.channel_axis == 0 and x.channels > 1:  # levels go by axes that are not scanned
+        x = lowering.potentials(node, 0)
+        whole = {"low": np.min(x.low), "high": np.max(x.high), "error": np.max(x.error)}
+        lowering.env[node.inputs[0]] = x = replace(x, **whole)
     if x.kind == "sums" and x.scale.ndim == 0 and x.scale <= 0:
         raise unsupported(
             node,

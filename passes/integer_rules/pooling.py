@@ -10,10 +10,11 @@ import numpy as np
 import onnx_ir as ir
 
 from hqc.dialect import DIALECT
-from hqc.passes.axes import axes, spell
-from hqc.passes.graph import integer, ints, unsupported
+from hqc.passes.axes import axes, size_of, spell
+from hqc.passes.graph import integer, ints, mixes_time, unsupported
 from hqc.passes.integer_rules.quantity import Lowering, Quantity
 from hqc.passes.integer_rules.registry import rule
+from hqc.passes.integer_rules.time_steps import image
 from hqc.passes.integer_rules.views import permuted, reshaped
 
 
@@ -51,7 +52,7 @@ def lower_max_pool(node: ir.Node, lowering: Lowering) -> Quantity:
             f"its window is {list(kernel)}, padded by {list(pads)}",
             "pool images, in windows that are wider than their padding",
         )
-    x = lowering.image(node)
+    x = image(node, lowering)
     if not _is_or(x):
         x = lowering.potentials(node, 0).under(x.view)
     strides = ints(node, "strides", [1] * len(kernel))
@@ -70,7 +71,7 @@ def lower_largest(node: ir.Node, lowering: Lowering) -> Quantity:
     over = sorted({int(axis) % rank for axis in given})
     time = [i for i, axis in enumerate(x.view) if "T" in {f.root for f in axis}]
     if not set(time).isdisjoint(over) or any(len(x.view[i]) > 1 for i in time):
-        raise unsupported(
+        raise mixes_time(
             node,
             f"it takes the largest along axes {over} of [{spell(x.view)}], which has time in them",
             "take the largest of one time step, or the sum of all",
@@ -85,10 +86,10 @@ def lower_largest(node: ir.Node, lowering: Lowering) -> Quantity:
         x = permuted(node, lowering, x, order, "turned")
     sizes = x.shape
     window = [sizes[-len(over)], math.prod(sizes[len(sizes) - len(over) + 1 :])]
-    image = [lowering.time_steps, channels, *window]
-    x = reshaped(node, lowering, x, image, "image")
-    x = x.under(axes(*zip("TCYX", image, strict=True)))
-    pooled = _pooled(node, lowering, x, [*image[:2], 1, 1], window, [1, 1], [0] * 4, "largest")
+    size = [size_of(x.view, "T"), channels, *window]
+    x = reshaped(node, lowering, x, size, "image")
+    x = x.under(axes(*zip("TCYX", size, strict=True)))
+    pooled = _pooled(node, lowering, x, [*size[:2], 1, 1], window, [1, 1], [0] * 4, "largest")
     pooled = reshaped(node, lowering, pooled, [sizes[i] for i in range(rank - len(over))], "kept")
     back = np.argsort([*time, *kept]).tolist()
     if back != sorted(back):

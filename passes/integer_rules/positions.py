@@ -9,15 +9,16 @@ import onnx_ir as ir
 
 from hqc.passes.axes import axes, spell
 from hqc.passes.fold_padding import zeros_around
-from hqc.passes.graph import unsupported
+from hqc.passes.graph import mixes_time, unsupported
 from hqc.passes.integer_rules.quantity import Lowering, PotentialOverflowError, Quantity
 from hqc.passes.integer_rules.registry import rule
+from hqc.passes.integer_rules.time_steps import image
 
 
 @rule("Pad", attributes=("mode",))
 def lower_pad(node: ir.Node, lowering: Lowering) -> Quantity:
     """Zeros around an image of potentials."""
-    x = lowering.image(node)
+    x = image(node, lowering)
     amounts = zeros_around(node, rank=len(x.shape))
     if amounts is None:
         raise unsupported(
@@ -41,7 +42,7 @@ def add_by_position(node: ir.Node, lowering: Lowering, index: int, numbers: np.n
     x = lowering.potentials(node, index)
     sizes = zip(numbers.shape, x.view, strict=True)
     if any(n > 1 and "T" in {f.root for f in axis} for n, axis in sizes):
-        raise unsupported(
+        raise mixes_time(
             node,
             f"its constant, of shape {list(numbers.shape)}, differs by time step",
             "let it be the same at every step",

@@ -14,13 +14,16 @@ from hqc.dialect.facts import Facts, Kind, by_channel
 from hqc.dialect.intervals import RangeError, rescale_interval
 from hqc.dialect.metadata import MADE_FOR
 from hqc.passes.axes import VIEWS, Axes, axes, size_of, spell
-from hqc.passes.graph import GraphBuilder, constant, unsupported, where
+from hqc.passes.graph import GraphBuilder, constant, mixes_time, unsupported, where
 from hqc.passes.integer_rules.streams import Stream
 
 BITS, SCHEME = "hqc.bits", "hqc.scheme"
 """Metadata keys of an initializer of weight codes: how a code is stored."""
 
-_MOVES = {"Concat", "Expand", "Gather", "Pad", "ReduceSum", "Relu", "Slice"}
+_MOVES = {
+    *("Concat", "Expand", "Gather", "JoinSteps", "Pad", "ReduceSum", "Relu", "Slice"),
+    "SplitSteps",
+}
 """Ops whose integers have the unit of their input."""
 
 FINE = 2.0**-16
@@ -184,7 +187,7 @@ class Lowering:
     `streams` says which stream of potentials a value of the dialect belongs to, `frames_as_sums`
     what makes potentials of frames.
     `signs` holds, for codes that were read, the sign that each channel was multiplied by, `sums`
-    all sums of codes.
+    all sums of codes; `joined`, for integers, the same with their time steps together.
     """
 
     builder: GraphBuilder
@@ -196,6 +199,7 @@ class Lowering:
     logits: dict[ir.Value, ir.Value] = field(default_factory=dict)
     signs: dict[ir.Value, np.ndarray] = field(default_factory=dict)
     sums: list[Quantity] = field(default_factory=list)
+    joined: dict[ir.Value, ir.Value] = field(default_factory=dict)
 
     def quantity(self, node: ir.Node, index: int) -> Quantity:
         """The node's input as a quantity. Raises `UnsupportedModelError` if it is none."""
@@ -207,7 +211,6 @@ class Lowering:
             raise unsupported(
                 node,
                 f"its input {value.name!r} is constant; only an activation is lowered there",
-                "let weights be the second factor" if node.op_type in ("Gemm", "MatMul") else None,
             )
         raise unsupported(
             node,
@@ -289,7 +292,7 @@ class Lowering:
         """
         x = self.quantity(node, index)
         if view is None:
-            raise unsupported(
+            raise mixes_time(
                 node, f"its input's axes are [{spell(x.view)}]", "put the time steps first"
             )
         if x.kind == "frames" and view != x.view:
@@ -298,17 +301,6 @@ class Lowering:
         if not same and (x.scale.ndim > 0 or x.offset.ndim > 0):
             x = self.potentials(node, index)
         return x.under(view)
-
-    def image(self, node: ir.Node) -> Quantity:
-        """The node's input as an image, [T, C, H, W]."""
-        x = self.quantity(node, 0)
-        if len(x.view) != 4 or x.view[0] != axes(("T", size_of(x.view, "T")))[0]:
-            raise unsupported(
-                node,
-                f"its input's axes are [{spell(x.view)}]",
-                "give it images, [T, C, H, W] of one recording",
-            )
-        return self.regarded(node, 0, axes(*zip("TCYX", x.shape, strict=True)))
 
     def stream(self, node: ir.Node, index: int) -> Stream:
         """The stream of the node's input, whose unit is settled."""

@@ -9,7 +9,7 @@ import numpy as np
 import onnx_ir as ir
 
 from hqc.passes.axes import axes, named, size_of, spell, timeless
-from hqc.passes.graph import integer, unsupported
+from hqc.passes.graph import integer, mixes_time
 from hqc.passes.integer_rules.arithmetic import scaled
 from hqc.passes.integer_rules.quantity import Lowering, Quantity, Weights, rescaled
 from hqc.passes.integer_rules.registry import rule
@@ -36,8 +36,8 @@ def lower_reduction(node: ir.Node, lowering: Lowering) -> Quantity:
     mean = np.float64(1 / count if node.op_type == "ReduceMean" else 1)
     if roots == {"C"}:
         return scaled(_over_channels(node, lowering, x, reduced), mean)
-    if "T" in roots and size_of(tuple(x.view[a] for a in reduced), "T") < lowering.time_steps:
-        raise unsupported(
+    if "T" in roots and size_of(tuple(x.view[a] for a in reduced), "T") < size_of(x.view, "T"):
+        raise mixes_time(
             node,
             f"it reduces axes {reduced} of [{spell(x.view)}], a part of the time steps",
             "reduce all time steps together",

@@ -25,7 +25,8 @@ class Stream:
     """Values whose potentials share a unit: a residual stream, or what one layer gives.
 
     `threshold` is the least of the neurons that read it, or of the network where only layers do;
-    its unit is measured by that. Behind the network's last neurons it is what potentials can reach.
+    its unit is measured by that. Behind the network's last neurons, and before those whose
+    threshold is not above 0, it is what potentials can reach.
     """
 
     threshold: float | None
@@ -84,6 +85,7 @@ def find_streams(graph: ir.Graph) -> dict[ir.Value, Stream]:
         return value
 
     thresholds: dict[ir.Value, float] = {}
+    signs: set[ir.Value] = set()
     neurons = [n for n in graph if n.domain == DIALECT and n.op_type in NEURONS]
     for node in graph:
         values = [node.outputs[0]]
@@ -93,9 +95,12 @@ def find_streams(graph: ir.Graph) -> dict[ir.Value, Stream]:
             parents[root(value)] = root(node.outputs[0])
     for node in neurons:
         threshold, stream = find_op(node).attributes(node)["v_threshold"], root(node.inputs[0])
-        thresholds[stream] = min(threshold, thresholds.get(stream, threshold))
+        if threshold > 0:
+            thresholds[stream] = min(threshold, thresholds.get(stream, threshold))
+        else:
+            signs.add(stream)
     least = min(thresholds.values(), default=1.0)
-    before_neurons = {root(v) for v in _ancestors([n.inputs[0] for n in neurons])}
+    before_neurons = {root(v) for v in _ancestors([n.inputs[0] for n in neurons])} - signs
     streams = {
         stream: Stream(thresholds.get(stream, least if stream in before_neurons else None))
         for stream in map(root, list(parents))

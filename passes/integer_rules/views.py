@@ -9,7 +9,7 @@ import numpy as np
 import onnx_ir as ir
 
 from hqc.passes.axes import Axes, reshape, spell, that_reshapes
-from hqc.passes.graph import ints, unsupported
+from hqc.passes.graph import ints, mixes_time, unsupported
 from hqc.passes.integer_rules.quantity import Lowering, Quantity, Weights, channel_axis
 from hqc.passes.integer_rules.registry import rule
 
@@ -105,7 +105,7 @@ def reshaped(
     """x in another shape, for a node; its axes are followed. `what` is as in `permuted`."""
     view = reshape(x.view, shape)
     if view is None:
-        raise unsupported(
+        raise mixes_time(
             node,
             f"its input's axes, [{spell(x.view)}] of {list(x.shape)}, cannot be followed to "
             f"{list(shape)}: time steps would be mixed with parts of others",

@@ -57,7 +57,8 @@ def pack_neurons(node: ir.Node, packing: Packing) -> Packed:
     """SpikeConv, DenseConv of frames, or PotentialNeurons."""
     source = _source(node, packing)
     sizes = source.sizes
-    if source.view[0] != axes(("T", sizes["T"]))[0]:
+    has_memory = node.attributes["leak_multiplier"].value or node.attributes["exact"].value
+    if has_memory and source.view[0] != axes(("T", sizes["T"]))[0]:
         raise unsupported(
             node, f"its input's axes are [{spell(source.view)}], whose first is not time"
         )

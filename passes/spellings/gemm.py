@@ -13,7 +13,7 @@ def of_columns(rewrite: Rewrite) -> None:
     if not integer(node, "transA", 0):
         return
     a, *others = node.inputs
-    turned = rewrite.op("Transpose", [a], a.shape.numpy()[::-1], what="turned", perm=[1, 0])
+    turned = rewrite.transposed(a, "turned")
     made = node.outputs[0].shape.numpy()
     attributes = rewrite.attributes | {"transA": 0}
     rewrite.finish(rewrite.op("Gemm", [turned, *others], made, **attributes))

@@ -56,6 +56,16 @@ class Rewrite:
         target = self.constant(np.array(shape, np.int64), f"{what or 'view'}.shape")
         return self.op("Reshape", [x, target], shape, what=what)
 
+    def transposed(self, x: ir.Value, what: str) -> ir.Value:
+        """x with its last two axes the other way round; of a constant, a constant."""
+        array = constant(x)
+        if array is not None:
+            return self.constant(array.swapaxes(-2, -1).copy(), what or "turned")
+        rank = len(x.shape)
+        perm = [*range(rank - 2), rank - 1, rank - 2]
+        shape = [x.shape.numpy()[i] for i in perm]
+        return self.op("Transpose", [x], shape, what=what, perm=perm)
+
     def finish(self, value: ir.Value) -> None:
         """Let the value stand for the node's output, and take its name; the node goes."""
         old = self.node.outputs[0]

@@ -53,6 +53,7 @@ def channel_cases(
             yield "PotentialLevels", given, {**of_levels, **leak}, 1
         yield "SumSteps", [x // 16], {}, None
         yield "KeepSteps", [x], {}, None
+        yield "KeepSteps", [packed(2, channels)], {}, None
         yield "TakeStep", [x], {"step": time_steps - 2}, None
         yield "ReluPotentials", [x], {}, None
         yield "PadPotentials", [x], {"pads": [1, 0, 2, 1]}, None

@@ -116,6 +116,8 @@ def cases(rng):
         rng, lambda planes, n: words(rng, 4, 3, 2, planes, -(-n // 32), channels=n), 4
     ):
         yield name, inputs, attributes
+    yield "JoinSteps", [potentials], {}
+    yield "SplitSteps", [bits(rng, 4, 3, 7)], {"channels": 2}
     yield "ReadPotentials", [rng.integers(-(2**30), 2**30, (4, 7), dtype=np.int32), scale[:1]], {}
     frames = rng.integers(0, 256, (3, 2, 6, 5), dtype=np.uint8)
     for image in (frames, frames.view(np.int8)):

@@ -153,5 +153,5 @@ def test_another_order_is_no_loop(tmp_path):
     net = apply_recipe(Steps(swapped).eval(), {"*": "4u"})
     frames = [torch.randint(0, 4, (T, 1, C, 6, 6)).float()]
     export(net, frames, tmp_path / "net.onnx", input_scale=1.0)
-    with pytest.raises(hqc.errors.UserError, match="time steps"):
-        hqc.verify(tmp_path / "net.onnx", "host")
+    found = hqc.verify(tmp_path / "net.onnx", "host")
+    assert found.ok, found

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 import onnx_ir as ir
+from tvm import tirx
 from tvm.script import tirx as T
 
 from hqc.codegen.kernels.kernel_base import ANY, Constant, Input, KernelCall, Output, kernel
@@ -22,9 +23,11 @@ def emit_sum(node: ir.Node, vector: bool) -> KernelCall:
 def emit_keep(node: ir.Node, vector: bool) -> KernelCall:
     """The kernel of a KeepSteps; its output lasts between time steps."""
     steps, *rest = node.inputs[0].shape.numpy()
-    size = math.prod(rest)
+    size, dtype = math.prod(rest), node.inputs[0].dtype.name.lower()
     return KernelCall(
-        lambda: _build_keep(steps, size), (Input(0), Output()), ("keep steps", steps, size)
+        lambda: _build_keep(dtype, steps * size, size),
+        (Input(0), Output()),
+        ("keep steps", dtype, steps, size),
     )
 
 
@@ -68,21 +71,17 @@ def _build_sum(size: int):
     return sum_steps
 
 
-def _build_keep(time_steps: int, size: int):
+def _build_keep(dtype: str, all_steps: int, size: int):
     @T.prim_func(s_tir=True)
-    def keep_steps(
-        x_p: T.handle("int32"), y_p: T.handle("int32"), t_begin: T.int32, steps: T.int32
-    ):
+    def keep_steps(x_p: T.handle(dtype), y_p: T.handle(dtype), t_begin: T.int32, steps: T.int32):
         T.func_attr({"tirx.noalias": True})
-        x = T.decl_buffer((ANY,), "int32", data=x_p)
-        y = T.decl_buffer((ANY,), "int32", data=y_p)
+        x = T.decl_buffer((ANY,), dtype, data=x_p)
+        y = T.decl_buffer((ANY,), dtype, data=y_p)
         if t_begin == 0:
-            for w in range(time_steps * size // WORD):
-                for v in T.vectorized(WORD):
-                    y[w * WORD + v] = 0
-        for w in range(steps * (size // WORD)):
-            for v in T.vectorized(WORD):
-                y[t_begin * size + w * WORD + v] = x[w * WORD + v]
+            for i in range(all_steps):
+                y[i] = tirx.const(0, dtype)
+        for i in range(steps * size):
+            y[t_begin * size + i] = x[i]
 
     return keep_steps
 

@@ -25,6 +25,7 @@ _STATEFUL = {
     "spikingjelly.clock_driven.base": ("MemoryModule",),
 }
 _STATELESS_IN_EVALUATION = {"spikingjelly.activation_based.layer": ("Dropout", "Dropout2d")}
+_STATELESS_IN_ALL_STEPS = {"spikingjelly.activation_based.neuron": ("SlidingPSN",)}
 
 _SETTINGS = frozenset({"tau", "w", "v_threshold", "v_reset", "decay_input", "surrogate_function"})
 
@@ -36,10 +37,11 @@ class SpikingJelly(Library):
     all_steps = "functional.set_step_mode(model, 'm'), and give frames [T, N, ...]"
 
     def has(self, module: nn.Module) -> bool:
-        """Whether it has memories; dropout has only in training."""
-        return isinstance(module, classes(_STATEFUL)) and not isinstance(
-            module, classes(_STATELESS_IN_EVALUATION)
-        )
+        """Whether it has memories; dropout has only in training, PSN only step by step."""
+        stateless = classes(_STATELESS_IN_EVALUATION)
+        if not self.is_single_step(module):
+            stateless += classes(_STATELESS_IN_ALL_STEPS)
+        return isinstance(module, classes(_STATEFUL)) and not isinstance(module, stateless)
 
     def is_single_step(self, node: nn.Module) -> bool:
         """In the older package the class says so."""

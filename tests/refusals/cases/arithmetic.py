@@ -107,18 +107,6 @@ def a_product_of_spikes_and_potentials(net):
 
 
 @refused(
-    "node 'gate' (Mul): its inputs have time along other axes, [T C Y X] and [C T Y%4 Y/4]",
-    hint="permute one of them before",
-)
-def a_mask_of_channels_along_time(net):
-    """There are as many steps as channels."""
-    net.frames = (D, 1, 3, H, W)
-    mask = net.op("MaxPool", net.spikes(name="other"), kernel_shape=[H, W])
-    mask = net.op("Transpose", mask, perm=[1, 0, 2, 3])
-    net.end(net.op("Mul", net.spikes(), mask, name="gate"))
-
-
-@refused(
     "node 'conv' (Conv): auto_pad is SAME_UPPER, not explicit pads",
     hint="run fold-padding before",
     passes="make-integer",
@@ -160,16 +148,6 @@ def a_mean_of_windows_in_three_dimensions(net):
 
 
 @refused(
-    "node 'pool' (ReduceMax): it takes the largest along axes [0] of [T C Y X], which has time in "
-    "them",
-    hint="take the largest of one time step, or the sum of all",
-)
-def the_largest_of_all_time_steps(net):
-    y = net.op("ReduceMax", net.spikes(), net.constant([0], np.int64), name="pool")
-    net.end(y, (0, 2, 3))
-
-
-@refused(
     "node 'not' (Sub): it subtracts spikes from a constant",
     hint="run canonicalize before",
     passes="make-integer",
@@ -196,16 +174,6 @@ def pooling_of_padding_alone(net):
 
 
 @refused(
-    "node 'mean' (ReduceMean): it reduces axes [1] of [T/2 T%2 C Y X], a part of the time steps",
-    hint="reduce all time steps together",
-)
-def a_mean_over_pairs_of_steps(net):
-    net.frames = (4, 1, C, H, W)
-    y = net.mean(net.view(net.spikes(), (2, 2, D, H, W)), [1], name="mean")
-    net.end(net.lif(net.conv(y)))
-
-
-@refused(
     "node 'scale' (Mul): its constant, of shape [1, 1, 4, 5], varies along axes other than the "
     "channels of its input, whose axes are [T C Y X]",
     hint="run canonicalize before",
@@ -214,15 +182,6 @@ def a_mean_over_pairs_of_steps(net):
 def a_factor_for_each_pixel(net):
     factors = net.constant(np.linspace(1, 2, H * W).reshape(H, W))
     net.end(net.lif(net.op("Mul", net.conv(net.spikes()), factors, name="scale")))
-
-
-@refused(
-    "node 'add' (Add): it joins what 2 time steps gave, together, with each of them",
-    hint="let both be of single time steps, or both of all of them",
-)
-def spikes_and_their_mean_over_time(net):
-    s = net.spikes()
-    net.end(net.lif(net.op("Add", s, net.mean(s, [0], keepdims=1), name="add")))
 
 
 @refused(
@@ -249,15 +208,6 @@ def an_image_that_is_mirrored(net):
     amounts = net.constant([0, 0, 1, 1, 0, 0, 1, 1], np.int64)
     y = net.op("Pad", net.conv(net.spikes()), amounts, mode="reflect", name="pad")
     net.end(net.lif(y))
-
-
-@refused(
-    "node 'add' (Add): its constant, of shape [2, 6, 1, 1], differs by time step",
-    hint="let it be the same at every step",
-)
-def a_constant_of_each_step(net):
-    numbers = net.constant(np.arange(T * D).reshape(T, D, 1, 1))
-    net.end(net.lif(net.op("Add", net.spikes(), numbers, name="add")))
 
 
 @refused(

@@ -42,7 +42,7 @@ def neurons_without_a_leak_that_decay_their_input(net):
 
 
 @refused(
-    "node 'lif' (ai.hqc::LIF): v_threshold is 0.0, must be above 0",
+    "node 'lif' (ai.hqc::LIF): v_threshold is 0.0, must be above 0 if tau is not 1",
 )
 def neurons_without_a_threshold(net):
     neurons(net, v_threshold=0.0)

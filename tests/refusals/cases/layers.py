@@ -123,24 +123,23 @@ def sums(net: Small) -> str:
 
 
 @refused(
-    "node 'product' (MatMul): its factors' axes, [T C Y X] of [2, 2, 2, 2] and [Y C X T] of [2, 2, "
-    "2, 2], differ before the last two",
-    hint="repeat none of them, and put the time steps first",
+    "node 'product' (MatMul): its factors, of shape [2, 1, 20, 6] and [1, 1, 6, 20], differ before "
+    "the last two axes",
+    hint="repeat none of them",
 )
-def a_product_of_steps(net):
-    """Its factors are one matrix for each row of the image, not for each step."""
-    net.frames = (2, 1, C, 2, 2)
-    a, b = net.spikes(2), net.spikes(2, name="other")
-    y = net.op("MatMul", a, net.op("Transpose", b, perm=[2, 1, 3, 0]), name="product")
-    net.end(net.lif(y), channels=2)
+def a_product_with_what_one_step_gave(net):
+    k = net.op("Transpose", net.tokens("k"), perm=[0, 1, 3, 2])
+    bounds = [net.constant([i], np.int64) for i in (0, 1, 0, 1)]
+    k = net.op("Slice", k, *bounds)
+    y = net.op("MatMul", net.tokens("q"), k, name="product")
+    net.end(net.lif(y), (0, 1, 2), H * W)
 
 
 @refused(
     "node 'mix' (MatMul): its input 'value_0' is constant; only an activation is lowered there",
-    hint="let weights be the second factor",
 )
-def weights_times_activations(net):
-    y = net.op("MatMul", net.weights(H * W, H * W), net.tokens(), name="mix")
+def a_matrix_for_each_step_times_activations(net):
+    y = net.op("MatMul", net.weights(T, 1, H * W, H * W), net.tokens(), name="mix")
     net.end_of_tokens(net.lif(y))
 
 
@@ -199,15 +198,6 @@ def dropout_in_training_mode(net):
     net.end(net.op("Dropout", net.spikes(), *training, name="drop"))
 
 
-@refused(
-    "node 'join' (Concat): it joins tensors along axis 0 of [T C Y X], which has time in it",
-    hint="join channels or positions",
-)
-def steps_that_are_joined(net):
-    s = net.op("Concat", net.spikes(), net.spikes(name="other"), axis=0, name="join")
-    net.end(s)
-
-
 def leaving(net: Small, value: str, *shape: int) -> onnx.ModelProto:
     """A network whose output is that value."""
     net.op("Identity", value, out="logits", name="last")
@@ -237,52 +227,12 @@ def a_softmax_of_logits(net):
 
 
 @refused(
-    "node 'conv' (Conv): its input's axes are [T*Y/2 C Y%2 X]",
-    hint="give it images, [T, C, H, W] of one recording",
+    "node 'part' (Slice): it takes 0 of 6 along axis 1 of [T C Y X]",
 )
-def a_convolution_of_windows(net):
-    y = net.op("Transpose", net.view(net.spikes(), (T, D, 2, 2, W)), perm=[0, 2, 1, 3, 4])
-    y = net.view(y, (2 * T, D, 2, W))
-    y = net.op("Conv", y, net.weights(D, D, 3, 3), pads=[1] * 4, name="conv")
-    net.end(net.lif(net.view(y, (T, 2, D, 2, W))), (0, 1, 3, 4))
-
-
-@refused(
-    "node 'mix' (MatMul): its input's axes are [C Y X T]",
-    hint="put the time steps first",
-)
-def a_linear_layer_along_time(net):
-    y = net.op("Transpose", net.spikes(), perm=[1, 2, 3, 0])
-    y = net.op("MatMul", y, net.weights(T, T), name="mix")
-    net.end(net.lif(net.op("Transpose", y, perm=[3, 0, 1, 2])))
-
-
-@refused(
-    "node 'mix' (MatMul): its input's axes are [1 T*C*Y*X], whose last has time steps in it",
-    hint="let a layer read channels and positions of one time step",
-)
-def a_linear_layer_of_all_there_is(net):
-    y = net.view(net.spikes(), (1, T * D * H * W))
-    return leaving(net, net.op("MatMul", y, net.weights(T * D * H * W, D), name="mix"), 1, D)
-
-
-@refused(
-    "node 'part' (Slice): it takes 2 of 4 along axis 0 of [T C Y X]",
-    hint="take parts of channels or of positions, or a single time step",
-)
-def the_first_steps(net):
-    net.frames = (4, 1, C, H, W)
-    bounds = [net.constant([i], np.int64) for i in (0, 2, 0, 1)]
-    net.end(net.lif(net.op("Slice", net.spikes(), *bounds, name="part")))
-
-
-@refused(
-    "node 'last' (Identity): the network's output has the axes [C T]",
-    hint="put the time steps first in the output, or take their mean, sum or last",
-)
-def classes_by_steps(net):
-    rates = net.mean(net.spikes(), [2, 3])
-    return leaving(net, net.op("Transpose", rates, perm=[1, 0], name="turned"), D, T)
+def no_channels(net):
+    bounds = [net.constant([i], np.int64) for i in (3, 3, 1, 1)]
+    y = net.op("Slice", net.spikes(), *bounds, name="part")
+    net.end(net.op("Concat", net.spikes(name="other"), y, axis=1))
 
 
 @refused(
@@ -314,30 +264,11 @@ def groups_that_do_not_fit(net):
 
 
 @refused(
-    "node 'scores' (MatMul): it multiplies matrices along time, [1 Y*X T C] and [1 Y*X C T]",
-    hint="put the time steps first: a product is of one step's rows and columns",
-)
-def scores_of_steps(net):
-    q, k = (net.op("Transpose", net.tokens(name), perm=[1, 2, 0, 3]) for name in "qk")
-    scores = net.op("MatMul", q, net.op("Transpose", k, perm=[0, 1, 3, 2]), name="scores")
-    net.end(net.lif(net.op("Transpose", scores, perm=[2, 0, 1, 3])), (0, 1, 2), T)
-
-
-@refused(
     "node 'softmax' (Softmax): it is inside the network",
     hint="spiking self-attention has none: train with neurons, or a constant scale, in its place",
 )
 def a_softmax_before_neurons(net):
     net.end(net.lif(net.op("Softmax", net.conv(net.spikes()), axis=1, name="softmax")))
-
-
-@refused(
-    "node 'scale' (Mul): its constant, of shape [2, 1, 1, 1], differs by time step",
-    hint="let it be the same at every step",
-)
-def a_factor_for_each_step(net):
-    factors = net.constant(np.reshape([1.0, 2.0], (T, 1, 1, 1)))
-    net.end(net.lif(net.op("Mul", net.conv(net.spikes()), factors, name="scale")))
 
 
 @refused(

@@ -5,17 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from hqc.dialect import DIALECT
-from tests.refusals.case import D, H, T, W, refused
-
-
-@refused(
-    "node 'mix' (Reshape): its input's axes, [T C Y X] of [2, 6, 4, 5], cannot be followed to [5, "
-    "48]: time steps would be mixed with parts of others",
-    hint="keep time an axis of its own, and put it first",
-)
-def a_view_that_mixes_time_steps(net):
-    y = net.view(net.spikes(), (W, T * D * H), name="mix")
-    net.end(net.view(y, (T, D, H, W)))
+from tests.refusals.case import D, refused
 
 
 @refused(
