@@ -81,6 +81,11 @@ def named(view: Axes, channels: Collection[int], outermost: int | None = None) -
     return tuple(found)
 
 
+def time_in(view: Axes) -> tuple[tuple[Factor, ...], ...]:
+    """What of each axis is time."""
+    return tuple(tuple(f for f in axis if f.root == "T") for axis in view)
+
+
 def joined(view: Axes) -> Axes:
     """The axes when time steps are the outermost of Y, as they lie in memory."""
     inner = size_of(view, "Y")

@@ -9,7 +9,7 @@ import numpy as np
 import onnx_ir as ir
 
 from hqc.passes.axes import axes as axes_of
-from hqc.passes.axes import resized, size_of, spell
+from hqc.passes.axes import resized, size_of, spell, time_in
 from hqc.passes.graph import integer, mixes_time, unsupported
 from hqc.passes.integer_rules.quantity import Lowering, Quantity, channel_axis
 from hqc.passes.integer_rules.registry import rule
@@ -124,12 +124,10 @@ def lower_concat(node: ir.Node, lowering: Lowering) -> Quantity:
     spikes = all(x.kind in ("spikes", "levels") and x.is_bytes for x in parts)
     if not spikes or len({float(x.scale) for x in parts}) > 1:
         parts = [lowering.potentials(node, i) for i in range(len(node.inputs))]
-    if any("T" in {f.root for f in x.view[axis]} for x in parts):
-        raise mixes_time(
-            node,
-            f"it joins tensors along axis {axis} of [{spell(parts[0].view)}], which has time in it",
-            "join channels or positions",
-        )
+    times = {time_in(x.view) for x in parts}
+    if len(times) > 1 or any(found[axis] for found in times):
+        views = "] and [".join(dict.fromkeys(spell(x.view) for x in parts))
+        raise mixes_time(node, f"it joins tensors along axis {axis} of [{views}]")
     joined = _whole(parts[0])
     for number, x in enumerate(parts[1:], 2):
         last = number == len(parts)
@@ -186,8 +184,7 @@ def of_one_shape(
             f"[{spell(b.view)}]",
         )
     a, b = (_repeated(node, lowering, x, shape) for x in (a, b))
-    times = ([[f for f in axis if f.root == "T"] for axis in x.view] for x in (a, b))
-    if next(times) != next(times):
+    if time_in(a.view) != time_in(b.view):
         raise mixes_time(
             node,
             f"its inputs have time along other axes, [{spell(a.view)}] and [{spell(b.view)}]",

@@ -10,7 +10,7 @@ import onnx_ir as ir
 from hqc.dialect import DIALECT
 from hqc.dialect.facts import write_bound
 from hqc.dialect.intervals import INT32
-from hqc.passes.axes import VIEWS, axes, flatten, named, product, size_of, spell
+from hqc.passes.axes import VIEWS, axes, flatten, named, product, size_of, spell, time_in
 from hqc.passes.graph import integer, mixes_time, unsupported
 from hqc.passes.integer_rules import sums
 from hqc.passes.integer_rules.quantity import (
@@ -62,8 +62,7 @@ def lower_matmul(node: ir.Node, lowering: Lowering) -> Quantity | None:
             "two axes",
             "repeat none of them",
         )
-    times = ([[f for f in axis if f.root == "T"] for axis in x.view] for x in (a, b))
-    steps, others = next(times), next(times)
+    steps, others = time_in(a.view), time_in(b.view)
     if steps[:-2] != others[:-2] or any(steps[-2:]) or any(others[-2:]):
         raise mixes_time(
             node,

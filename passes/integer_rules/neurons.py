@@ -258,9 +258,7 @@ def scanned(node: ir.Node, lowering: Lowering) -> Quantity:
     x = lowering.quantity(node, 0)
     steps = lowering.time_steps
     why = f"its input's axes are [{spell(x.view)}], whose first is not the {steps} time steps"
-    x = by_step(node, lowering, 0, why, "give neurons [T, ...]")
-    lowering.env[node.inputs[0]] = x
-    return x
+    return by_step(node, lowering, 0, why, "give neurons [T, ...]")
 
 
 @rule("LIF", domain=DIALECT)

@@ -53,7 +53,7 @@ def split_steps(node: ir.Node, lowering: Lowering, index: int) -> Quantity:
     x = lowering.regarded(node, index, rows)
     if x.kind in ("frames", "sums"):
         x = lowering.potentials(node, index).under(rows)
-    return lowering.emit(
+    made = lowering.emit(
         node,
         "SplitSteps",
         [x.value],
@@ -64,6 +64,8 @@ def split_steps(node: ir.Node, lowering: Lowering, index: int) -> Quantity:
         shape=x.shape,
         channels=channels,
     )
+    lowering.env[node.inputs[index]] = made
+    return made
 
 
 def by_step(node: ir.Node, lowering: Lowering, index: int, why: str, hint: str) -> Quantity:

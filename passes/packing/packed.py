@@ -15,7 +15,7 @@ from hqc.dialect.facts import Facts, by_channel
 from hqc.dialect.layouts import WORD
 from hqc.dialect.planes import words
 from hqc.dialect.rearrange import rearranged_ends
-from hqc.passes.axes import Axes, Factor, axes, coordinates, flatten, named, size_of, spell
+from hqc.passes.axes import Axes, axes, coordinates, flatten, named, size_of, spell, time_in
 from hqc.passes.graph import GraphBuilder, constant, unsupported
 
 
@@ -143,7 +143,7 @@ class Packing:
         """x, whose tensor stays as it is, with positions and channels as a view of it says."""
         if view == x.view and not out_planes:
             return x
-        if view is None or _time(view) != _time(x.view):
+        if view is None or time_in(view) != time_in(x.view):
             raise unsupported(
                 node,
                 f"its input's axes are [{spell(x.view)}], where time is in another place",
@@ -298,10 +298,6 @@ class Packing:
         return self.potentials(
             node, "SpikesAsPotentials", [x.value], x, facts=facts, channels=x.sizes["C"]
         )
-
-
-def _time(view: Axes) -> list[list[Factor]]:
-    return [[f for f in axis if f.root == "T"] for axis in view]
 
 
 def channels_of(facts: Facts) -> int | None:

@@ -19,13 +19,13 @@ from onnx import TensorProto, helper
 
 from hqc.dialect import DIALECT, OPSET, attach_functions
 from hqc.passes import DEFAULT
-from tests.fuzz import attention, blocks, constants, layouts, masks, pools, spelled, unknown
+from tests.fuzz import attention, blocks, constants, layouts, masks, mixed, pools, spelled, unknown
 from tests.fuzz.heads import frames_in, head
 from tests.fuzz.layers import conv
 from tests.fuzz.net import RARE, Net, fitting
 from tests.fuzz.neurons import lif
 
-KINDS = (attention, blocks, constants, layouts, masks, pools, spelled, unknown)
+KINDS = (attention, blocks, constants, layouts, masks, mixed, pools, spelled, unknown)
 """Modules that register layers, beside `layers` and `neurons`."""
 
 
