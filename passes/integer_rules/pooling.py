@@ -50,7 +50,7 @@ def lower_max_pool(node: ir.Node, lowering: Lowering) -> Quantity:
         raise unsupported(
             node,
             f"its window is {list(kernel)}, padded by {list(pads)}",
-            "pool images, in windows that are wider than their padding",
+            "pool in windows that are wider than their padding",
         )
     x = image(node, lowering)
     if not _is_or(x):

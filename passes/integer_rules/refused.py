@@ -13,14 +13,14 @@ from hqc.passes.integer_rules.registry import rule
 @rule("AveragePool", attributes=(
     "auto_pad", "ceil_mode", "count_include_pad", "dilations", "kernel_shape", "pads", "strides",
 ))  # fmt: skip
-def refuse_volumes(node: ir.Node, lowering: Lowering) -> None:
-    """Along lines and images it is written as a convolution; along volumes refused."""
+def refuse_padding_alone(node: ir.Node, lowering: Lowering) -> None:
+    """It is written as a convolution, but for windows that padding alone may fill: refused."""
     window = ints(node, "kernel_shape", ())
     pads = ints(node, "pads", [0] * 2 * len(window))
     raise unsupported(
         node,
         f"its window is {list(window)}, padded by {list(pads)}",
-        "pool lines or images, in windows that are wider than their padding",
+        "pool in windows that are wider than their padding",
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 
 import numpy as np
@@ -74,7 +75,7 @@ def flat_volumes(rewrite: Rewrite) -> None:
 
 @dataclass(frozen=True)
 class _Places:
-    """Where the windows of a pool over images lie, by axis: height, width."""
+    """Where the windows of a pool lie, by axis: (depth,) height, width."""
 
     sizes: list[int]
     made: list[int]
@@ -88,8 +89,9 @@ class _Places:
         """Those of the rewrite's node."""
         node = rewrite.node
         sizes, made = (list(v.shape.numpy()[2:]) for v in (node.inputs[0], node.outputs[0]))
-        strides, dilations = (ints(node, n, [1, 1]) for n in ("strides", "dilations"))
-        return cls(sizes, made, _window(rewrite), ints(node, "pads", [0] * 4), strides, dilations)
+        ones, zeros = [1] * len(sizes), [0] * 2 * len(sizes)
+        strides, dilations = (ints(node, n, ones) for n in ("strides", "dilations"))
+        return cls(sizes, made, _window(rewrite), ints(node, "pads", zeros), strides, dilations)
 
     @property
     def pads_to_the_end(self) -> list[int]:
@@ -98,18 +100,22 @@ class _Places:
         for axis, window in enumerate(self.kernel):
             reach = (self.made[axis] - 1) * self.strides[axis]
             reach += (window - 1) * self.dilations[axis] + 1
-            ends.append(max(reach - self.sizes[axis] - self.pads[axis], self.pads[2 + axis]))
-        return [*self.pads[:2], *ends]
+            ends.append(max(reach - self.sizes[axis] - self.pads[axis], self._at_the_end[axis]))
+        return [*self.pads[: len(self.kernel)], *ends]
+
+    @property
+    def _at_the_end(self) -> list[int]:
+        return self.pads[len(self.kernel) :]
 
     def counts(self, padding: bool) -> np.ndarray:
-        """How many pixels each window has, [H, W]; with those of `pads` or without."""
+        """How many pixels each window has, ([D,] H, W); with those of `pads` or without."""
         along = []
         for axis, window in enumerate(self.kernel):
             first = np.arange(self.made[axis]) * self.strides[axis] - self.pads[axis]
             taps = first[:, None] + np.arange(window) * self.dilations[axis]
-            start, end = (-self.pads[axis], self.pads[2 + axis]) if padding else (0, 0)
+            start, end = (-self.pads[axis], self._at_the_end[axis]) if padding else (0, 0)
             along.append(((taps >= start) & (taps < self.sizes[axis] + end)).sum(1))
-        return along[0][:, None] * along[1]
+        return functools.reduce(np.multiply.outer, along)
 
 
 @spelling("MaxPool")
@@ -129,7 +135,7 @@ def sums_of_windows(rewrite: Rewrite) -> None:
     """AveragePool -> a depthwise convolution of ones, over how many each window has."""
     node = rewrite.node
     x = node.inputs[0]
-    if len(x.shape) != 4 or "auto_pad" in node.attributes:
+    if len(x.shape) not in (4, 5) or "auto_pad" in node.attributes:
         return
     places = _Places.of(rewrite)
     channels, kernel = x.shape.numpy()[1], _window(rewrite)

@@ -120,16 +120,6 @@ def pooled(net: Small, x: str, axes=(0, 2, 3), **attributes) -> None:
 
 
 @refused(
-    "node 'pool' (MaxPool): its window is [2, 2, 2], padded by [0, 0, 0, 0, 0, 0]",
-    hint="pool images, in windows that are wider than their padding",
-)
-def pooling_in_three_dimensions(net):
-    y = net.view(net.spikes(), (1, T, D, H, W))
-    y = net.op("MaxPool", y, kernel_shape=[2, 2, 2], pads=[0] * 6, strides=[1, 1, 1], name="pool")
-    net.end(y, (0, 1, 3, 4), D - 1)
-
-
-@refused(
     "node 'pool' (MaxPool): ceil_mode is 0 and dilations are [2, 2]; only windows without either "
     "are lowered",
 )
@@ -138,13 +128,12 @@ def pooling_of_dilated_windows(net):
 
 
 @refused(
-    "node 'pool' (AveragePool): its window is [2, 2, 2], padded by [0, 0, 0, 0, 0, 0]",
-    hint="pool lines or images, in windows that are wider than their padding",
+    "node 'pool' (AveragePool): its window is [2, 2], padded by [2, 0, 0, 0]",
+    hint="pool in windows that are wider than their padding",
 )
-def a_mean_of_windows_in_three_dimensions(net):
-    y = net.view(net.spikes(), (1, T, D, H, W))
-    y = net.op("AveragePool", y, kernel_shape=[2, 2, 2], name="pool")
-    net.end(y, (0, 1, 3, 4), D - 1)
+def a_mean_of_padding_alone(net):
+    attributes = {"kernel_shape": [2, 2], "pads": [2, 0, 0, 0], "name": "pool"}
+    net.end(net.op("AveragePool", net.spikes(), **attributes))
 
 
 @refused(
@@ -167,7 +156,7 @@ def a_difference_of_spikes(net):
 
 @refused(
     "node 'pool' (MaxPool): its window is [2, 2], padded by [2, 0, 0, 0]",
-    hint="pool images, in windows that are wider than their padding",
+    hint="pool in windows that are wider than their padding",
 )
 def pooling_of_padding_alone(net):
     pooled(net, net.spikes(), kernel_shape=[2, 2], pads=[2, 0, 0, 0])

@@ -75,7 +75,10 @@ def weights_quantized_by_input(net):
     net.end(net.lif(net.op("Conv", net.spikes(), codes, name="conv")))
 
 
-@refused("node 'conv' (Conv): its window has 3 dimensions, not 1 or 2")
+@refused(
+    "node 'conv' (Conv): its window has 3 dimensions, not 1 or 2",
+    passes="make-integer",
+)
 def a_convolution_in_three_dimensions(net):
     volume = net.view(net.spikes(), (1, T, D, H, W))
     y = net.op("Conv", volume, net.weights(T, T, 1, 1, 1), name="conv")
