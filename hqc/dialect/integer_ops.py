@@ -9,6 +9,7 @@ import onnx_ir as ir
 
 from hqc.dialect.add_potentials import verify_sum_of_potentials
 from hqc.dialect.facts import Facts
+from hqc.dialect.gate_potentials import verify_gate
 from hqc.dialect.integer_conv import verify_integer_conv
 from hqc.dialect.integer_matmul import verify_matmul
 from hqc.dialect.invariants import (
@@ -100,6 +101,7 @@ _STANDARD: dict[str, Callable[[ir.Node], None]] = {
     "Gather": _verify_part,
     "MatMul": _verify_matmul,
     "MatMulInteger": verify_matmul,
+    "Mul": verify_gate,
     "Pad": _verify_pad,
     "ReduceSum": _verify_reduction,
     "Relu": verify_relu,

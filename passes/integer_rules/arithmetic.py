@@ -10,11 +10,17 @@ from dataclasses import replace
 import numpy as np
 import onnx_ir as ir
 
+from hqc.dialect.intervals import INT32
 from hqc.passes.axes import named, spell
 from hqc.passes.graph import constant, integer, mixes_time, unsupported
 from hqc.passes.integer_rules.channels import of_one_shape
 from hqc.passes.integer_rules.positions import add_by_position
-from hqc.passes.integer_rules.quantity import Lowering, PotentialOverflowError, Quantity
+from hqc.passes.integer_rules.quantity import (
+    Lowering,
+    PotentialOverflowError,
+    Quantity,
+    rescaled,
+)
 from hqc.passes.integer_rules.registry import rule
 
 _BYTE = 255
@@ -61,7 +67,7 @@ def _along_channels(node: ir.Node, x: Quantity, wide: np.ndarray) -> np.ndarray:
 
 @rule("Mul", "Div")
 def lower_multiplication(node: ir.Node, lowering: Lowering) -> Quantity:
-    """Times or over a constant: into the scale. Of two activations in {0, 1}: where both fire."""
+    """Times or over a constant: into the scale. Of activations: one of them is spikes, or sums."""
     found = _with_constant(node, lowering)
     if found is None and node.op_type == "Mul":
         return _both_fire(node, lowering)
@@ -139,12 +145,8 @@ def _both_fire(node: ir.Node, lowering: Lowering) -> Quantity:
     for fires, silent in ((a, b), (b, a)):
         if fires.kind == "spikes" and fires.is_bytes and _is_where_none(silent):
             return _only_one_fires(node, lowering, fires, silent)
-    if not {a.kind, b.kind} == {"spikes"} or not (a.is_bytes and b.is_bytes):
-        raise unsupported(
-            node,
-            f"it multiplies {a.spelled} and {b.spelled}; only spikes are multiplied",
-            "put neurons before the product of two activations",
-        )
+    if {a.kind, b.kind} != {"spikes"} or not (a.is_bytes and b.is_bytes):
+        return _gated(node, lowering, a, b)
     shape = tuple(node.outputs[0].shape.numpy())
     like, mask = (a, b) if a.shape == shape else (b, a)
     everywhere = tuple(() if {f.root for f in axis} <= {"Y", "X"} else axis for axis in like.view)
@@ -152,6 +154,46 @@ def _both_fire(node: ir.Node, lowering: Lowering) -> Quantity:
         like, mask = of_one_shape(node, lowering, like, mask)
     product = replace(like, scale=a.scale * b.scale)
     return lowering.emit(node, "BitwiseAnd", [like.value, mask.value], product, ir.DataType.UINT8)
+
+
+def _gated(node: ir.Node, lowering: Lowering, a: Quantity, b: Quantity) -> Quantity:
+    """Potentials, or sums of spikes, times spikes, or sums of them; or times 1 - spikes."""
+    for x, gate, index in ((a, b, 0), (b, a, 1)):
+        if _is_where_none(gate):
+            gate = replace(gate, scale=np.float64(1), offset=np.float64(0))
+            x, made = _times(node, lowering, x, index, gate, "where it fires")
+            gone = replace(made, scale=-made.scale)
+            gone = rescaled(node, gone, lowering, float(x.scale))
+            return _added(node, lowering, x, gone)
+        if gate.kind in ("spikes", "levels") and gate.is_bytes:
+            return _times(node, lowering, x, index, gate)[1]
+    raise unsupported(
+        node,
+        f"it multiplies {a.spelled} and {b.spelled}; one of two activations must be spikes",
+        "put neurons before the product of two activations",
+    )
+
+
+def _times(
+    node: ir.Node, lowering: Lowering, x: Quantity, index: int, gate: Quantity, what: str = ""
+) -> tuple[Quantity, Quantity]:
+    """The node's input of that index as 32-bit potentials, and these times a gate."""
+    high = int(gate.high.max())
+    x = lowering.potentials(node, index)
+    if x.reach * high > INT32:
+        x = rescaled(node, x, lowering, float(x.scale) * 1.01 * x.reach * high / INT32)
+    x, gate = of_one_shape(node, lowering, x, gate)
+    made = replace(
+        x,
+        kind="sums",
+        scale=x.scale * gate.scale,
+        low=np.minimum(x.low * high, 0),
+        high=np.maximum(x.high * high, 0),
+        error=(x.error * high + np.max(gate.error) * x.float_reach) * gate.scale,
+    )
+    name = f"{node.name}/{what}" if what else node.name
+    inputs = [x.value, lowering.in_words(gate, f"{name}/gate")]
+    return x, lowering.emit(node, "Mul", inputs, made, ir.DataType.INT32, name=name)
 
 
 def _is_where_none(x: Quantity) -> bool:
@@ -200,6 +242,11 @@ def lower_addition(node: ir.Node, lowering: Lowering) -> Quantity:
         high = a.high + b.high
         total = replace(a, kind="levels", high=high)
         return lowering.emit(node, "Add", [a.value, b.value], total, ir.DataType.UINT8)
+    return _added(node, lowering, a, b)
+
+
+def _added(node: ir.Node, lowering: Lowering, a: Quantity, b: Quantity) -> Quantity:
+    """Potentials of one unit, added up."""
     low, high = a.low + b.low, a.high + b.high
     total = replace(a, low=low, high=high, error=a.error + b.error)
     if total.reach >= 2**30:

@@ -44,11 +44,17 @@ def together(node: ir.Node, lowering: Lowering, x: Quantity) -> Quantity:
     return replace(like, value=lowering.joined[x.value])
 
 
-def split_steps(node: ir.Node, lowering: Lowering, index: int) -> Quantity:
-    """The node's input, which has no time in it, with the rows of its first axis as time steps."""
+def split_steps(
+    node: ir.Node, lowering: Lowering, index: int, channels: int | None = None
+) -> Quantity:
+    """The node's input, which has no time in it, with the rows of its first axis as time steps.
+
+    `channels` is the axis that is to be those of a step, where it matters which.
+    """
     x = lowering.quantity(node, index)
-    rank = len(x.shape)
-    channels = x.channel_axis or _CHANNELS.get(rank, rank - 1)
+    if channels is None:
+        rank = len(x.shape)
+        channels = x.channel_axis or _CHANNELS.get(rank, rank - 1)
     rows = rows_outermost(x.view, channels)
     x = lowering.regarded(node, index, rows)
     if x.kind in ("frames", "sums"):
@@ -97,7 +103,7 @@ def image(node: ir.Node, lowering: Lowering) -> Quantity:
             f"its input's axes are [{spell(x.view)}]",
             "give it images, [T, C, H, W] of one recording",
         )
-    return split_steps(node, lowering, 0)
+    return split_steps(node, lowering, 0, channels=1)
 
 
 def _before(value: ir.Value) -> Iterator[ir.Node]:

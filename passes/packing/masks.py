@@ -1,4 +1,4 @@
-"""A product of spikes is their AND; of those that fire and those that do not, an XOR of that."""
+"""Products element by element: of spikes their AND, or XOR of that; of potentials and spikes."""
 
 from __future__ import annotations
 
@@ -29,6 +29,17 @@ def pack_xor(node: ir.Node, packing: Packing) -> Packed:
     a = packing.laid_out(node, a, a.view)
     b = packing.laid_out(node, b, a.view)
     return packing.spikes(node, "XorSpikes", [a.value, b.value], a.view, a.sizes)
+
+
+@packs("Mul")
+def pack_gate(node: ir.Node, packing: Packing) -> Packed:
+    """GatePotentials."""
+    a, b = (packing.input(node, i) for i in (0, 1))
+    x, gate = (a, b) if b.kind == "spikes" else (b, a)
+    x = packing.as_potentials(node, x)
+    gate = packing.laid_out(node, gate, x.view)
+    channels = x.sizes["C"]
+    return packing.potentials(node, "GatePotentials", [x.value, gate.value], x, channels=channels)
 
 
 def _only(view: Axes, kept: list[int]) -> Axes:

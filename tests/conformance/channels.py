@@ -44,6 +44,7 @@ def channel_cases(
         yield "MultiplySpikes", [a, b], given, None
         potentials = _potentials(rng, time_steps, channels) // (channels * 2**others)
         yield "MultiplyPotentials", [potentials, b], given, None
+        yield "GatePotentials", [potentials, a], {"channels": channels}, None
     for channels in (3, 40):
         x = _potentials(rng, time_steps, channels)
         rising = np.sort(rng.choice(2**28, 5, replace=False)).astype(np.int32)

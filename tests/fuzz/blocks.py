@@ -19,7 +19,7 @@ def residual(net: Net, x: Tensor) -> Tensor:
 
 
 def _partners(net: Net, x: Tensor) -> list[Tensor]:
-    """Earlier tensors of as many channels and positions, the latest first."""
+    """Earlier tensors of as many time steps, channels and positions, the latest first."""
     if x.layout == "vector":
         return [t for t in net.tensors[::-1] if t.shape == x.shape and t.name != x.name]
     return [
@@ -27,16 +27,17 @@ def _partners(net: Net, x: Tensor) -> list[Tensor]:
         for t in net.tensors[::-1]
         if t.name != x.name
         and t.layout != "vector"
-        and (t.channels, t.positions) == (x.channels, x.positions)
+        and _size(t) == _size(x)
         and "frames" not in (t.kind, x.kind)
     ] + [
         t
         for t in net.tensors[:1]
-        if t.name != x.name
-        and x.kind == "spikes"
-        and x.layout == "image"
-        and (t.channels, t.positions) == (x.channels, x.positions)
+        if t.name != x.name and x.kind == "spikes" and x.layout == "image" and _size(t) == _size(x)
     ]
+
+
+def _size(x: Tensor) -> tuple:
+    return x.shape[0], x.channels, x.positions
 
 
 def add(net: Net, x: Tensor, other: Tensor) -> Tensor:

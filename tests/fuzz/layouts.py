@@ -111,6 +111,8 @@ def _neighbours(net: Net, x: Tensor, axis: int) -> list[Tensor]:
     for t in net.tensors[::-1]:
         if t.kind == "frames" or (t.layout == "vector") != (x.layout == "vector"):
             continue
+        if t.shape[0] != x.shape[0]:
+            continue
         shape = {
             "image": (t.channels, *t.positions),
             "tokens": (math.prod(t.positions), t.channels),

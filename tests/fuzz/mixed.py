@@ -1,4 +1,4 @@
-"""Time steps that are mixed: parts of them, layers, convolutions and attention over time."""
+"""Time steps that are mixed: parts of them, layers, windows and attention over time; gates."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import math
 import numpy as np
 
 from tests.fuzz.attention import branch
+from tests.fuzz.layers import conv, linear
 from tests.fuzz.layouts import part
 from tests.fuzz.net import Net, Tensor, fires, layer
 from tests.fuzz.neurons import neurons
@@ -157,3 +158,45 @@ def compared(net: Net, x: Tensor) -> Tensor:
         return net.tensor(net.op("Cast", fired, to=1), "spikes", x)
     numbers = (net.constant(np.float32(n)) for n in (net.pick(1.0, 0.5), net.pick(0.0, -1.0)))
     return net.tensor(net.op("Where", fired, *numbers), "potentials", x)
+
+
+@layer(lambda net, x: _readable(net, x) and x.layout == "image")
+def volume(net: Net, x: Tensor) -> Tensor:
+    """A window of time, height and width."""
+    steps, _, channels, height, width = x.shape
+    y = net.transpose(x.name, 1, 2, 0, 3, 4)
+    kernel = [net.pick(*(k for k in (2, 1, 3) if k <= n)) for n in (steps, height, width)]
+    pads = [net.pick(0, k // 2) for k in kernel] * 2
+    strides = [net.pick(1, 1, 2) for _ in kernel]
+    places = {"kernel_shape": kernel, "pads": pads, "strides": strides}
+    op_type = net.pick("Conv", "MaxPool", "AveragePool")
+    if op_type == "Conv":
+        groups = net.pick(1, channels)
+        shape = (channels, channels // groups, *kernel)
+        y = net.op("Conv", y, net.weights(shape, 0, net.gain()), group=groups, **places)
+    else:
+        y = net.op(op_type, y, **places)
+    kind = _kind(x) if op_type == "MaxPool" else "potentials"
+    return net.of(net.transpose(y, 2, 0, 1, 3, 4), kind, x.high)
+
+
+@layer(_readable, 2)
+def gated(net: Net, x: Tensor) -> Tensor:
+    """Element by element, what a layer gives times spikes, sums of them, or where none are."""
+    if x.layout == "vector":
+        return neurons(net, x)
+    gate = branch(net, x, x.layout, high=255)
+    y = branch(net, x, x.layout, high=255) if net.chance(20) else layered(net, x)
+    if net.chance(25) and gate.high == 1:
+        gate_name = net.op("Sub", net.constant(np.float32(1)), gate.name)
+    else:
+        gate_name = gate.name
+    pair = (y.name, gate_name) if net.chance(50) else (gate_name, y.name)
+    return net.tensor(net.op("Mul", *pair), "potentials", x)
+
+
+def layered(net: Net, x: Tensor) -> Tensor:
+    """Potentials of as many channels and positions as x."""
+    if x.layout == "image":
+        return net.as_image(conv(net, x, x.channels, same=True))
+    return net.as_tokens(linear(net, x, x.channels))

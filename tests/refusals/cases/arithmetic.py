@@ -98,12 +98,12 @@ def of_negative_variance(net: Small) -> str:
 
 
 @refused(
-    "node 'gate' (Mul): it multiplies spikes and sums; only spikes are multiplied",
+    "node 'gate' (Mul): it multiplies sums and sums; one of two activations must be spikes",
     hint="put neurons before the product of two activations",
 )
-def a_product_of_spikes_and_potentials(net):
+def a_product_of_sums_of_one_place(net):
     s = net.spikes()
-    net.end(net.lif(net.op("Mul", s, net.conv(s), name="gate")))
+    net.end(net.lif(net.op("Mul", net.conv(s), net.conv(s), name="gate")))
 
 
 @refused(
