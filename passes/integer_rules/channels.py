@@ -166,7 +166,7 @@ def lower_expand(node: ir.Node, lowering: Lowering) -> Quantity:
     x = lowering.quantity(node, 0)
     if not x.is_plain or x.kind in ("sums", "frames"):
         x = lowering.potentials(node, 0)
-    return _repeated(node, lowering, x, tuple(node.outputs[0].shape.numpy()))
+    return repeated(node, lowering, x, tuple(node.outputs[0].shape.numpy()))
 
 
 def of_one_shape(
@@ -183,7 +183,7 @@ def of_one_shape(
             f"it joins what time steps gave together with each of them, [{spell(a.view)}] and "
             f"[{spell(b.view)}]",
         )
-    a, b = (_repeated(node, lowering, x, shape) for x in (a, b))
+    a, b = (repeated(node, lowering, x, shape) for x in (a, b))
     if time_in(a.view) != time_in(b.view):
         raise mixes_time(
             node,
@@ -193,7 +193,7 @@ def of_one_shape(
     return a, b.under(a.view)
 
 
-def _repeated(node: ir.Node, lowering: Lowering, x: Quantity, shape: tuple[int, ...]) -> Quantity:
+def repeated(node: ir.Node, lowering: Lowering, x: Quantity, shape: tuple[int, ...]) -> Quantity:
     """x in a shape that it is broadcast to."""
     if x.shape == shape:
         return x

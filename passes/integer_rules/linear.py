@@ -13,6 +13,7 @@ from hqc.dialect.intervals import INT32
 from hqc.passes.axes import VIEWS, axes, flatten, named, product, size_of, spell, time_in
 from hqc.passes.graph import integer, mixes_time, unsupported
 from hqc.passes.integer_rules import sums
+from hqc.passes.integer_rules.channels import repeated
 from hqc.passes.integer_rules.quantity import (
     BITS,
     Lowering,
@@ -54,14 +55,7 @@ def lower_matmul(node: ir.Node, lowering: Lowering) -> Quantity | None:
     """MatMul -> MatMulInteger with weights; a product of integers between activations."""
     if lowering.weights(node, 1) is not None:
         return _linear(node, lowering, None, None)
-    a, b = (lowering.quantity(node, i) for i in (0, 1))
-    if a.shape[:-2] != b.shape[:-2]:
-        raise unsupported(
-            node,
-            f"its factors, of shape {list(a.shape)} and {list(b.shape)}, differ before the last "
-            "two axes",
-            "repeat none of them",
-        )
+    a, b = (_repeated(node, lowering, i) for i in (0, 1))
     steps, others = time_in(a.view), time_in(b.view)
     if steps[:-2] != others[:-2] or any(steps[-2:]) or any(others[-2:]):
         raise mixes_time(
@@ -91,6 +85,17 @@ def lower_matmul(node: ir.Node, lowering: Lowering) -> Quantity | None:
     view, zero = product(a.view, b.view, b.shape[-1]), np.float64(0)
     made = Quantity(a.value, "sums", view, a.scale * b.scale, zero, low, high, np.asarray(error))
     return lowering.emit(node, "MatMul", wide, made, ir.DataType.INT32)
+
+
+def _repeated(node: ir.Node, lowering: Lowering, index: int) -> Quantity:
+    """A factor of a product, repeated to as many matrices as the product has."""
+    x = lowering.quantity(node, index)
+    shape = (*node.outputs[0].shape.numpy()[:-2], *x.shape[-2:])
+    if x.shape == shape:
+        return x
+    if not x.is_plain or x.kind in ("sums", "frames"):
+        x = lowering.potentials(node, index)
+    return repeated(node, lowering, x, shape)
 
 
 def _linear(

@@ -251,6 +251,30 @@ def neurons_that_scan_rows_of_a_single_step(net):
     net.end(fires(net, y), (0, 2))
 
 
+@mixing
+def sums_of_all_steps_so_far(net):
+    net.frames = (4, 1, C, H, W)
+    y = net.op("CumSum", net.conv(net.spikes()), net.constant(0, np.int64), exclusive=1)
+    net.end(fires(net, net.op("CumSum", y, net.constant(1, np.int64), reverse=1)))
+
+
+@mixing
+def keys_of_one_step_for_all(net):
+    """The matrices of one factor are repeated to as many as the other has."""
+    k = sliced(net, net.op("Transpose", net.tokens("k"), perm=[0, 1, 3, 2]), 1, 2)
+    y = net.op("MatMul", net.op("MatMul", net.tokens("q"), k), net.tokens("v"))
+    net.end_of_tokens(fires(net, net.op("Mul", y, net.constant(0.1))))
+
+
+@mixing
+def keys_that_heads_share(net):
+    q = net.op("Transpose", net.view(net.tokens("q"), (T, H * W, 3, 2)), perm=[0, 2, 1, 3])
+    kv = net.op("MatMul", net.tokens("k"), net.weights(D, 2))
+    k = net.op("Transpose", fires(net, kv), perm=[0, 1, 3, 2])
+    y = net.op("MatMul", q, k)
+    net.end(fires(net, y), (0, 1, 2), H * W)
+
+
 @pytest.mark.parametrize("write", MIXING, ids=lambda write: write.__name__)
 def test_time_steps_that_are_mixed(write, tmp_path):
     compiles_to_what_its_floats_say(write, tmp_path)

@@ -126,19 +126,6 @@ def sums(net: Small) -> str:
 
 
 @refused(
-    "node 'product' (MatMul): its factors, of shape [2, 1, 20, 6] and [1, 1, 6, 20], differ before "
-    "the last two axes",
-    hint="repeat none of them",
-)
-def a_product_with_what_one_step_gave(net):
-    k = net.op("Transpose", net.tokens("k"), perm=[0, 1, 3, 2])
-    bounds = [net.constant([i], np.int64) for i in (0, 1, 0, 1)]
-    k = net.op("Slice", k, *bounds)
-    y = net.op("MatMul", net.tokens("q"), k, name="product")
-    net.end(net.lif(y), (0, 1, 2), H * W)
-
-
-@refused(
     "node 'mix' (MatMul): its input 'value_0' is constant; only an activation is lowered there",
 )
 def a_matrix_for_each_step_times_activations(net):
