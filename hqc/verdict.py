@@ -25,6 +25,8 @@ from hqc.dialect.quant_uniform import quant_uniform
 from hqc.errors import VerificationError
 from hqc.passes.fold_quantizers import FoldQuantizers
 from hqc.passes.graph import copy_model
+from hqc.passes.spellings import Rewrite
+from hqc.passes.spellings.interpolation import matrices
 
 _SLACK = 2.0**-40
 """What float64 itself may round, as a part of what it handles: sums of up to 2^12 numbers."""
@@ -236,6 +238,7 @@ class Verdict:
         parts = {
             neurons.name: float(read_bound(value).max() / neurons.attributes["v_threshold"])
             for neurons, value in zip(self._floats.neurons, self._spikes, strict=True)
+            if neurons.attributes["v_threshold"] > 0
         }
         return {layer: part for layer, part in parts.items() if part > _COARSE}
 
@@ -366,9 +369,13 @@ def _cut(graph: ir.Graph) -> list[_Neurons]:
 def _float64(model: ir.Model, watch: list[str]) -> ReferenceEvaluator:
     """The rest of the network, its float32 weights as they are, computed in float64.
 
-    `watch` names values that are outputs too.
+    What interpolates has weights too: the coefficients that onnxruntime makes, in float32. `watch`
+    names values that are outputs too.
     """
     model = FoldQuantizers().run(model)
+    for node in list(model.graph):
+        if (node.domain, node.op_type) == ("", "Resize"):
+            matrices(Rewrite(model.graph, node))
     for node in model.graph:
         if node.op_type == "Cast" and node.attributes["to"].value == ir.DataType.FLOAT:
             node.attributes["to"] = ir.AttrInt64("to", ir.DataType.DOUBLE)

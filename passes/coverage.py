@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
 from hqc.dialect import DIALECT, ops
-from hqc.frontend.neuron_names import NODES
+from hqc.frontend.neuron_names import INTEGRATORS, LEVELS, NODES
 from hqc.passes.integer_rules.registry import rules
 from hqc.passes.spellings.spelling import spellings
 
@@ -31,7 +33,8 @@ Those of several levels are `IntegerLIF`, or written as activations that are cli
 `round(clamp(x, 0, n))` or `floor(clamp(x, 0, n) + 0.5)`, with a memory or without. A network may
 be called for one time step after the other, its neurons in single-step mode, in a loop that stacks
 or adds up what it gives; what depends on its own spikes of steps before is refused. Parallel
-spiking neurons (PSN, SlidingPSN in all steps) are layers over time, and comparisons."""
+spiking neurons (PSN, SlidingPSN in all steps) are layers over time, and comparisons: one that is
+read as a number, or chooses between two, is neurons without a memory."""
 
 _ABOUT = """\
 Made by `hqc ops` from what is registered. What is not here is refused, with the node's name and
@@ -101,10 +104,22 @@ def coverage() -> str:
         "",
         "`hqc.models.lif.LIF`, and",
         "",
-        *(f"- `{module}.{name}`" for module, names in NODES.items() for name in names),
+        *_listed(NODES),
+        "",
+        "Of several levels, in all steps:",
+        "",
+        *_listed(LEVELS),
+        "",
+        "Read-outs without spikes:",
+        "",
+        *_listed(INTEGRATORS),
         "",
     ]
     return "\n".join(parts)
+
+
+def _listed(names: Mapping[str, Sequence[str]]) -> list[str]:
+    return [f"- `{module}.{name}`" for module in names for name in names[module]]
 
 
 def _first_line(function: object) -> str:

@@ -197,7 +197,8 @@ def record(module: nn.Module, frames: Tensor, output: int | str | None = None) -
 
 
 def _are_neurons(part: nn.Module) -> bool:
-    return isinstance(part, LIF) or library_of(part) is not None
+    library = library_of(part)
+    return isinstance(part, LIF) or (library is not None and library.fires(part))
 
 
 def _is_same(state: Tensor, held: Tensor | None) -> bool:

@@ -1,7 +1,13 @@
 """The neurons of other libraries that are taken as ours, by module."""
 
 SPIKINGJELLY = {
-    "spikingjelly.activation_based.neuron": ("LIFNode", "IFNode", "ParametricLIFNode"),
+    "spikingjelly.activation_based.neuron": (
+        "LIFNode",
+        "IFNode",
+        "ParametricLIFNode",
+        "SimpleLIFNode",
+        "SimpleIFNode",
+    ),
     # The older package's nodes of plain names take one time step a call.
     "spikingjelly.clock_driven.neuron": (
         "LIFNode",
@@ -12,6 +18,12 @@ SPIKINGJELLY = {
         "MultiStepParametricLIFNode",
     ),
 }
+
+LEVELS = {"spikingjelly.activation_based.neuron": ("ILIFNode",)}
+"""Neurons of several levels."""
+
+INTEGRATORS = {"spikingjelly.activation_based.neuron": ("NonSpikingLIFNode", "NonSpikingIFNode")}
+"""Leaky integrators, which read potentials out."""
 
 SNNTORCH = {"snntorch": ("Leaky", "Lapicque")}
 

@@ -49,7 +49,7 @@ def _replaced(model: nn.Module, by: Callable[[str, nn.Module], nn.Module | None]
     return own.get(model) or model
 
 
-def _own(name: str, node: Any) -> LIF | None:
+def _own(name: str, node: Any) -> nn.Module | None:
     """The `LIF` that does what a node does; None for a `LIF` that is exported as it is."""
     library = library_of(node)
     if library:

@@ -11,6 +11,7 @@ from onnx_ir.passes.common import RemoveUnusedNodesPass
 from hqc.data.synthetic import frames_over_range
 from hqc.dialect import attach_functions
 from hqc.errors import VerificationError
+from hqc.frontend.comparisons import find_comparisons
 from hqc.frontend.names import name_nodes
 from hqc.frontend.rounded_activations import find_rounded
 from hqc.frontend.steps import find_steps
@@ -25,12 +26,12 @@ _SAME = 0.999
 
 
 def take_raised(model: ir.Model) -> ir.Model:
-    """Rounded activations become neurons, and loops over time layers.
+    """Rounded activations and comparisons become neurons, and loops over time layers.
 
     Raises `VerificationError` where what stands for a value is not what that was, and
     `UnsupportedModelError` where it reads NaN or infinities, of which nobody can say.
     """
-    for find in (find_rounded, find_steps):
+    for find in (find_rounded, find_comparisons, find_steps):
         before = list(model.graph)
         pairs = find(model.graph)
         if pairs:

@@ -123,8 +123,8 @@ def _indices(node: ir.Node) -> list[np.ndarray] | None:
 
 
 def alone(node: ir.Node) -> ir.Model:
-    """A model of the node, whose first input is given."""
-    x = ir.Value(name="x", shape=node.inputs[0].shape, type=node.inputs[0].type)
+    """A model of the node, whose first input is given, in float32."""
+    x = ir.Value(name="x", shape=node.inputs[0].shape, type=ir.TensorType(ir.DataType.FLOAT))
     constants = [
         None
         if v is None
@@ -132,7 +132,7 @@ def alone(node: ir.Node) -> ir.Model:
         for i, v in enumerate(node.inputs[1:])
     ]
     copy = ir.Node("", node.op_type, [x, *constants], node.attributes.values())
-    copy.outputs[0].name, copy.outputs[0].type = "y", node.outputs[0].type
+    copy.outputs[0].name, copy.outputs[0].type = "y", x.type
     graph = ir.Graph(
         [x],
         copy.outputs,

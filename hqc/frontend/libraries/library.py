@@ -26,13 +26,20 @@ class Library(ABC):
     def has(self, module: nn.Module) -> bool:
         """Whether a module is one of the library's that keep a state from call to call."""
 
+    def fires(self, node: nn.Module) -> bool:
+        """Whether a call of it is a node `LIF` of the model; else its ops are written out."""
+        return True
+
     @abstractmethod
     def is_single_step(self, node: nn.Module) -> bool:
         """Whether it takes one time step a call."""
 
     @abstractmethod
-    def own(self, name: str, node: nn.Module) -> LIF:
-        """The `LIF` that does what a node does. Raises `UnsupportedModelError` if there is none."""
+    def own(self, name: str, node: nn.Module) -> nn.Module:
+        """The layer, a `LIF` if it fires, that does what a node does, and can be trained.
+
+        Raises `UnsupportedModelError` if there is none.
+        """
 
     @abstractmethod
     def put_at_rest(self, node: nn.Module) -> None:
@@ -56,7 +63,8 @@ class Library(ABC):
 
     def traced(self, name: str, node: nn.Module) -> nn.Module:
         """What stands for the node while its network is traced."""
-        return SteppedLIF(self.own(name, node), self.is_single_step(node))
+        own = self.own(name, node)
+        return SteppedLIF(own, self.is_single_step(node)) if isinstance(own, LIF) else own
 
 
 _LIBRARIES: list[Library] = []

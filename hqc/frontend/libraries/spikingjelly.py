@@ -17,7 +17,8 @@ from hqc.frontend.libraries.library import (
     plain_kind,
     register,
 )
-from hqc.frontend.neuron_names import SPIKINGJELLY
+from hqc.frontend.libraries.written_out import Integrator, Levels
+from hqc.frontend.neuron_names import INTEGRATORS, LEVELS, SPIKINGJELLY
 from hqc.models.lif import LIF
 
 _STATEFUL = {
@@ -41,7 +42,12 @@ class SpikingJelly(Library):
         stateless = classes(_STATELESS_IN_EVALUATION)
         if not self.is_single_step(module):
             stateless += classes(_STATELESS_IN_ALL_STEPS)
-        return isinstance(module, classes(_STATEFUL)) and not isinstance(module, stateless)
+        stateful = classes(_STATEFUL) + classes(INTEGRATORS)
+        return isinstance(module, stateful) and not isinstance(module, stateless)
+
+    def fires(self, node: nn.Module) -> bool:
+        """Neither integrators do, nor neurons of several levels, which are rounded activations."""
+        return type(node) not in classes(INTEGRATORS) + classes(LEVELS)
 
     def is_single_step(self, node: nn.Module) -> bool:
         """In the older package the class says so."""
@@ -51,8 +57,9 @@ class SpikingJelly(Library):
         return getattr(node, "step_mode", "m") == "s"
 
     def put_at_rest(self, node: Any) -> None:
-        """As `functional.reset_net` does."""
-        node._memories = dict(node._memories_rv)
+        """As `functional.reset_net` does; integrators are at rest in every call."""
+        if hasattr(node, "_memories_rv"):
+            node._memories = dict(node._memories_rv)
 
     def state(self, node: nn.Module, inputs: tuple) -> Tensor | None:
         """The first memory that is a tensor; at rest they are numbers."""
@@ -63,8 +70,22 @@ class SpikingJelly(Library):
         """Its threshold and reset."""
         return tuple(float(getattr(node, k, None) or 0.0) for k in ("v_threshold", "v_reset"))
 
-    def own(self, name: str, node: nn.Module) -> LIF:
+    def traced(self, name: str, node: Any) -> nn.Module:
+        """Neurons of several levels are written out; they are trained as they are."""
+        if type(node) not in classes(LEVELS):
+            return super().traced(name, node)
+        if self.is_single_step(node):
+            raise UnsupportedModelError(
+                f"layer {name!r} takes one time step a call", hint=self.all_steps
+            )
+        tau, threshold = (number(name, key, getattr(node, key)) for key in ("tau", "v_threshold"))
+        return Levels(tau, threshold, int(node.surrogate_function.max_spike_count))
+
+    def own(self, name: str, node: Any) -> nn.Module:
         """Potentials counted from where the node rests, starts and is reset."""
+        if type(node) in classes(INTEGRATORS):
+            tau = number(name, "tau", getattr(node, "tau", math.inf))
+            return Integrator(tau, node.decode)
         _check_kind(name, node)
         threshold, reset = (
             number(name, key, getattr(node, key)) for key in ("v_threshold", "v_reset")
