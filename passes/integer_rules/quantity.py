@@ -323,8 +323,11 @@ class Lowering:
 def described(x: Quantity, source: Facts | None = None) -> Quantity:
     """The same quantity, whose facts are written to its value.
 
-    A view's integers have the unit of its `source`, whatever constants multiply them later.
+    A view's integers have the unit of its `source`, whatever constants multiply them later. Bounds
+    by channel are one for all where no axis is the channels.
     """
+    if x.channels > 1 and x.channel_axis is None and x.scale.ndim == x.offset.ndim == 0:
+        x = replace(x, low=np.min(x.low), high=np.max(x.high), error=np.max(x.error))
     unit = float(x.scale) if x.kind in ("potentials", "frames") and x.is_plain else None
     unit = source.unit if source else unit
     Facts(x.kind, by_channel(x.low), by_channel(x.high), spell(x.view), unit).write(x.value)

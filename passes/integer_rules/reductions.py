@@ -111,6 +111,8 @@ def _over_channels(node: ir.Node, lowering: Lowering, x: Quantity, reduced: list
         name=f"{node.name}/sums",
         shape=[*rows, outputs],
     )
+    # Ones have one scale, whatever axis their channels will be a part of.
+    sums = replace(sums, scale=np.float64(sums.scale.flat[0]), offset=np.float64(0))
     sums = reshaped(node, lowering, sums, [*rows, *(sizes[i] for i in kept)], "kept")
     places = [*others, *kept]
     order = [places.index(i) for i in sorted(places)]
