@@ -11,6 +11,7 @@ from hqc.dialect import DIALECT
 from hqc.dialect.facts import write_bound
 from hqc.dialect.metadata import MADE_FOR
 from hqc.errors import UnsupportedModelError
+from hqc.passes.axes import axes, size_of
 from hqc.passes.graph import where
 from hqc.passes.integer_rules.quantity import Lowering, Quantity, described, rescaled
 from hqc.passes.integer_rules.time_steps import together
@@ -30,8 +31,8 @@ def read_out(value: ir.Value, lowering: Lowering) -> ir.Value:
     x = found
     if not (x.is_plain and x.value.dtype == ir.DataType.INT32 and x.kind != "sums"):
         x = rescaled(node, x, lowering, max(float(np.max(x.float_reach)), 2.0**-100) / 2**_BITS)
-    order = [f for axis in x.view for f in axis]
-    if any(f.root == "T" for f in order[1:]):
+    steps = size_of(x.view, "T")
+    if steps > 1 and next(filter(None, x.view)) != axes(("T", steps))[0]:
         x = together(node, lowering, x)
     scale = np.float32(x.scale)
     logits = lowering.builder.op(

@@ -14,13 +14,13 @@ from hqc.passes.integer_rules.registry import rule
     "auto_pad", "ceil_mode", "count_include_pad", "dilations", "kernel_shape", "pads", "strides",
 ))  # fmt: skip
 def refuse_padding_alone(node: ir.Node, lowering: Lowering) -> None:
-    """It is written as a convolution, but for windows that padding alone may fill: refused."""
+    """It is written as a convolution, but for windows of padding alone and ceilings of volumes."""
     window = ints(node, "kernel_shape", ())
     pads = ints(node, "pads", [0] * 2 * len(window))
     raise unsupported(
         node,
         f"its window is {list(window)}, padded by {list(pads)}",
-        "pool in windows that are wider than their padding",
+        "pool in windows that are wider than their padding, volumes without ceil_mode",
     )
 
 

@@ -141,6 +141,8 @@ def sums_of_windows(rewrite: Rewrite) -> None:
     channels, kernel = x.shape.numpy()[1], _window(rewrite)
     if any(pad >= size for pad, size in zip(places.pads_to_the_end, kernel * 2, strict=True)):
         return  # runtimes differ on windows of padding alone
+    if len(x.shape) == 5 and integer(node, "ceil_mode", 0):
+        return  # and on volumes whose last windows end behind their padding
     made = node.outputs[0].shape.numpy()
     ones = rewrite.constant(np.ones((channels, 1, *kernel), np.float32), "ones")
     one = rewrite.constant(np.ones(1, np.float32), "one")

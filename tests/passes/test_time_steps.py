@@ -112,6 +112,12 @@ def classes_by_steps(net):
 
 
 @mixing
+def steps_and_channels_in_one_axis_of_the_output(net):
+    rates = net.mean(net.spikes(), [2, 3])
+    return leaving(net, net.view(rates, (1, T * D)), 1, T * D)
+
+
+@mixing
 def scores_of_steps(net):
     q, k = (net.op("Transpose", net.tokens(name), perm=[1, 2, 0, 3]) for name in "qk")
     scores = net.op("MatMul", q, net.op("Transpose", k, perm=[0, 1, 3, 2]), name="scores")

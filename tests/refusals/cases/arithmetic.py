@@ -129,7 +129,7 @@ def pooling_of_dilated_windows(net):
 
 @refused(
     "node 'pool' (AveragePool): its window is [2, 2], padded by [2, 0, 0, 0]",
-    hint="pool in windows that are wider than their padding",
+    hint="pool in windows that are wider than their padding, volumes without ceil_mode",
 )
 def a_mean_of_padding_alone(net):
     attributes = {"kernel_shape": [2, 2], "pads": [2, 0, 0, 0], "name": "pool"}
