@@ -21,8 +21,8 @@ BITS, SCHEME = "hqc.bits", "hqc.scheme"
 """Metadata keys of an initializer of weight codes: how a code is stored."""
 
 _MOVES = {
-    *("Concat", "Expand", "Gather", "JoinSteps", "Pad", "ReduceSum", "Relu", "Slice"),
-    "SplitSteps",
+    *("Concat", "Expand", "Gather", "Pad", "ReduceSum", "Relu", "Slice"),
+    *("JoinSteps", "SplitSteps"),
 }
 """Ops whose integers have the unit of their input."""
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import onnx_ir as ir
 
-from hqc.dialect import DIALECT
+from hqc.dialect import DIALECT, KERNEL
 from hqc.dialect.facts import Facts
 from hqc.dialect.layouts import is_after_last_step
 from hqc.passes.axes import joined, rows_as_steps, rows_outermost, size_of
@@ -36,7 +36,7 @@ def kept(packing: Packing, x: Packed) -> Packed:
         return x
     value = packing.builder.op(
         "KeepSteps", [x.value], x.value.shape.numpy(), x.value.dtype,
-        name=f"{x.value.producer().name}/KeepSteps", domain="ai.hqc.kernel",
+        name=f"{x.value.producer().name}/KeepSteps", domain=KERNEL,
     )  # fmt: skip
     Facts.of(x.value).write(value)
     return replace(x, value=value)
