@@ -85,7 +85,7 @@ def find_streams(graph: ir.Graph) -> dict[ir.Value, Stream]:
         return value
 
     thresholds: dict[ir.Value, float] = {}
-    signs: set[ir.Value] = set()
+    measured: set[ir.Value] = set()
     neurons = [n for n in graph if n.domain == DIALECT and n.op_type in NEURONS]
     for node in graph:
         values = [node.outputs[0]]
@@ -98,9 +98,9 @@ def find_streams(graph: ir.Graph) -> dict[ir.Value, Stream]:
         if threshold > 0:
             thresholds[stream] = min(threshold, thresholds.get(stream, threshold))
         else:
-            signs.add(stream)
+            measured.add(stream)
     least = min(thresholds.values(), default=1.0)
-    before_neurons = {root(v) for v in _ancestors([n.inputs[0] for n in neurons])} - signs
+    before_neurons = {root(v) for v in _ancestors([n.inputs[0] for n in neurons])} - measured
     streams = {
         stream: Stream(thresholds.get(stream, least if stream in before_neurons else None))
         for stream in map(root, list(parents))

@@ -56,14 +56,20 @@ def largest(rewrite: Rewrite) -> None:
     node = rewrite.node
     x = node.inputs[0]
     taps, *kernel = ints(node, "kernel_shape", ())
-    if len(x.shape) != 5 or taps == 1 or len(node.outputs) > 1:
+    if len(x.shape) != 5 or len(node.outputs) > 1:
         return
     if integer(node, "ceil_mode", 0) or "auto_pad" in node.attributes:
         return
     strides, dilations = (ints(node, name, [1] * 3) for name in ("strides", "dilations"))
     pads = ints(node, "pads", [0] * 6)
+    if (taps, strides[0], pads[0], pads[3]) == (1, 1, 0, 0):
+        return  # flat already
     n, channels, depth, *_ = x.shape.numpy()
     *_, made, height, width = node.outputs[0].shape.numpy()
+    places = np.arange(made)[:, None] * strides[0] + np.arange(taps) * dilations[0] - pads[0]
+    within = (places >= 0) & (places < depth)
+    if not within.any(1).all():
+        return  # a window of padding alone
     flat = {
         "kernel_shape": [1, *kernel],
         "strides": [1, *strides[1:]],
@@ -72,8 +78,6 @@ def largest(rewrite: Rewrite) -> None:
     }
     x = rewrite.op("MaxPool", [x], (n, channels, depth, height, width), what="flat", **flat)
     x = _permuted(rewrite, x, (0, 2, 1, 3, 4), "by depth")
-    places = np.arange(made)[:, None] * strides[0] + np.arange(taps) * dilations[0] - pads[0]
-    within = (places >= 0) & (places < depth)
     some = np.take_along_axis(places, within.argmax(1)[:, None], 1)
     x = _taken(rewrite, x, np.where(within, places, some).reshape(-1))  # padding is never largest
     x = rewrite.reshape(x, (n, made, taps, channels, height, width), "taps")

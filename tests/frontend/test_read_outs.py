@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import numpy as np
 import pytest
 import torch
 from spikingjelly.activation_based import functional, neuron, surrogate
 from torch import nn
 
-import hqc
 from hqc.errors import UserError
 from hqc.frontend.export import export
 from hqc.models.lif import LIF
-from hqc.quantize import apply_recipe
+from tests.frontend.compiled import compiles_to_what_it_does
 
 T, C, H, W = 4, 8, 5, 6
 
@@ -52,36 +50,23 @@ FIRING = {
 }
 
 
-def check(net, path, atol):
-    """The compiled code gives what the module does, on recordings that are not alike."""
-    net = apply_recipe(net.eval(), {"*": "4u"})
+def check(net, path):
+    """On random frames, in all time steps at once."""
     functional.set_step_mode(net, "m")
     frames = [torch.randint(0, 6, (T, 1, 2, H, W)) / 5 for _ in range(4)]
-    functional.reset_net(net)
-    export(net, frames, path / "net.onnx")
-    found = hqc.verify(path / "net.onnx", "host")
-    assert found.ok, found
-    artifact = hqc.compile(path / "net.onnx", target="host", output=path / "build")
-    expected = []
-    for x in frames:
-        functional.reset_net(net)
-        with torch.no_grad():
-            expected.append(net(x).numpy())
-    logits = [artifact.run(x.numpy()) for x in frames]
-    np.testing.assert_allclose(logits, expected, atol=atol * np.abs(expected).max())
-    assert np.ptp(expected, 0).max() > 0.01, "it says nothing"
+    compiles_to_what_it_does(net, frames, path)
 
 
 @pytest.mark.parametrize("read_out", READ_OUTS)
 def test_potentials_are_read_out_as_the_module_does(read_out, tmp_path):
     torch.manual_seed(0)
-    check(Net(READ_OUTS[read_out]), tmp_path, 1e-4)
+    check(Net(READ_OUTS[read_out]), tmp_path)
 
 
 @pytest.mark.parametrize("nodes", FIRING)
 def test_other_neurons_fire_as_the_modules_do(nodes, tmp_path):
     torch.manual_seed(0)
-    check(Net(last, *FIRING[nodes]), tmp_path, 1e-4)
+    check(Net(last, *FIRING[nodes]), tmp_path)
 
 
 def test_neurons_of_several_levels_that_take_a_step_a_call_are_refused(tmp_path):

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import numpy as np
 import pytest
 import torch
 from spikingjelly.activation_based import functional, layer, neuron
 from torch import Tensor, nn
 
-import hqc
-from hqc.frontend.export import export
 from hqc.models.lif import LIF
-from hqc.quantize import apply_recipe
+from tests.frontend.compiled import compiles_to_what_it_does
 
 T, C, H, W = 4, 8, 5, 6
 MIXED = []
@@ -124,15 +121,36 @@ class Net(nn.Module):
 @pytest.mark.parametrize("between", MIXED, ids=lambda kind: kind.__name__)
 def test_compiled_logits_are_the_modules_own(between, tmp_path):
     torch.manual_seed(0)
-    net = apply_recipe(Net(between).eval(), {"*": "4u"})
     frames = [torch.randint(0, 6, (T, 1, 2, H, W)) / 5 for _ in range(4)]
-    path = tmp_path / "net.onnx"
-    export(net, frames, path)
-    found = hqc.verify(path, "host")
-    assert found.ok, found
-    artifact = hqc.compile(path, target="host", output=tmp_path / "build")
-    with torch.no_grad():
-        expected = [net(x).numpy() for x in frames]
-    logits = [artifact.run(x.numpy()) for x in frames]
-    np.testing.assert_allclose(logits, expected, atol=1e-4 * np.abs(expected).max())
-    assert np.ptp(expected, 0).max() > 0.05, "it says nothing"
+    compiles_to_what_it_does(Net(between), frames, tmp_path)
+
+
+POOLS = {
+    "largest": nn.MaxPool3d(2, 1),
+    "mean": nn.AvgPool3d(2, 1),
+    "largest, padded": nn.MaxPool3d(3, 2, 1),
+    "largest of each step": nn.MaxPool3d((1, 2, 2)),
+    "largest of every other step": nn.MaxPool3d((1, 2, 2), 2),
+}
+
+
+class Volumes(nn.Module):
+    """Windows over time, height and width, of frames and of spikes."""
+
+    def __init__(self, pool: nn.Module) -> None:
+        super().__init__()
+        self.first, self.second = nn.Conv3d(2, C, 3, padding=1), nn.Conv3d(C, C, 3, padding=1)
+        self.neurons = nn.ModuleList([LIF(2.0, 0.1), LIF(2.0, 0.05)])
+        self.pool, self.head = pool, nn.Linear(C, 10)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.neurons[0](self.first(x.permute(1, 2, 0, 3, 4)).permute(2, 0, 1, 3, 4))
+        x = self.second(self.pool(x.permute(1, 2, 0, 3, 4))).permute(2, 0, 1, 3, 4)
+        return self.head(self.neurons[1](x).mean((0, 3, 4)))
+
+
+@pytest.mark.parametrize("pool", POOLS)
+def test_windows_of_three_dimensions(pool, tmp_path):
+    torch.manual_seed(0)
+    frames = [torch.randint(0, 6, (T, 1, 2, H, W)) / 5 for _ in range(3)]
+    compiles_to_what_it_does(Volumes(POOLS[pool]), frames, tmp_path)
