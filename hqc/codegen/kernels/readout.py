@@ -72,16 +72,20 @@ def _build_sum(size: int):
 
 
 def _build_keep(dtype: str, all_steps: int, size: int):
+    lanes = math.gcd(size, WORD)
+
     @T.prim_func(s_tir=True)
     def keep_steps(x_p: T.handle(dtype), y_p: T.handle(dtype), t_begin: T.int32, steps: T.int32):
         T.func_attr({"tirx.noalias": True})
         x = T.decl_buffer((ANY,), dtype, data=x_p)
         y = T.decl_buffer((ANY,), dtype, data=y_p)
         if t_begin == 0:
-            for i in range(all_steps):
-                y[i] = tirx.const(0, dtype)
-        for i in range(steps * size):
-            y[t_begin * size + i] = x[i]
+            for w in range(all_steps // lanes):
+                for v in T.vectorized(lanes):
+                    y[w * lanes + v] = tirx.const(0, dtype)
+        for w in range(steps * (size // lanes)):
+            for v in T.vectorized(lanes):
+                y[t_begin * size + w * lanes + v] = x[w * lanes + v]
 
     return keep_steps
 
