@@ -14,7 +14,7 @@ import onnx_ir as ir
 from hqc.data.recordings import preprocessing_of
 from hqc.dialect import find_op
 from hqc.dialect.layouts import alias_root
-from hqc.dialect.metadata import AREAS, ARENA, LAYER, RATE
+from hqc.dialect.metadata import AREAS, LAYER, RATE
 from hqc.targets import Target
 from hqc.version import VERSION
 
@@ -37,7 +37,7 @@ def describe(
     """
     shared = folder / f"{library.name}.so"
     frames, logits = kernels.graph.inputs[0], kernels.graph.outputs[0]
-    arena = json.loads(kernels.metadata_props[ARENA])
+    interface, footprint = library.interface, library.footprint
     nodes = [n for n in kernels.graph if n.op_type != "Reshape"]
     layers = [_layer(n, library) for n in nodes if n.name in library.weight_bytes]
     weights = sum(layer["weights"] for layer in layers)
@@ -54,12 +54,24 @@ def describe(
         "library": {"sha256": hashlib.sha256(shared.read_bytes()).hexdigest()}
         if target.is_host
         else None,
-        "input": {"name": frames.name, "dtype": "float32", "shape": list(frames.shape.numpy())},
-        "output": {"name": logits.name, "dtype": "float32", "shape": list(logits.shape.numpy())},
+        "input": {
+            "name": frames.name,
+            "dtype": "float32",
+            "shape": list(interface.shape),
+            "codes": interface.codes(),
+        },
+        "output": {
+            "name": logits.name,
+            "dtype": "float32",
+            "shape": list(interface.output_shape),
+            "integer_scale": 2.0 ** -interface.logit_shift(),
+        },
         "preprocessing": preprocessing_of(kernels.metadata_props),
         "memory": {
-            "arena_bytes": arena["run"],
-            "stream_arena_bytes": arena["stream"],
+            "arena_bytes": interface.arena_bytes["run"],
+            "stream_arena_bytes": interface.arena_bytes["stream"],
+            "code_bytes": footprint.code_bytes,
+            "stack_bytes": footprint.stack_bytes,
             "constant_bytes": len(library.weights),
             "weight_bytes": sum(library.weight_bytes.values()),
         },

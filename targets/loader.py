@@ -22,9 +22,10 @@ class Target:
 
     `llvm` holds triple, cpu, abi, features and float (ABI); `compiler` the triple for the C
     compiler and, if it needs one, its cpu; `vector_bits` is 0 without vectors; `popcount_ops` what
-    a vector popcount of 32-bit lanes takes; `caches` are in bytes, `clock` in Hz, 0 if unknown;
-    `emulate` is the command that runs its programs here, None where there is none. They are linked
-    by `program_compiler`, if it is not empty, or for `board`, without an operating system.
+    a vector popcount of 32-bit lanes takes; `caches`, `flash` and `ram` are in bytes, `clock` in
+    Hz, 0 if unknown; `emulate` is the command that runs its programs here, None where there is
+    none. They are linked by `program_compiler`, if it is not empty, or for `board`, without an
+    operating system.
     """
 
     name: str
@@ -35,6 +36,8 @@ class Target:
     popcount_ops: int = 12
     caches: dict[str, int] = field(default_factory=dict)
     clock: float = 0.0
+    flash: int = 0
+    ram: int = 0
     emulate: str | None = None
     program_compiler: tuple[str, ...] = ()
     board: str | None = None
@@ -43,6 +46,19 @@ class Target:
     def is_host(self) -> bool:
         """Whether it is the machine that hqc runs on."""
         return self.compiler == ("host",)
+
+    @property
+    def is_bare(self) -> bool:
+        """Whether its programs have no operating system, and are linked for fixed addresses."""
+        return "freestanding" in self.compiler[0]
+
+    @property
+    def has_floats(self) -> bool:
+        """Whether it computes with floats in registers."""
+        triple, features = self.llvm["triple"], self.llvm.get("features", "")
+        if triple.startswith(("arm", "thumb")):
+            return self.llvm.get("float") == "hard"
+        return not triple.startswith("riscv") or "+f" in features.split(",")
 
     def tvm_target(self) -> dict[str, object]:
         """The target as TVM takes it."""
@@ -130,6 +146,12 @@ class _Fields:
 
     def _cache(self, statement: lark.Tree) -> dict[str, object]:
         return {"caches": self._named(statement, lambda n: int(self._amount(n, DATA)) // 8)}
+
+    def _flash(self, statement: lark.Tree) -> dict[str, object]:
+        return {"flash": int(self._amount(statement.children[0], DATA)) // 8}
+
+    def _ram(self, statement: lark.Tree) -> dict[str, object]:
+        return {"ram": int(self._amount(statement.children[0], DATA)) // 8}
 
     def _clock(self, statement: lark.Tree) -> dict[str, object]:
         return {"clock": self._amount(statement.children[0], FREQUENCY)}

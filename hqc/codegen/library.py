@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import json
-import math
 import re
 from dataclasses import dataclass, field
-from importlib import resources
 from itertools import zip_longest
 from pathlib import Path
-from string import Template
 
+import numpy as np
 import onnx_ir as ir
 import tvm
 
+from hqc.codegen.footprint import Footprint
+from hqc.codegen.interface import Interface, render
 from hqc.codegen.kernels import (
     Constant,
     Input,
@@ -24,13 +24,13 @@ from hqc.codegen.kernels import (
     Stride,
     find_kernel,
 )
+from hqc.codegen.quantize_by_integers import quantize_by_integers
 from hqc.codegen.tir import write_object
 from hqc.codegen.toolchain import Toolchain
 from hqc.dialect.layouts import ALIGNMENT, alias_root, readout
 from hqc.dialect.metadata import ARENA
 from hqc.errors import OwnError, ToolError, UserError, in_short
 from hqc.targets import Target
-from hqc.version import VERSION
 
 _C_TYPES = {
     "float32": "float",
@@ -49,17 +49,22 @@ _C_TYPES = {
 class Library:
     """Everything that the files of a library are made from.
 
-    `weight_bytes` counts the stored weight codes alone, without biases and thresholds.
+    `weight_bytes` counts the stored weight codes alone, without biases and thresholds. `footprint`
+    is known once the objects are made.
     """
 
     name: str
+    interface: Interface
+    has_floats: bool = True
     functions: dict[str, object] = field(default_factory=dict)
     prototypes: list[str] = field(default_factory=list)
+    prepare: list[str] = field(default_factory=list)
     forward: list[str] = field(default_factory=list)
     readout: list[str] = field(default_factory=list)
     areas: dict[str, list[int]] = field(default_factory=lambda: {"run": [], "stream": []})
     weights: bytearray = field(default_factory=bytearray)
     weight_bytes: dict[str, int] = field(default_factory=dict)
+    footprint: Footprint | None = None
     kernels: int = 0
     _symbols: dict[tuple, str] = field(default_factory=dict)
     _value_areas: dict[ir.Value, int] = field(default_factory=dict)
@@ -70,12 +75,14 @@ class Library:
 
         Raises `OwnError`, naming the node, for whatever a kernel stumbles over.
         """
-        library = cls(name)
+        library = cls(name, Interface.of(model), target.has_floats)
         after = readout(model.graph)
         for node in model.graph:
             if node.op_type == "Reshape":
                 continue
             lines = library.readout if node in after else library.forward
+            if node is library.interface.quantizer:
+                lines = library.prepare
             try:
                 call = find_kernel(node)(node, target.vector_bits > 0)
                 library._add(model.graph, node, call, lines)
@@ -93,9 +100,12 @@ class Library:
         if symbol is None:
             symbol = f"{self.name}_kernel_{len(self._symbols)}"
             self._symbols[call.key] = symbol
-            self.functions[symbol] = function = call.build()
-            types = ", ".join(c_types(function, call))
-            self.prototypes.append(f"/* {node.op_type} */\nvoid {symbol}({types});")
+            if node.op_type == "QuantizeFrames" and not self.has_floats:
+                self.prototypes.append(quantize_by_integers(node, symbol))
+            else:
+                self.functions[symbol] = function = call.build()
+                types = ", ".join(c_types(function, call))
+                self.prototypes.append(f"/* {node.op_type} */\nvoid {symbol}({types});")
         plan = json.loads(node.metadata_props[ARENA])
         if plan["bytes"] != [o.size for o in call.operands if isinstance(o, Scratch | State)]:
             raise UserError(
@@ -122,7 +132,8 @@ class Library:
                     arguments.append(f"AREA({next(areas)})")
                 case Stride(elements):
                     arguments.append(f"streams * {elements}")
-        given = "t_begin, steps" if lines is self.forward else f"0, {steps}"
+        begin = "t_begin" if lines is self.forward else "0"
+        given = f"{begin}, {steps if lines is self.readout else 'steps'}"
         call_text = f"{symbol}({', '.join(arguments)}, {given});"
         lines.append(f"    TRACE({self.kernels}); /* {in_comment(node.name)} */\n    {call_text}")
         self.kernels += 1
@@ -151,40 +162,40 @@ class Library:
 
     def write(self, model: ir.Model, target: Target, toolchain: Toolchain, folder: Path) -> None:
         """Write header, C entry, weights and `libNAME.a`; on the host `NAME.so` too."""
-        frames, logits = model.graph.inputs[0], model.graph.outputs[0]
+        self.weights += bytes(-len(self.weights) % ALIGNMENT)
         arena = json.loads(model.metadata_props[ARENA])
-        shape = frames.shape.numpy()
+        self.interface.plan_logits(arena)
+        codes = self.interface.quantizer
+        frames_area = self._value_areas[codes.outputs[0]] if codes else None
+        prepare = [*self.prepare, f"    return {self._frames(frames_area)};"]
         values = {
-            "name": self.name,
-            "NAME": self.name.upper(),
-            "version": VERSION,
             "target": target.name,
-            "time_steps": shape[0],
-            "step_input_size": math.prod(shape[1:]),
-            "step_shape": " x ".join(map(str, shape[1:])),
-            "output_size": math.prod(logits.shape.numpy()),
-            "arena_bytes": arena["run"],
-            "stream_arena_bytes": arena["stream"],
             "weights_size": len(self.weights),
-            "weights_hash": fnv1a(bytes(self.weights)),
+            "weights_words": len(self.weights) // 4,
+            "weights_hash": weights_hash(bytes(self.weights)),
+            "hash_factor": _HASH_FACTOR,
             "prototypes": "\n".join(self.prototypes),
             "run_areas": ", ".join(map(str, self.areas["run"])),
             "step_areas": ", ".join(map(str, self.areas["stream"])),
+            "prepare": "\n".join(prepare),
             "forward": "\n".join(self.forward),
             "readout": "\n".join([*self.readout, f"    TRACE({self.kernels});"]),
+            **self.interface.values(self.name, frames_area),
+            **Footprint().values(),
         }
-        templates = resources.files("hqc.runtimes.c")
         for template, file in (
             ("model.h.in", f"{self.name}.h"),
-            ("model.c.in", f"{self.name}.c"),
             ("weights.S.in", f"{self.name}_weights.S"),
             ("runner.c.in", f"{self.name}_runner.c"),
             ("config.cmake.in", f"{self.name}Config.cmake"),
             ("model.pc.in", f"{self.name}.pc"),
+            ("hqc.h.in", "hqc.h"),
         ):
-            text = Template((templates / template).read_text()).substitute(values)
-            (folder / file).write_text(text)
-        (folder / "hqc.h").write_text((templates / "hqc.h").read_text())
+            (folder / file).write_text(render(template, values))
+        parts = ["model.c.in"]
+        parts += ["bytes.c.in"] if self.interface.quantizer else []
+        parts += ["events.c.in"] if self.interface.takes_events else []
+        (folder / f"{self.name}.c").write_text("".join(render(p, values) for p in parts))
         (folder / f"{self.name}_weights.bin").write_bytes(self.weights)
         objects = [
             f"{self.name}_kernels.o",
@@ -200,11 +211,20 @@ class Library:
                 f"LLVM does not compile for target {target.name}: {in_short(error)}",
                 hint="check the 'llvm' line of a target of your own; report one of hqc's",
             ) from error
+        toolchain.discard_half_floats(objects[0], folder)
+        kernels, entry = (folder / o for o in objects[:2])
+        self.footprint = Footprint.of(kernels, entry, len(self.weights))
+        values |= self.footprint.values()
+        (folder / f"{self.name}.h").write_text(render("model.h.in", values))
         toolchain.archive(objects, f"lib{self.name}.a", folder)
         if target.is_host:
             toolchain.share(objects, f"{self.name}.so", folder)
         for made in (*objects, f"{self.name}_weights.S", f"{self.name}_weights.bin"):
             (folder / made).unlink()
+
+    def _frames(self, area: int | None) -> str:
+        """What the network reads, as C: the area of the codes, or the frames themselves."""
+        return "frames" if area is None else f"AREA({area})"
 
 
 def c_types(function: tvm.tirx.PrimFunc, call: KernelCall) -> list[str]:
@@ -224,9 +244,15 @@ def in_comment(text: str) -> str:
     return re.sub(r"[^\w .:/+-]", "_", text, flags=re.ASCII)
 
 
-def fnv1a(data: bytes) -> int:
-    """The 32-bit FNV-1a hash that the library checks its weights with."""
-    value = 2166136261
-    for byte in data:
-        value = (value ^ byte) * 16777619 & 0xFFFFFFFF
-    return value
+_HASH_FACTOR = 0x9E3779B1
+"""Odd, so that a change of any one word changes the hash."""
+
+
+def weights_hash(data: bytes) -> int:
+    """The 32-bit hash that the library checks its weights with: whole words, little-endian.
+
+    The hash of words w is the sum of w_i * factor^(n - i), modulo 2^32.
+    """
+    words = np.frombuffer(data, "<u4")
+    powers = np.cumprod(np.full(words.size, _HASH_FACTOR, np.uint32), dtype=np.uint32)
+    return int((words * powers[::-1]).sum(dtype=np.uint32))

@@ -16,7 +16,15 @@ from hqc.errors import ToolError
 from hqc.targets import Target
 
 _ZIG = [sys.executable, "-m", "ziglang"]
-_FLAGS = ["-std=c99", "-O2", "-fPIC", "-Wall", "-Wextra", "-Werror"]
+_FLAGS = ["-std=c99", "-O2", "-Wall", "-Wextra"]
+_OBJECT_FLAGS = [
+    *("-ffunction-sections", "-fdata-sections"),  # what a program does not call, it does not hold
+    *("-fno-unwind-tables", "-fno-asynchronous-unwind-tables"),
+    "-g0",  # no path of the folder that it is compiled in
+]
+_DISCARDED = "SECTIONS { /DISCARD/ : { *(.text.tvm.fp16.conv*) } }\n"
+"""Conversions of half floats, under the compiler's own names, that TVM adds to every object: a
+linker would take them for the compiler's."""
 
 
 def _call(command: Sequence[str], folder: Path) -> None:
@@ -49,23 +57,37 @@ class Toolchain:
     compiler: tuple[str, ...]
     program_compiler: tuple[str, ...]
     board: str | None = None
+    position: str = "-fPIC"
 
     @classmethod
     def of(cls, target: Target, cc: str | None = None) -> Toolchain:
         """`cc` if given; on the host $CC or cc; otherwise zig cc for the target's triple."""
         if not cc and target.is_host:
             cc = os.environ.get("CC") or shutil.which("cc") or shlex.join([*_ZIG, "cc"])
+        # A program in flash lies where it was linked for, and has no table of global offsets.
+        position = "-fno-pic" if target.is_bare else "-fPIC"
         if cc:
-            return cls(tuple(shlex.split(cc)), tuple(shlex.split(cc)))
+            return cls(tuple(shlex.split(cc)), tuple(shlex.split(cc)), position=position)
         programs = _zig(target.program_compiler or target.compiler)
-        return cls(_zig(target.compiler), programs, target.board)
+        return cls(_zig(target.compiler), programs, target.board, position)
 
     def compile(self, source: str, folder: Path) -> str:
         """Compile a C or assembler file of the folder; return the object's name."""
         made = Path(source).with_suffix(".o").name
-        flags = _FLAGS if source.endswith(".c") else []
+        flags = [*_FLAGS, *_OBJECT_FLAGS, self.position] if source.endswith(".c") else []
         _call([*self.compiler, *flags, "-c", source, "-o", made], folder)
         return made
+
+    def discard_half_floats(self, made: str, folder: Path) -> None:
+        """Take TVM's own functions out of an ELF object of kernels."""
+        file = folder / made
+        if file.read_bytes()[:4] != b"\x7fELF":
+            return
+        script, kept = f"{made}.ld", f"{made}.kept"
+        (folder / script).write_text(_DISCARDED)
+        _call([*_ZIG, "ld.lld", "-r", made, "-T", script, "-o", kept], folder)
+        (folder / script).unlink()
+        (folder / kept).replace(file)
 
     def archive(self, objects: Sequence[str], library: str, folder: Path) -> None:
         """Put objects into a static library, without dates: equal inputs give equal files."""
@@ -86,7 +108,7 @@ class Toolchain:
 
         It is static where it is not for the host, and without an operating system for a board.
         """
-        command = [*self.program_compiler, *_FLAGS, *flags, *sources, "-o", program]
+        command = [*self.program_compiler, *_FLAGS, self.position, *flags, *sources, "-o", program]
         if not self.board:
             _call(command + ["-static"] * ("-target" in command), folder)
             return

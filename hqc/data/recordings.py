@@ -133,12 +133,15 @@ def preprocessing_of(metadata: Mapping[str, str]) -> dict | None:
         known = said["kind"] in _PLURAL and all(type(s) is int and s > 0 for s in sizes)
         colors = all(c.shape in ((1,), (3,)) and np.isfinite(c).all() for c in (mean, std))
         known = known and colors and bool((std != 0).all())
+        names = said.get("classes", ["a class"])
+        known = known and bool(names) and all(type(name) is str and name for name in names)
     except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError):
         known = False
     if not known:
         raise UserError(
             f"the model's metadata {PREPROCESSING!r} says nothing that hqc knows: {text[:200]}",
             hint="export it with preprocessing={'kind': 'events' or 'image', 'time_steps': T, "
-            "'height': H, 'width': W}; images may have 'mean' and 'std' of three colors",
+            "'height': H, 'width': W}; images may have 'mean' and 'std' of three colors, "
+            "and all may have 'classes', a list of names",
         )
     return said

@@ -22,7 +22,9 @@ class _Model(ctypes.Structure):
     _fields_ = (
         ("arena", ctypes.c_void_p),
         ("arena_size", ctypes.c_size_t),
+        ("magic", ctypes.c_uint32),
         ("time_step", ctypes.c_int32),
+        ("logits", ctypes.c_uint32),
     )
 
 

@@ -12,6 +12,7 @@ import onnx
 import pytest
 
 import hqc
+from hqc.codegen.interface import render
 from hqc.codegen.library import in_comment
 from hqc.codegen.names import c_name, check_name
 from hqc.codegen.toolchain import Toolchain
@@ -113,14 +114,16 @@ wchar uint8 intptr int_fast16 sem mtx pthread regex jmp_buf file lock thread ato
 
 @pytest.mark.parametrize(("flags", "suffix"), [(["-std=c99"], "c"), (["-x", "c++"], "cc")])
 def test_headers_of_all_names_go_with_each_other_and_with_the_systems(flags, suffix, tmp_path):
-    header = Template((TEMPLATES / "model.h.in").read_text())
-    numbers = dict.fromkeys(re.findall(r"\$\{([a-z_]+)\}", header.template), 1)
+    templates = [f"{part}.h.in" for part in ("hqc", "model", "bytes", "events")]
+    said = "".join((TEMPLATES / t).read_text() for t in templates)
+    numbers = dict.fromkeys(re.findall(r"\$\{([a-z_]+)\}", said), 1) | {"code": "uint8_t"}
     names = sorted({*STEMS.values(), *map(c_name, TEXTS.split())})
     for name in names:
         check_name(name)
-        text = header.substitute({**numbers, "name": name, "NAME": name.upper()})
-        (tmp_path / f"{name}.h").write_text(text)
-    (tmp_path / "hqc.h").write_text((TEMPLATES / "hqc.h").read_text())
+        values = {**numbers, "name": name, "NAME": name.upper(), "class_names": ""}
+        values |= {part: render(f"{part}.h.in", values) for part in ("bytes", "events")}
+        (tmp_path / f"{name}.h").write_text(render("model.h.in", values))
+    (tmp_path / "hqc.h").write_text(render("hqc.h.in", values))
     source = "#define _GNU_SOURCE\n" if suffix == "c" else ""
     source += "".join(
         f"#include <{h}.h>\n" for h in C_HEADERS.split() if suffix == "c" or h != "tgmath"

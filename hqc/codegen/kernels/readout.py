@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import onnx_ir as ir
 from tvm import tirx
 from tvm.script import tirx as T
@@ -45,7 +46,7 @@ def emit_read(node: ir.Node, vector: bool) -> KernelCall:
     """The kernel of a ReadLogits."""
     rows, *_, columns = node.inputs[0].shape.numpy()
     channels = node.attributes["channels"].value
-    scale = node.inputs[1].const_value.numpy().reshape(1)
+    scale = node.inputs[1].const_value.numpy().reshape(1).view(np.uint32)
     return KernelCall(
         lambda: _build_read(rows, columns, channels),
         (Input(0), Output(), Constant(scale)),
@@ -113,17 +114,17 @@ def _build_read(rows: int, columns: int, channels: int):
     @T.prim_func(s_tir=True)
     def read_logits(
         x_p: T.handle("int32"),
-        y_p: T.handle("float32"),
-        scale_p: T.handle("float32"),
+        y_p: T.handle("uint32"),
+        scale_p: T.handle("uint32"),
         t_begin: T.int32,
         steps: T.int32,
     ):
         T.func_attr({"tirx.noalias": True})
         x = T.decl_buffer((ANY,), "int32", data=x_p)
-        y = T.decl_buffer((ANY,), "float32", data=y_p)
-        scale = T.decl_buffer((ANY,), "float32", data=scale_p)
+        y = T.decl_buffer((ANY,), "uint32", data=y_p)
+        scale = T.decl_buffer((ANY,), "uint32", data=scale_p)
         for n in range(rows):
             for c in range(channels):
-                y[n * channels + c] = T.Cast("float32", x[n * columns + c]) * scale[0]
+                y[n * channels + c] = T.Cast("uint32", x[n * columns + c]) * scale[0]
 
     return read_logits
