@@ -7,7 +7,7 @@ run once a call, since compiled code keeps its frame for the whole of a call.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -35,12 +35,12 @@ class Footprint:
     stack_bytes: int = 0
 
     @classmethod
-    def of(cls, kernels: Path, entry: Path, weight_bytes: int) -> Footprint:
-        """Of a library's two objects of code."""
-        if any(o.read_bytes()[:4] != b"\x7fELF" for o in (kernels, entry)):
+    def of(cls, entry: Path, called: Sequence[Path], weight_bytes: int) -> Footprint:
+        """Of a library's object of entries, and of those of kernels and what kernels call."""
+        if any(o.read_bytes()[:4] != b"\x7fELF" for o in (entry, *called)):
             return cls(weight_bytes=weight_bytes)
-        code = sum(map(_allocated, (kernels, entry)))
-        deepest = max(frames(kernels).values(), default=0)
+        code = sum(map(_allocated, (entry, *called)))
+        deepest = sum(max(frames(o).values(), default=0) for o in called)
         chain = sum(sorted(frames(entry).values())[-_CALLS_DEEP:])
         return cls(code, weight_bytes, deepest + chain)
 

@@ -12,6 +12,7 @@ import numpy as np
 import onnx_ir as ir
 import tvm
 
+from hqc.codegen.compiler_routines import take_over
 from hqc.codegen.footprint import Footprint
 from hqc.codegen.interface import Interface, render
 from hqc.codegen.kernels import (
@@ -212,8 +213,9 @@ class Library:
                 hint="check the 'llvm' line of a target of your own; report one of hqc's",
             ) from error
         toolchain.discard_half_floats(objects[0], folder)
-        kernels, entry = (folder / o for o in objects[:2])
-        self.footprint = Footprint.of(kernels, entry, len(self.weights))
+        objects += take_over(objects[:2], self.name, toolchain, folder)
+        kernels, entry, _, *routines = (folder / o for o in objects)
+        self.footprint = Footprint.of(entry, [kernels, *routines], len(self.weights))
         values |= self.footprint.values()
         (folder / f"{self.name}.h").write_text(render("model.h.in", values))
         toolchain.archive(objects, f"lib{self.name}.a", folder)

@@ -20,6 +20,7 @@ _FLAGS = ["-std=c99", "-O2", "-Wall", "-Wextra"]
 _OBJECT_FLAGS = [
     *("-ffunction-sections", "-fdata-sections"),  # what a program does not call, it does not hold
     *("-fno-unwind-tables", "-fno-asynchronous-unwind-tables"),
+    "-fno-stack-protector",  # its failure is a routine of the C library
     "-g0",  # no path of the folder that it is compiled in
 ]
 _DISCARDED = "SECTIONS { /DISCARD/ : { *(.text.tvm.fp16.conv*) } }\n"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 import subprocess
+from collections import Counter
 from contextlib import nullcontext
 
 import numpy as np
@@ -360,19 +361,26 @@ CASES = [
 
 
 ISAS = [
-    "host", "arm-a72", "armv7-a7", "cortex-m4", "cortex-m55", "rv32imc", "rv64gc", "rv64gcv",
+    "host", "arm-a72", "armv7-a7", "cortex-m0plus", "cortex-m4", "cortex-m55", "rv32imc", "rv64gc",
+    "rv64gcv",
 ]  # fmt: skip
-FLOATS_IN_SOFTWARE = {
-    "__addsf3", "__divsf3", "__floatsisf", "__gtsf2", "__ltsf2", "__mulsf3", "__subsf3",
-}  # fmt: skip
+
+
+FEW = {"cortex-m0plus"}
+"""Those that are like another but for some arithmetic: three cases of each kernel."""
 
 
 @pytest.mark.parametrize("name", ISAS)
 def test_kernels_equal_references(name, tmp_path):
     target = load_target(name)
     by_name = {op.name: op for op in ops()}
-    cases = []
+    cases, seen = [], Counter()
     for number, (op_type, inputs, attributes, constant_from) in enumerate(CASES):
+        if op_type == "QuantizeFrames" and not target.has_floats:
+            continue  # by integers: tests/codegen/test_quantize_by_integers.py
+        seen[op_type] += 1
+        if name in FEW and seen[op_type] > 3:
+            continue
         op = by_name[op_type]
         expected = op.reference(*inputs, **attributes)
         model = model_of(op, inputs, attributes, expected, constant_from)
@@ -386,8 +394,8 @@ def test_kernels_equal_references(name, tmp_path):
     done = subprocess.run(
         ["nm", "-u", tmp_path / "kernels.o"], capture_output=True, text=True, check=True
     )
-    helpers = FLOATS_IN_SOFTWARE if name == "rv32imc" else set()
-    assert set(done.stdout.split()) - {"U", "memset", "memcpy"} <= helpers
+    asked = {s for s in done.stdout.split()[1::2] if not s.startswith("case_")}
+    assert asked <= {"memset", "memcpy"}
 
 
 def test_every_kernel_is_covered():

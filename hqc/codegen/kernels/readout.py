@@ -11,6 +11,7 @@ from tvm.script import tirx as T
 
 from hqc.codegen.kernels.kernel_base import ANY, Constant, Input, KernelCall, Output, kernel
 from hqc.codegen.kernels.neurons import WORD
+from hqc.codegen.kernels.rounding import scaled
 
 
 @kernel("SumSteps")
@@ -125,6 +126,8 @@ def _build_read(rows: int, columns: int, channels: int):
         scale = T.decl_buffer((ANY,), "uint32", data=scale_p)
         for n in range(rows):
             for c in range(channels):
-                y[n * channels + c] = T.Cast("uint32", x[n * columns + c]) * scale[0]
+                total = T.alloc_buffer((1,), "int64")
+                total[0] = T.Cast("int64", x[n * columns + c])
+                scaled(total, scale, 0, y, n * channels + c)
 
     return read_logits
