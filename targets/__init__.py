@@ -1,9 +1,10 @@
 """Machines and energy profiles: `.hqt` files, and the language that they are written in."""
 
 from hqc.targets.energy import Energy, EnergyProfile, load_profile, profile_names
-from hqc.targets.loader import Target, load_target, target_names
+from hqc.targets.loader import Cache, Target, load_target, target_names
 
 __all__ = [
+    "Cache",
     "Energy",
     "EnergyProfile",
     "Target",

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import dataclass, field
 from importlib import resources
+from itertools import takewhile
+from typing import Any
 
 import lark
 
@@ -16,14 +19,28 @@ WIDEST_VECTOR = 128
 """Bits of the widest vectors that kernels are written for."""
 
 
+DATA_CACHES = ("l1d", "l2", "l3")
+"""The caches that loads and stores go through, in order."""
+
+
+@dataclass(frozen=True)
+class Cache:
+    """A cache of `size` bytes; `ways` is 0 and `replacement` empty where they are not said."""
+
+    size: int
+    ways: int = 0
+    replacement: str = ""
+
+
 @dataclass(frozen=True)
 class Target:
     """A machine to compile for.
 
     `llvm` holds triple, cpu, abi, features and float (ABI); `compiler` the triple for the C
     compiler and, if it needs one, its cpu; `vector_bits` is 0 without vectors; `popcount_ops` what
-    a vector popcount of 32-bit lanes takes; `caches`, `flash` and `ram` are in bytes, `clock` in
-    Hz, 0 if unknown; `emulate` is the command that runs its programs here, None where there is
+    a vector popcount of 32-bit lanes takes; `cache_line`, `flash` and `ram` are in bytes, `clock`
+    in Hz, 0 if unknown; `cycles` is what an "instruction", and a miss of each data cache, are
+    estimated to take; `emulate` is the command that runs its programs here, None where there is
     none. They are linked by `program_compiler`, if it is not empty, or for `board`, without an
     operating system.
     """
@@ -34,10 +51,12 @@ class Target:
     compiler: tuple[str, ...] = ()
     vector_bits: int = 0
     popcount_ops: int = 12
-    caches: dict[str, int] = field(default_factory=dict)
+    caches: dict[str, Cache] = field(default_factory=dict)
+    cache_line: int = 0
     clock: float = 0.0
     flash: int = 0
     ram: int = 0
+    cycles: dict[str, float] = field(default_factory=dict)
     emulate: str | None = None
     program_compiler: tuple[str, ...] = ()
     board: str | None = None
@@ -59,6 +78,12 @@ class Target:
         if triple.startswith(("arm", "thumb")):
             return self.llvm.get("float") == "hard"
         return not triple.startswith("riscv") or "+f" in features.split(",")
+
+    @property
+    def data_caches(self) -> dict[str, Cache]:
+        """The data caches that are known in full, the nearest first, up to one that is not."""
+        known = takewhile(lambda n: n in self.caches and self.caches[n].ways, DATA_CACHES)
+        return {name: self.caches[name] for name in known}
 
     def tvm_target(self) -> dict[str, object]:
         """The target as TVM takes it."""
@@ -145,7 +170,53 @@ class _Fields:
         return {"llvm": found}
 
     def _cache(self, statement: lark.Tree) -> dict[str, object]:
-        return {"caches": self._named(statement, lambda n: int(self._amount(n, DATA)) // 8)}
+        *sizes, line = statement.children
+        line_bytes = int(self._amount(line, DATA)) // 8 if line is not None else 0
+        if line is not None and not _is_power_of_two(line_bytes):
+            raise self._source.error_at(line, "a line is 1, 2, 4, 8, ... B")
+        found: dict[str, Cache] = {}
+        for tree in sizes:
+            name, size, ways = tree.children
+            self._once(name, found)
+            found[str(name)] = self._sized(size, ways, line_bytes)
+        return {"caches": found, "cache_line": line_bytes}
+
+    def _sized(self, size: lark.Tree, ways: lark.Tree | None, line: int) -> Cache:
+        size_bytes = int(self._amount(size, DATA)) // 8
+        if ways is None:
+            return Cache(size_bytes)
+        digits, replacement = ways.children
+        count = int(digits) if digits.isdigit() else 0
+        if not line:
+            raise self._source.error_at(
+                digits, "ways need the size of a line", "end the statement with e.g. line 64 B"
+            )
+        if not (count and size_bytes % (count * line) == 0) or not _is_power_of_two(
+            size_bytes // (count * line)
+        ):
+            raise self._source.error_at(
+                digits,
+                f"{size_bytes} B in {digits} ways of lines of {line} B are no 1, 2, 4, 8, ... sets",
+            )
+        return Cache(size_bytes, count, str(replacement))
+
+    def _cycles(self, statement: lark.Tree) -> dict[str, object]:
+        instruction, *misses = statement.children
+        found = {"instruction": self._count(instruction.children[0])}
+        for miss in misses:
+            digits, name, _ = miss.children
+            self._once(name, found)
+            if name not in DATA_CACHES:
+                raise self._source.error_at(
+                    name, f"misses of {name} are not counted", f"use {', '.join(DATA_CACHES)}"
+                )
+            found[str(name)] = self._count(digits)
+        return {"cycles": found}
+
+    def _count(self, digits: lark.Token) -> float:
+        if not math.isfinite(float(digits)):
+            raise self._source.error_at(digits, "this number is too large")
+        return float(digits)
 
     def _flash(self, statement: lark.Tree) -> dict[str, object]:
         return {"flash": int(self._amount(statement.children[0], DATA)) // 8}
@@ -175,10 +246,13 @@ class _Fields:
         found: dict[str, object] = {}
         for setting in statement.children:
             name, given = setting.children
-            if name in found:
-                raise self._source.error_at(name, f"{str(name)!r} is said twice")
+            self._once(name, found)
             found[str(name)] = value(given)
         return found
+
+    def _once(self, name: lark.Token, found: dict[str, Any]) -> None:
+        if name in found:
+            raise self._source.error_at(name, f"{str(name)!r} is said twice")
 
     def _amount(self, number: lark.Tree, wanted: Dimension) -> float:
         found = number_dimension(number)
@@ -186,6 +260,10 @@ class _Fields:
             hint = "add a unit, e.g. 128 bit, 32 KiB, 1.5 GHz" if found == NUMBER else None
             raise self._source.error_at(number, f"this is {found}, not {_NAMES[wanted]}", hint)
         return number_value(number, self._source)
+
+
+def _is_power_of_two(number: int) -> bool:
+    return number.bit_count() == 1
 
 
 _NAMES = {DATA: "a size (bit, B, KiB, MiB)", FREQUENCY: "a frequency (MHz, GHz)"}

@@ -23,6 +23,7 @@ _MEANING = {
     "ID": "a name",
     "LLVM_KEY": "triple, cpu, abi, features or float",
     "CACHE_LEVEL": "l1d, l1i, l2 or l3",
+    "REPLACEMENT": "lru or random",
     "LBRACE": "{",
     "RBRACE": "}",
     "LPAR": "(",

@@ -12,7 +12,7 @@ from hqc.errors import ToolError, UserError
 from hqc.frontend.export import export
 from hqc.models.spike_driven import SpikeDrivenTransformer
 from hqc.quantize import apply_recipe
-from hqc.targets import load_target, target_names
+from hqc.targets import Cache, load_target, target_names
 from tests.conftest import MODEL
 
 BOARD = """
@@ -85,8 +85,24 @@ def test_a_target_extends_another(tmp_path):
     (tmp_path / "myboard.hqt").write_text(BOARD)
     board, base = load_target(str(tmp_path / "myboard.hqt")), load_target("arm-a72")
     assert board.about == "My board"
-    assert (board.caches, board.clock) == ({"l2": 512 * 1024}, 1.8e9)
+    assert (board.caches, board.clock) == ({"l2": Cache(512 * 1024)}, 1.8e9)
     assert (board.llvm, board.compiler, board.emulate) == (base.llvm, base.compiler, base.emulate)
+
+
+def test_data_caches_are_those_known_in_full(tmp_path):
+    known = {"l1d": Cache(32 * 1024, 2, "lru"), "l2": Cache(1024 * 1024, 16, "lru")}
+    assert load_target("arm-a72").data_caches == known
+    said = "l1d 16 KiB 4 ways random, l1i 16 KiB, l2 1 MiB, l3 2 MiB 16 ways lru, line 32 B"
+    (tmp_path / "x.hqt").write_text(f"target x extends arm-a72 {{ cache {said} }}")
+    target = load_target(str(tmp_path / "x.hqt"))
+    assert target.data_caches == {"l1d": Cache(16 * 1024, 4, "random")}
+    assert (target.cache_line, target.caches["l1i"]) == (32, Cache(16 * 1024))
+
+
+def test_cycles_are_those_of_an_instruction_and_of_misses(tmp_path):
+    said = 'cycles 0.5 instruction from "a manual",\n 10 l1d miss from "assumed"'
+    (tmp_path / "x.hqt").write_text(f"target x extends arm-a72 {{ {said} }}")
+    assert load_target(str(tmp_path / "x.hqt")).cycles == {"instruction": 0.5, "l1d": 10.0}
 
 
 def test_adding_a_target_is_one_file_and_no_python(tiny_model, tmp_path, run_hqc):
