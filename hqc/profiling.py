@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import shlex
-import shutil
 import subprocess
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from importlib import resources
-from itertools import islice, pairwise
+from itertools import islice
 from os import PathLike
 from pathlib import Path
 from string import Template
@@ -17,15 +16,16 @@ from string import Template
 import numpy as np
 
 from hqc.artifact import Artifact
-from hqc.codegen.toolchain import Toolchain
 from hqc.data.recordings import Recording, read_recordings
-from hqc.emulator import emulator_command, program_command
+from hqc.emulator import emulator_command
 from hqc.energy import Estimate, estimate
 from hqc.energy.count_model import count_model
 from hqc.energy.estimate import LayerEstimate
 from hqc.errors import ToolError, UserError
 from hqc.frontend.load import load_model
-from hqc.targets import EnergyProfile, Target, load_target
+from hqc.kernel_counts import Counts, count_kernels, estimated_ms
+from hqc.targets import EnergyProfile, Target
+from hqc.tracing import link_traced
 
 Progress = Callable[[str], None]
 
@@ -35,10 +35,12 @@ class KernelProfile:
     """One kernel of an inference, and the layer that it computes.
 
     `milliseconds` is the median over rounds, averaged over recordings; None where the program is
-    emulated. `instructions` are those of one recording; None where they cannot be counted.
-    `floor_ms` and `floor_instructions` are what adding the weights of every spike, or reading the
-    weights once, would take at least. `rate`, `operations` and `energy_pj` are the energy model's,
-    of the layers that the kernel computes; None for kernels that no layer is behind.
+    emulated. `instructions`, and `cache_misses` by cache, are those of one recording under an
+    emulator; None and empty elsewhere, or where the target does not say its caches. `estimated_ms`
+    is an estimate from both, None where the target has no constants for it. `floor_ms` and
+    `floor_instructions` are what adding the weights of every spike, or reading the weights once,
+    would take at least. `rate`, `operations` and `energy_pj` are the energy model's, of the layers
+    that the kernel computes; None for kernels that no layer is behind.
     """
 
     name: str
@@ -47,6 +49,8 @@ class KernelProfile:
     milliseconds: float | None
     floor_ms: float | None
     instructions: int | None
+    cache_misses: Mapping[str, int]
+    estimated_ms: float | None
     floor_instructions: float | None
     rate: float | None
     operations: float | None
@@ -79,6 +83,17 @@ class Profile:
         """Instructions of an inference."""
         return _total([k.instructions for k in self.kernels])
 
+    @property
+    def cache_misses(self) -> dict[str, int]:
+        """Cache misses of an inference, by cache; empty where they are not counted."""
+        names = self.kernels[0].cache_misses
+        return {name: sum(k.cache_misses[name] for k in self.kernels) for name in names}
+
+    @property
+    def estimated_ms(self) -> float | None:
+        """An estimate of an inference's milliseconds, from instructions and cache misses."""
+        return _total([k.estimated_ms for k in self.kernels])
+
     def as_dict(self) -> dict:
         """Everything, as JSON stores it."""
         return {
@@ -87,6 +102,8 @@ class Profile:
             "byte_additions_per_second": self.byte_additions or None,
             "milliseconds": self.milliseconds,
             "instructions": self.instructions,
+            "cache_misses": self.cache_misses,
+            "estimated_ms": self.estimated_ms,
             "kernels": [asdict(k) for k in self.kernels],
             "energy": self.energy.as_dict(),
         }
@@ -123,25 +140,23 @@ def profile_artifact(
     progress("count operations")
     counts, precisions = count_model(loaded, frames)
     found = estimate(counts, precisions, energy_profile, artifact.manifest["input"]["shape"][0])
-    count = len(artifact.manifest["kernels"])
-    with tempfile.TemporaryDirectory(prefix="hqc-profile-") as temporary:
-        progress("link the program")
-        folder = Path(temporary)
-        program = _link(artifact, count, folder, cc)
-        milliseconds: Sequence[float | None] = [None] * count
-        instructions: Sequence[int | None] = [None] * count
-        byte_additions = target.clock * _lanes(target)
-        if target.is_host:
-            progress("measure")
-            milliseconds, byte_additions = _time(program, frames, count, rounds)
-        else:
-            progress("count instructions")
-            instructions = _count(program, target, frames[0], count, folder)
     kernels = artifact.manifest["kernels"]
-    rows = zip(kernels, _layers(kernels, found), milliseconds, instructions, strict=True)
+    milliseconds: Sequence[float | None] = [None] * len(kernels)
+    counted: Sequence[Counts | None] = [None] * len(kernels)
+    if target.is_host:
+        with tempfile.TemporaryDirectory(prefix="hqc-profile-") as temporary:
+            progress("link the program")
+            program = _link(artifact, Path(temporary), cc)
+            progress("measure")
+            milliseconds, byte_additions = _time(program, frames, len(kernels), rounds)
+    else:
+        progress("count instructions")
+        byte_additions = target.clock * _lanes(target)
+        counted, _ = count_kernels(artifact, frames[:1], cc)
+    rows = zip(kernels, _layers(kernels, found), milliseconds, counted, strict=True)
     profiles = [
-        _kernel(kernel, layers, artifact, ms, executed, byte_additions)
-        for kernel, layers, ms, executed in rows
+        _kernel(kernel, layers, artifact, ms, done, byte_additions)
+        for kernel, layers, ms, done in rows
     ]
     return Profile(target.name, len(frames), byte_additions, profiles, found)
 
@@ -159,20 +174,13 @@ def recordings_of(
     return read_recordings(source, manifest["input"]["shape"], manifest["preprocessing"], limit)
 
 
-def _link(artifact: Artifact, kernels: int, folder: Path, cc: str | None) -> Path:
-    name = artifact.name
-    for file in (f"{name}.c", f"{name}.h", "hqc.h", f"lib{name}.a"):
-        shutil.copy(artifact.folder / file, folder)
+def _link(artifact: Artifact, folder: Path, cc: str | None) -> Path:
+    name, kernels = artifact.name, len(artifact.manifest["kernels"])
     template = (resources.files("hqc.runtimes.c") / "trace.c.in").read_text()
     text = Template(template).substitute(name=name, NAME=name.upper(), kernels=kernels)
     (folder / f"{name}_trace.c").write_text(text)
-    toolchain = Toolchain.of(artifact.target, cc)
-    objects = [f"{name}_kernels.o", f"{name}_weights.o"]
-    toolchain.unpack(f"lib{name}.a", objects, folder)
-    sources = [f"{name}_trace.c", f"{name}.c", *objects]
-    widest = ["-O3", "-march=native"] if artifact.target.is_host else []
-    toolchain.program(sources, "trace", folder, ["-DHQC_TRACE", *widest])
-    return folder / "trace"
+    widest = ["-O3", "-march=native"]
+    return link_traced(artifact, [f"{name}_trace.c"], "trace", folder, flags=widest, cc=cc)
 
 
 def _run(command: Sequence[str], recordings: Path) -> subprocess.CompletedProcess:
@@ -199,32 +207,12 @@ def _time(
     return [float(ns) / 1e6 for ns in np.median(taken, 1).mean(0)], added / nanoseconds * 1e9
 
 
-def _count(
-    program: Path, target: Target, recording: np.ndarray, kernels: int, folder: Path
-) -> Sequence[int | None]:
-    """Instructions of every kernel: by how much a run grows that stops one kernel later."""
-    if not emulator_command(target)[0].startswith("qemu-"):
-        return [None] * kernels
-    text = (resources.files("hqc.runtimes.qemu") / "count_instructions.c").read_text()
-    (folder / "count_instructions.c").write_text(text)
-    host = Toolchain.of(load_target("host"))
-    host.share([host.compile("count_instructions.c", folder)], "count_instructions.so", folder)
-    plugin = ["-plugin", str(folder / "count_instructions.so")]
-    (folder / "frames").write_bytes(recording.tobytes())
-    totals = []
-    for stop in range(kernels + 1):
-        command = program_command(target, program, "0", f"{stop:08}")
-        done = _run([command[0], *plugin, *command[1:]], folder / "frames")
-        totals.append(int(done.stderr.split()[-1]))
-    return [after - before for before, after in pairwise(totals)]
-
-
 def _kernel(
     kernel: dict,
     layers: Sequence[LayerEstimate],
     artifact: Artifact,
     milliseconds: float | None,
-    instructions: int | None,
+    counts: Counts | None,
     byte_additions: float,
 ) -> KernelProfile:
     least = max(sum(x.counts.additions for x in layers), kernel["weight_bytes"])
@@ -235,7 +223,9 @@ def _kernel(
         str(layers[0].precision) if kernel["layer"] else None,
         milliseconds,
         least / byte_additions * 1e3 if layers and byte_additions else None,
-        instructions,
+        counts.instructions if counts else None,
+        counts.misses if counts else {},
+        estimated_ms(artifact.target, counts) if counts else None,
         least / _lanes(artifact.target) if layers else None,
         layers[0].counts.rate if layers else None,
         sum(x.counts.operations for x in layers) if layers else None,

@@ -29,7 +29,7 @@ def test_the_host_is_timed_kernel_by_kernel(host_artifact):
     assert [k.name for k in found.kernels] == [k["name"] for k in host_artifact.manifest["kernels"]]
     assert all(k.milliseconds >= 0 for k in found.kernels)
     assert found.milliseconds == pytest.approx(sum(k.milliseconds for k in found.kernels))
-    assert found.instructions is None
+    assert (found.instructions, found.cache_misses, found.estimated_ms) == (None, {}, None)
     assert found.byte_additions > 1e8
     assert all(k.floor_ms > 0 for k in found.kernels if k.operations)
 
@@ -66,7 +66,12 @@ def arm_profile(arm_artifact):
 def test_instructions_are_counted_under_qemu_and_do_not_change(arm_profile, arm_artifact):
     again = profile_artifact(arm_artifact, HOROWITZ, data=SAMPLE, limit=1)
     assert [k.instructions for k in arm_profile.kernels] == [k.instructions for k in again.kernels]
+    assert [k.cache_misses for k in arm_profile.kernels] == [k.cache_misses for k in again.kernels]
     assert all(k.instructions > 0 for k in arm_profile.kernels)
+    assert arm_profile.cache_misses["l1d"] > 0
+    assert arm_profile.estimated_ms == pytest.approx(
+        sum(k.estimated_ms for k in arm_profile.kernels)
+    )
     assert arm_profile.milliseconds is None
     assert arm_profile.byte_additions == 1.5e9 * 16
 
@@ -77,6 +82,12 @@ def test_kernels_take_no_less_than_their_floor_in_instructions(arm_profile):
     assert len(floors) > 10
     for kernel in floors:
         assert kernel.instructions > kernel.floor_instructions, kernel.name
+
+
+def test_the_command_says_misses_and_calls_an_estimate_one(run_hqc, arm_artifact):
+    done = run_hqc("profile", arm_artifact.folder, "--data", SAMPLE)
+    assert "of l1d, " in done.stdout
+    assert "ms an inference, estimated" in done.stdout
 
 
 def test_the_command_and_its_recordings(run_hqc, host_artifact):

@@ -26,9 +26,10 @@ def profile_(
 ) -> None:
     """Measure BUILD, a folder made by `hqc compile`, kernel by kernel, beside its energy model.
 
-    For the host kernels are timed, for targets under QEMU instructions are counted. The floor is
-    the time to add the weights of every spike as bytes, or to read the weights once: as fast as
-    this machine adds, for other targets at one vector a cycle.
+    For the host kernels are timed, for targets under QEMU instructions and cache misses are
+    counted, and time is estimated from them where the target says how. The floor is the time to add
+    the weights of every spike as bytes, or to read the weights once: as fast as this machine adds,
+    for other targets at one vector a cycle.
 
     \b
     Examples:
@@ -72,6 +73,11 @@ def profile_(
         f"{found.energy.total.energy / 1e3:,.1f} nJ by {found.energy.profile.name}; "
         f"{found.recordings} recordings"
     )
+    if found.cache_misses:
+        misses = ", ".join(f"{count:,} of {name}" for name, count in found.cache_misses.items())
+        lines.append(f"cache misses: {misses}")
+    if found.estimated_ms is not None:
+        lines.append(f"{found.estimated_ms:.3f} ms an inference, estimated as the target says")
     out.result(found.as_dict(), "\n".join(lines))
 
 

@@ -7,7 +7,6 @@
 #include "stdio.h"
 #include "stdlib.h"
 #include "string.h"
-#include "time.h"
 
 enum { SYS_OPEN = 1, SYS_WRITE = 5, SYS_READ = 6, SYS_GET_CMDLINE = 0x15, SYS_EXIT_EXTENDED = 0x20 };
 enum { MODE_READ = 1, MODE_WRITE = 5 };
@@ -86,20 +85,6 @@ void exit(int code)
     request(SYS_EXIT_EXTENDED, block);
     for (;;) {
     }
-}
-
-int atoi(const char *text)
-{
-    int number = 0;
-    while (*text >= '0' && *text <= '9') number = 10 * number + (*text++ - '0');
-    return number;
-}
-
-int clock_gettime(int clock, struct timespec *time)
-{
-    (void)clock;
-    time->tv_sec = time->tv_nsec = 0;
-    return 0;
 }
 
 size_t strlen(const char *text)
