@@ -22,6 +22,7 @@ from hqc.emulator import runs_here
 from hqc.errors import OwnError, UserError, VerificationError
 from hqc.execution import check_library
 from hqc.firing_rates import annotate_firing_rates
+from hqc.fit import check_fits
 from hqc.frontend.load import load_model, model_name
 from hqc.manifest import describe
 from hqc.pass_verifier import PassVerifier
@@ -201,13 +202,17 @@ def write_library(
     source: Path,
     recordings: str | None = None,
 ) -> None:
-    """Write the library of a planned kernel model, and its manifest."""
+    """Write the library of a planned kernel model, and its manifest.
+
+    Raises `UserError` where the target's flash or RAM does not hold it.
+    """
     # TVM takes seconds to load: what is refused before does without.
     from hqc.codegen.library import Library
 
     library = Library.of(kernels, name, target)
     library.write(kernels, target, toolchain, folder)
     manifest = describe(kernels, library, target, folder, source, recordings)
+    check_fits(manifest, target)
     content = f"{json.dumps(manifest, indent=2)}\n".encode()
     (folder / f"{name}.json").write_bytes(content)
     (folder / MANIFEST).write_text(json.dumps(marker_of(name, content)) + "\n")

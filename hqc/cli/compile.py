@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from hqc.cli.application import Output, bind_option, cc_option, cli, output_options, target_option
+
+if TYPE_CHECKING:
+    from hqc.artifact import Artifact
 
 
 @cli.command("compile")
@@ -65,9 +68,20 @@ def compile_(out: Output, model: Path, explain: bool, **options: Any) -> None:
         f"{artifact.manifest['average_bits']:.2f} bits each on average\n"
         f"  arena    {memory['arena_bytes']:9,} bytes "
         f"({memory['stream_arena_bytes']:,} to run step by step)"
+        + _needs(artifact)
         + _plain(artifact.manifest["kernels"])
         + (_explained(artifact.manifest["kernels"]) if explain else ""),
     )
+
+
+def _needs(artifact: Artifact) -> str:
+    """Flash and RAM in all, of a machine without an operating system."""
+    if not artifact.target.is_bare:
+        return ""
+    from hqc.fit import flash_need, ram_need
+
+    needs = flash_need(artifact.manifest), ram_need(artifact.manifest)
+    return "".join(f"\n  {need.kind:5}  {need}" for need in needs)
 
 
 def _plain(kernels: list[dict]) -> str:

@@ -37,24 +37,32 @@ class Interface:
     """A planned kernel model's input and output.
 
     `quantizer` is the QuantizeFrames of the input; None where there are several, so that the codes
-    are not one array. `takes_events` is whether frames are counts of events.
+    are not one array. `takes_events` is whether frames are counts of events. `class_names` is None
+    where the model does not say them.
     """
 
     model: ir.Model
     quantizer: ir.Node | None
     takes_events: bool
+    class_names: list[str] | None
     logits_at: dict[str, int] = field(default_factory=dict)
     arena_bytes: dict[str, int] = field(default_factory=dict)
 
     @classmethod
     def of(cls, model: ir.Model) -> Interface:
-        """Read it off a model."""
+        """Read it off a model. Raises `UserError` where its classes have too few or many names."""
         found = [node for node in model.graph if node.op_type == "QuantizeFrames"]
         quantizer = found[0] if len(found) == 1 else None
         steps, _, channels, *_ = model.graph.inputs[0].shape.numpy()
         said = preprocessing_of(model.metadata_props) or {}
         events = said.get("kind") == "events" and channels == 2 and steps <= _MOST_STEPS
-        return cls(model, quantizer, events and quantizer is not None)
+        names, classes = said.get("classes"), model.graph.outputs[0].shape.numpy()[-1]
+        if names is not None and len(names) != classes:
+            raise UserError(
+                f"the model names {len(names)} classes, and gives {classes} logits",
+                hint="export it with as many 'classes' in its preprocessing as it has logits",
+            )
+        return cls(model, quantizer, events and quantizer is not None, names)
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -134,17 +142,6 @@ class Interface:
         values["bytes"] = render("bytes.h.in", values) if codes else ""
         values["events"] = render("events.h.in", values) if self.takes_events else ""
         return values
-
-    @property
-    def class_names(self) -> list[str] | None:
-        """What the classes are called; None where the model does not say."""
-        names = (preprocessing_of(self.model.metadata_props) or {}).get("classes")
-        if names is not None and len(names) != self.output_shape[-1]:
-            raise UserError(
-                f"the model names {len(names)} classes, and gives {self.output_shape[-1]} logits",
-                hint="export it with as many 'classes' in its preprocessing as it has logits",
-            )
-        return names
 
     def _counts_to_codes(self) -> str:
         """C that turns counts of events, 0 to 255, into codes."""
