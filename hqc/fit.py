@@ -69,5 +69,6 @@ def check_fits(manifest: dict, target: Target) -> None:
                 f"{manifest['name']} takes more {need.kind} than the {room:,} bytes of target "
                 f"{target.name}: {need}; the largest is {need.largest}",
                 hint="train it with fewer bits, or smaller; or say how much your board has, in a "
-                f"target that extends {target.name}: {need.kind.lower()} {-(-need.total // 1024)} KiB",
+                f"target that extends {target.name}: {need.kind.lower()} "
+                f"{-(-need.total // 1024)} KiB",
             )

@@ -49,7 +49,7 @@ def test_the_command_line_says_what_is_needed_and_what_is_largest(tiny_model, ru
     assert re.search(r"RAM +[\d,]+ bytes: arena [\d,]+, input 32, stack [\d,]+", done.stdout)
     done = run_hqc("compile", tiny_model, "--target", board(tmp_path, ram="1 KiB"), "-o", "build")
     assert done.returncode == 2
-    assert re.search(r"the largest is \S+, [\d,]+ bytes of [a-z]+$", done.stderr)
+    assert re.search(r"the largest is \S+, [\d,]+ bytes of [a-z]+\n", done.stderr)
 
 
 def test_a_computer_is_not_asked_for_its_flash(tiny_model, run_hqc):

@@ -11,12 +11,11 @@ from string import Template
 import numpy as np
 import onnx_ir as ir
 
-from hqc.data.recordings import preprocessing_of
+from hqc.data.recordings import class_names, preprocessing_of
 from hqc.dialect import find_op
 from hqc.dialect.facts import Facts
 from hqc.dialect.layouts import ALIGNMENT
 from hqc.dialect.quantize_frames import quantize_frames
-from hqc.errors import UserError
 from hqc.version import VERSION
 
 _MOST_STEPS = 2**16 - 1
@@ -56,12 +55,7 @@ class Interface:
         steps, _, channels, *_ = model.graph.inputs[0].shape.numpy()
         said = preprocessing_of(model.metadata_props) or {}
         events = said.get("kind") == "events" and channels == 2 and steps <= _MOST_STEPS
-        names, classes = said.get("classes"), model.graph.outputs[0].shape.numpy()[-1]
-        if names is not None and len(names) != classes:
-            raise UserError(
-                f"the model names {len(names)} classes, and gives {classes} logits",
-                hint="export it with as many 'classes' in its preprocessing as it has logits",
-            )
+        names = class_names(said, model.graph.outputs[0].shape.numpy()[-1])
         return cls(model, quantizer, events and quantizer is not None, names)
 
     @property

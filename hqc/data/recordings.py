@@ -145,3 +145,14 @@ def preprocessing_of(metadata: Mapping[str, str]) -> dict | None:
             "and all may have 'classes', a list of names",
         )
     return said
+
+
+def class_names(preprocessing: dict | None, classes: int) -> list[str] | None:
+    """What a model's classes are called; None where it does not say. Raises `UserError`."""
+    names = (preprocessing or {}).get("classes")
+    if names is not None and len(names) != classes:
+        raise UserError(
+            f"the model names {len(names)} classes, and gives {classes} logits",
+            hint="export it with as many 'classes' in its preprocessing as it has logits",
+        )
+    return names

@@ -13,7 +13,13 @@ import zlib
 import numpy as np
 import pytest
 
-from hqc.data.recordings import PREPROCESSING, preprocessing_of, read_recording, read_recordings
+from hqc.data.recordings import (
+    PREPROCESSING,
+    class_names,
+    preprocessing_of,
+    read_recording,
+    read_recordings,
+)
 from hqc.errors import UserError
 from tests.conftest import MODEL, NMNIST
 
@@ -224,3 +230,11 @@ def test_preprocessing_to_other_sizes_than_the_models_is_refused():
     huge = preprocessing_of({PREPROCESSING: json.dumps({**EVENTS, "height": 10**12})})
     with pytest.raises(UserError, match=r"become \[8, 1000000000000, 34\] time steps.*\[8, 1, 2"):
         read_recording(file, SHAPE, huge)
+
+
+def test_classes_have_as_many_names_as_there_are():
+    said = preprocessing_of({PREPROCESSING: json.dumps({**EVENTS, "classes": ["cat", "dog"]})})
+    assert class_names(said, 2) == ["cat", "dog"]
+    assert class_names(None, 2) is class_names(EVENTS, 2) is None
+    with pytest.raises(UserError, match="the model names 2 classes, and gives 3 logits"):
+        class_names(said, 3)

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import json
-
 import numpy as np
 import onnx
 from onnx import TensorProto, helper, parser
 
-from hqc.data.recordings import PREPROCESSING
 from hqc.dialect import DIALECT
 from hqc.frontend.tensors import LARGEST_MODEL
 from tests.refusals.case import C, D, H, Small, T, W, refused
@@ -49,17 +46,6 @@ def a_node_that_reads_what_is_not_there(net):
 def a_layer_of_other_inputs(net):
     y = net.op("MatMul", net.tokens(), net.weights(D + 1, D), name="fc")
     net.end_of_tokens(net.lif(y))
-
-
-@refused(
-    "the model names 1 classes, and gives 3 logits",
-    hint="export it with as many 'classes' in its preprocessing as it has logits",
-)
-def fewer_names_than_classes(net):
-    proto = sound(net)
-    sizes = {"kind": "events", "time_steps": T, "height": H, "width": W, "classes": ["cat"]}
-    helper.set_model_props(proto, {PREPROCESSING: json.dumps(sizes)})
-    return proto
 
 
 @refused(
