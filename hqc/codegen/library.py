@@ -125,6 +125,8 @@ class Library:
             match operand:
                 case Input(index):
                     arguments.append(self._value(graph, alias_root(node.inputs[index])))
+                case Output() if node is self.interface.quantizer:
+                    arguments.append(self._at(node.outputs[0]))
                 case Output():
                     arguments.append(self._value(graph, node.outputs[0]))
                 case Constant():
@@ -145,10 +147,15 @@ class Library:
         return len(self.areas["run"]) - 1
 
     def _value(self, graph: ir.Graph, value: ir.Value) -> str:
-        if value in graph.inputs:
-            return "frames"
+        codes = self.interface.quantizer
+        if value in graph.inputs or (codes is not None and value is codes.outputs[0]):
+            return "frames"  # of the function that it stands in: floats, or their codes
         if value in graph.outputs:
             return "logits"
+        return self._at(value)
+
+    def _at(self, value: ir.Value) -> str:
+        """The area of a value, as C."""
         if value not in self._value_areas:
             self._value_areas[value] = self._area(json.loads(value.metadata_props[ARENA]))
         return f"AREA({self._value_areas[value]})"
