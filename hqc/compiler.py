@@ -14,10 +14,11 @@ import onnx_ir as ir
 
 from hqc.artifact import MANIFEST, Artifact, marker_of
 from hqc.atomic_files import replacing_folder
+from hqc.bench_program import RECORDINGS, check_operating_system, link_bench
 from hqc.codegen.names import check_name
 from hqc.codegen.toolchain import Toolchain
-from hqc.data.recordings import preprocessing_of, read_recordings, sample_beside
-from hqc.data.synthetic import frames_over_range
+from hqc.data.recordings import Recording, preprocessing_of, read_recordings, sample_beside
+from hqc.data.synthetic import frames_over_range, sparse_frames
 from hqc.emulator import runs_here
 from hqc.errors import OwnError, UserError, VerificationError
 from hqc.execution import check_library
@@ -124,14 +125,15 @@ def compile(
     verify_each: bool = False,
     dump_after: str | None = None,
     cc: str | None = None,
-    runner: bool = False,
+    bench: bool | Sequence[Recording] = False,
     progress: Progress = lambda text: None,
 ) -> Artifact:
     """Compile an ONNX file for a target into a folder, which appears whole or not at all.
 
     `calibrate` names recordings to measure firing rates on; without it those beside the model
     serve, if any. `verify_each` compares the model before and after each pass, and at the end the
-    compiled code where it runs here. `runner` adds a program that reads frames and writes logits.
+    compiled code where it runs here. `bench` adds a program that times the model on the device, on
+    recordings that travel in it: those named, or some of those that firing rates are measured on.
     Raises `UserError` for anything wrong with the arguments or the model.
     """
     chosen = load_target(target)
@@ -145,6 +147,8 @@ def compile(
     dump = PassDumper(dump_after, steps, Path(f"{output}-passes")) if dump_after else None
     if name is not None:
         check_name(name)
+    if bench:
+        check_operating_system(chosen)
     loaded = load_model(model, bind)
     name = name or model_name(loaded, model)
     with replacing_folder(output, MANIFEST) as folder:
@@ -175,10 +179,31 @@ def compile(
             check_library(stages.kernels, chosen, toolchain, name, folder, frames)
         ir.save(stages.dialect, folder / f"{name}.onnx")
         (folder / f"{name}.hqt").write_text(show("target", target))
-        if runner:
-            progress("link the runner")
-            toolchain.program([f"{name}_runner.c", f"lib{name}.a"], f"{name}_runner", folder)
+        if bench:
+            progress("link the benchmark")
+            names = [n.name for n in stages.kernels.graph if n.op_type != "Reshape"]
+            if bench is True:
+                bench = recordings_for(model, stages.dialect, calibrate, RECORDINGS)
+            link_bench(stages.integer, names, name, chosen, cc, folder, bench)
     return Artifact.open(output)
+
+
+def recordings_for(
+    path: str | PathLike[str],
+    model: ir.Model,
+    data: str | PathLike[str] | None,
+    limit: int,
+) -> list[Recording]:
+    """Recordings for a dialect model read from `path`, at most `limit`.
+
+    They are those of `data`, failing that the sample beside the model, failing that seeded frames
+    of small counts.
+    """
+    source = data or sample_beside(path)
+    shape = model.graph.inputs[0].shape.numpy()
+    if source is None:
+        return [Recording(f"seeded {i}", f) for i, f in enumerate(sparse_frames(shape, limit))]
+    return read_recordings(source, shape, preprocessing_of(model.metadata_props), limit)
 
 
 def _calibration(

@@ -74,7 +74,7 @@ def once(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def host_artifact(once):
-    made = once("host", lambda folder: hqc.compile(MODEL, "host", folder / "build", runner=True))
+    made = once("host", lambda folder: hqc.compile(MODEL, "host", folder / "build", bench=True))
     return hqc.Artifact.open(made / "build")
 
 

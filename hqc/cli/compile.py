@@ -43,7 +43,11 @@ if TYPE_CHECKING:
     is_flag=True,
     help="List kernels, their share of the work, and why some are plain loops.",
 )
-@click.option("--bench", "runner", is_flag=True, help="Also link a program that runs the model.")
+@click.option(
+    "--bench",
+    is_flag=True,
+    help="Also link NAME_bench, which times the model on the device and checks its logits.",
+)
 @bind_option
 @cc_option
 @output_options

@@ -65,7 +65,7 @@ def test_header_and_manifest_agree(artifact):
 
 def test_artifacts_are_reproducible(host_artifact):
     folder = host_artifact.folder.with_name("again")  # as far from the recordings
-    again = hqc.compile(MODEL, "host", folder, runner=True)
+    again = hqc.compile(MODEL, "host", folder, bench=True)
     for name in ("nmnist.h", "nmnist.hqt", "nmnist.json", "nmnist.onnx", "libnmnist.a"):
         assert (again.folder / name).read_bytes() == (host_artifact.folder / name).read_bytes()
 
@@ -75,7 +75,7 @@ def test_artifact_holds_what_a_build_system_needs_and_no_more(host_artifact):
         "hqc.h", "hqc.json", "libnmnist.a", "nmnist.c", "nmnist.h", "nmnist.hqt",
         "nmnist.json",
         "nmnist.onnx", "nmnist.pc",
-        "nmnist.so", "nmnistConfig.cmake", "nmnist_runner", "nmnist_runner.c",
+        "nmnist.so", "nmnistConfig.cmake", "nmnist_bench", "nmnist_runner.c",
     }  # fmt: skip
 
 
