@@ -2,24 +2,59 @@
 
 from __future__ import annotations
 
+import sys
 import tempfile
+from collections.abc import Sequence
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from hqc.cli.application import Output, bind_option, cc_option, cli, output_options
+from hqc.cli.application import OWN_ERROR, Output, bind_option, cc_option, cli, output_options
+from hqc.errors import UserError
+
+if TYPE_CHECKING:
+    from hqc.bench.on import Job
 
 _RECORDINGS = 10
 
 
 @cli.command("bench")
-@click.argument("model", type=click.Path(path_type=Path))
+@click.argument("models", nargs=-1, type=click.Path(path_type=Path), metavar="[MODEL]...")
+@click.option(
+    "--on",
+    metavar="PLACE",
+    help="Where to run: host, ssh://[USER@]HOST, adb, ..., or a file of devices.toml.",
+)
+@click.option("--target", help="Target to compile for (default: what fits the device).")
+@click.option("--cpu", type=click.IntRange(0), help="Processor of the device to run on.")
+@click.option(
+    "--seconds",
+    type=click.FloatRange(0, 3600, min_open=True),
+    default=1.0,
+    show_default=True,
+    help="Measure at least so long on a device, at most 10 times that.",
+)
+@click.option(
+    "--host", default="127.0.0.1", show_default=True, help="Address to serve pages to browsers at."
+)
+@click.option(
+    "--save", type=click.Path(path_type=Path), help="Folder, or new .json file, for what was found."
+)
+@click.option(
+    "--compare",
+    nargs=2,
+    type=click.Path(path_type=Path),
+    metavar="A.json B.json",
+    help="Compare two saved results; runs nothing.",
+)
 @click.option(
     "--peers",
     default="onnxruntime-fp32,onnxruntime-int8",
     show_default=True,
-    help="What to compare with, separated by commas.",
+    help="What to compare with on this machine, separated by commas.",
 )
 @click.option(
     "--data",
@@ -32,6 +67,117 @@ _RECORDINGS = 10
 @output_options
 def bench(
     out: Output,
+    models: Sequence[Path],
+    on: str | None,
+    save: Path | None,
+    compare: tuple[Path, Path] | None,
+    peers: str,
+    rounds: int,
+    data: Path | None,
+    **options: Any,
+) -> None:
+    """Time MODEL compiled for this machine against other runtimes, one thread, in one run.
+
+    With --on, time it on a device instead: compile it, copy one program there, run it, check its
+    logits bit by bit, and remove it. Exit code 1 if logits differ, or a device of many failed.
+
+    \b
+    Examples:
+      hqc bench model.onnx
+      hqc bench model.onnx --peers onnxruntime-int8 --json
+      hqc bench model.onnx --on ssh://pi@raspberrypi.local --save runs/
+      hqc bench model.onnx --on devices.toml
+      hqc bench --compare before.json after.json
+    """
+    if compare:
+        _compare(out, *compare)
+    elif on is None:
+        if save:
+            raise UserError("--save keeps what a device gave", hint="say which, e.g. --on host")
+        if len(models) != 1:
+            raise UserError("without --on it takes one MODEL", hint="hqc bench --help")
+        _bench_peers(out, models[0], peers, data, rounds, options["bind"], options["cc"])
+    elif on.endswith(".toml"):
+        _bench_devices(out, Path(on), models, data, save, options)
+    else:
+        _bench_place(out, on, models, data, save, options)
+
+
+def _job(out: Output, data: Path | None, options: dict[str, Any], model: Path) -> Job:
+    """What to run. Raises `UserError` where the model or its recordings cannot be read."""
+    from hqc.bench.on import Job
+    from hqc.compiler import recordings_for
+    from hqc.frontend.load import load_model
+
+    loaded = load_model(model, options["bind"])
+    recordings = recordings_for(model, loaded, data, _RECORDINGS)
+    return Job(model, recordings, calibrate=data, progress=out.progress, **options)
+
+
+def _bench_place(
+    out: Output,
+    on: str,
+    models: Sequence[Path],
+    data: Path | None,
+    save: Path | None,
+    options: dict[str, Any],
+) -> None:
+    from hqc.bench import saved
+    from hqc.bench.on import find_place
+    from hqc.bench.shown import shown
+
+    place = find_place(on)
+    if len(models) != 1:
+        raise UserError(f"--on {on} takes one MODEL", hint="several run with --on devices.toml")
+    if save:
+        saved.check_savable(save, 1)
+    result = place(on, _job(out, data, options, models[0]))
+    if save:
+        saved.save(result, save)
+    out.result(result.as_dict(), shown(result))
+    if result.equal != result.recordings:
+        sys.exit(OWN_ERROR)
+
+
+def _bench_devices(
+    out: Output,
+    file: Path,
+    models: Sequence[Path],
+    data: Path | None,
+    save: Path | None,
+    options: dict[str, Any],
+) -> None:
+    from hqc.bench import saved
+    from hqc.bench.devices import read_devices, run_on_devices
+    from hqc.bench.shown import table
+
+    listed, devices = read_devices(file)
+    models = models or listed
+    if not models:
+        raise UserError(f"{file} names no models, nor does the command", hint="name a MODEL")
+    if save:
+        saved.check_savable(save, len(models) * len(devices))
+    jobs = [partial(_job, out, data, options, model) for model in models]
+    outcomes = []
+    for outcome in run_on_devices(jobs, list(map(str, models)), devices):
+        outcomes.append(outcome)
+        if save and outcome.result:
+            saved.save(outcome.result, save)
+    out.result([outcome.as_dict() for outcome in outcomes], table(outcomes))
+    if not all(outcome.ok for outcome in outcomes):
+        sys.exit(OWN_ERROR)
+
+
+def _compare(out: Output, a: Path, b: Path) -> None:
+    from hqc.bench import saved
+    from hqc.bench.shown import compared
+
+    found = saved.compare(saved.load(a), saved.load(b))
+    out.result(asdict(found), compared(found, (a.name, b.name)))
+
+
+def _bench_peers(
+    out: Output,
     model: Path,
     peers: str,
     data: Path | None,
@@ -39,29 +185,15 @@ def bench(
     bind: dict[str, int],
     cc: str | None,
 ) -> None:
-    """Time MODEL compiled for this machine against other runtimes, one thread, in one run.
-
-    \b
-    Examples:
-      hqc bench model.onnx
-      hqc bench model.onnx --peers onnxruntime-int8 --json
-    """
     import hqc
     from hqc.bench import bench as run_bench
     from hqc.bench.peer import Runner, find_peer
-    from hqc.data.recordings import preprocessing_of, read_recordings, sample_beside
-    from hqc.data.synthetic import sparse_frames
+    from hqc.compiler import recordings_for
     from hqc.frontend.load import load_model
 
     builders = {name: find_peer(name) for name in filter(None, peers.split(","))}
     loaded = load_model(model, bind)
-    shape = loaded.graph.inputs[0].shape.numpy()
-    source = data or sample_beside(model)
-    if source is None:
-        frames = sparse_frames(shape, _RECORDINGS)
-    else:
-        preprocessing = preprocessing_of(loaded.metadata_props)
-        frames = [r.frames for r in read_recordings(source, shape, preprocessing, _RECORDINGS)]
+    frames = [r.frames for r in recordings_for(model, loaded, data, _RECORDINGS)]
     with tempfile.TemporaryDirectory(prefix="hqc-bench-") as folder:
         artifact = hqc.compile(
             model,
@@ -69,7 +201,7 @@ def bench(
             Path(folder, "build"),
             bind=bind,
             cc=cc,
-            calibrate=source,
+            calibrate=data,
             progress=out.progress,
         )
         runners: dict[str, Runner] = {"hqc": artifact.run}

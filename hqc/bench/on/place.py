@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 
 from hqc.data.recordings import Recording
@@ -18,7 +19,8 @@ class Job:
     """What to run: a model on recordings, compiled for `target`, or for what a place finds fit.
 
     `bind` gives symbolic sizes of the model their numbers; `calibrate` names recordings to measure
-    firing rates on; `threads` is 0 for what the library has.
+    firing rates on. Where time passes as it does, it is measured for at least `seconds`, on the
+    processor `cpu` if one is named.
     """
 
     model: Path
@@ -28,6 +30,8 @@ class Job:
     calibrate: Path | None = None
     cc: str | None = None
     host: str = "127.0.0.1"
+    seconds: float = 1.0
+    cpu: int | None = None
     progress: Progress = lambda text: None
 
 
@@ -59,6 +63,8 @@ class Result:
     cache_misses: Mapping[str, int] = field(default_factory=dict)
     estimated_ms: float | None = None
     kernels: Sequence[Mapping[str, object]] = ()
+    steady: bool | None = None
+    time: str = field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds"))
 
     def as_dict(self) -> dict:
         """Everything, as JSON stores it."""

@@ -1,0 +1,108 @@
+"""Benchmarks as text: one result, a table of many, two compared."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from hqc.bench.devices import Outcome
+from hqc.bench.on.place import Result
+from hqc.bench.saved import Comparison
+
+_COLUMNS = (
+    *("model", "device", "processor", "target", "ms median", "ms 90 %", "ms fastest"),
+    *("MiB at most", "logits equal"),
+)
+
+
+def shown(result: Result) -> str:
+    """A result, and what is known of its device and kernels, line by line."""
+    device = result.device
+    machine = ", ".join(str(device[key]) for key in ("machine", "cpu") if device.get(key))
+    lines = [f"{result.model} for {result.target} on {result.place}"]
+    lines += _lines("device", machine)
+    lines += _lines("logits equal", f"{result.equal}/{result.recordings}")
+    if result.median_ms is not None:
+        steady = {True: ", steady", False: ", not steady", None: ""}[result.steady]
+        said = f"{result.median_ms:.4g} median, {_number(result.fastest_ms)} fastest"
+        lines += _lines(
+            "ms an inference", said + (f"; {result.runs} runs{steady}" if result.runs else "")
+        )
+    parts = (f"{part} %: {ms:.4g}" for part, ms in result.percentiles_ms.items())
+    lines += _lines("percentiles, ms", ", ".join(parts))
+    lines += _lines("init, ms", _number(result.init_ms))
+    lines += _lines("estimated, ms", _number(result.estimated_ms))
+    lines += _lines("instructions", result.instructions and f"{result.instructions:,}")
+    misses = (f"{name} {count:,}" for name, count in result.cache_misses.items())
+    lines += _lines("cache misses", ", ".join(misses))
+    lines += _lines("memory at most", _mebibytes(result) and f"{_mebibytes(result)} MiB")
+    for key, unit in (("clock_mhz", "MHz"), ("temperature", "°C")):
+        before, after = device.get(key) or (0, 0)
+        lines += _lines(key.partition("_")[0], before and f"{before:g} {unit}, then {after:g}")
+    lines += _lines("throttled", device.get("throttled"))
+    lines += _lines("compiled by", result.compiler)
+    if result.kernels:
+        lines.append("  kernels")
+    for kernel in result.kernels:
+        values = (f"{_number(v)} {k}" for k, v in kernel.items() if k != "name" and v is not None)
+        lines.append(f"    {', '.join(values):>14}  {kernel['name']}")
+    return "\n".join(lines)
+
+
+def _lines(what: str, said: object) -> list[str]:
+    """A line, where there is something to say."""
+    return [f"  {what:16} {said}"] if said else []
+
+
+def _number(value: object) -> str:
+    if isinstance(value, int):
+        return f"{value:,}"
+    return f"{value:.4g}" if isinstance(value, float) else str(value or "")
+
+
+def _mebibytes(result: Result) -> str:
+    return f"{result.peak_memory_bytes / 2**20:.1f}" if result.peak_memory_bytes else ""
+
+
+def table(outcomes: Iterable[Outcome]) -> str:
+    """Outcomes as a table in Markdown, and below it, in full, why some failed."""
+    outcomes = list(outcomes)
+    rows = [_COLUMNS, *map(_row, outcomes)]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    rows.insert(1, tuple("-" * width for width in widths))
+    lines = [
+        "| " + " | ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)) + " |"
+        for row in rows
+    ]
+    failed = [f"{o.model} on {o.device}: {o.error}" for o in outcomes if o.error]
+    return "\n".join([*lines, *([""] if failed else []), *failed])
+
+
+def _row(outcome: Outcome) -> tuple[str, ...]:
+    result = outcome.result
+    if result is None:
+        return outcome.model, outcome.device, *[""] * (len(_COLUMNS) - 3), "failed"
+    return (
+        outcome.model,
+        outcome.device,
+        str(result.device.get("cpu") or ""),
+        result.target,
+        _number(result.median_ms),
+        _number(result.percentiles_ms.get("90")),
+        _number(result.fastest_ms),
+        _mebibytes(result),
+        f"{result.equal}/{result.recordings}",
+    )
+
+
+def compared(found: Comparison, names: Sequence[str]) -> str:
+    """Two results side by side, what differs between them first."""
+    lines = [f"{what} differs: {a} | {b}" for what, (a, b) in found.differs.items()]
+    rows = [("", *names, "ratio")]
+    for what, measured in (*found.figures.items(), *found.kernels.items()):
+        a, b = measured
+        rows.append((what, _number(a), _number(b), f"{b / a:.2f}" if a else ""))
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        first, *rest = zip(row, widths, strict=True)
+        lines.append("  ".join([first[0].ljust(first[1]), *(c.rjust(w) for c, w in rest)]))
+    return "\n".join(lines)
