@@ -12,6 +12,9 @@ need qemu-riscv64 qemu-user
 need qemu-arm qemu-user
 need qemu-riscv32 qemu-user
 need qemu-system-arm qemu-system-arm
+PATH="$PATH:/usr/sbin" need sshd openssh-server
+need ssh openssh-client
+need adb adb
 # The compiler's package only recommends the C library's.
 case "$(aarch64-linux-gnu-gcc -print-file-name=libc.a 2>/dev/null)" in
     /*) ;;

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
+from typing import Any
 
 from hqc.atomic_files import replacing
 from hqc.bench.on.place import Result
@@ -17,6 +18,9 @@ from hqc.regular_files import read_file
 _LARGEST_FILE = 64 << 20
 _KERNELS = 10
 """Kernels that a comparison shows: those whose figures changed most."""
+
+_UNITS = ("instructions", "ms")
+"""What kernels are measured in; the last that both results have is compared."""
 
 Pair = tuple[float, float]
 
@@ -48,11 +52,13 @@ def load(path: Path) -> Result:
     """A result that was saved. Raises `UserError` for files that hold none."""
     try:
         result = Result(**json.loads(read_file(path, _LARGEST_FILE)))
-        known = all(
-            isinstance(value, (int, float, type(None))) and not isinstance(value, bool)
-            for value in _figures(result).values()
-        ) and all(isinstance(k["name"], str) for k in result.kernels)
-        known = known and isinstance(result.device, dict) and isinstance(result.model_sha256, str)
+        figures = [*_figures(result).values(), result.equal, result.recordings]
+        for unit in _UNITS:
+            figures += _of_kernels(result, unit).values()
+        known = all(type(figure) in (int, float, type(None)) for figure in figures)
+        texts = [result.model, result.model_sha256, result.target, result.place]
+        texts += [kernel["name"] for kernel in result.kernels]
+        known = known and isinstance(result.device, dict) and set(map(type, texts)) == {str}
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
         known = False
     if not known:
@@ -80,15 +86,19 @@ def compare(a: Result, b: Result) -> Comparison:
     keys = [key for key in {**said[0], **said[1]} if said[0].get(key) != said[1].get(key)]
     figures = _both(_figures(a), _figures(b))
     kernels: dict[str, Pair] = {}
-    for unit in ("instructions", "ms"):
-        by_name = [{k["name"]: k[unit] for k in r.kernels if unit in k} for r in (a, b)]
-        kernels = _both(*by_name) or kernels
+    for unit in _UNITS:
+        kernels = _both(_of_kernels(a, unit), _of_kernels(b, unit)) or kernels
     changed = sorted(kernels, key=lambda name: -abs(kernels[name][1] - kernels[name][0]))
     return Comparison(
         {key: (said[0].get(key), said[1].get(key)) for key in keys},
         figures,
         {name: kernels[name] for name in changed[:_KERNELS]},
     )
+
+
+def _of_kernels(result: Result, unit: str) -> dict[str, Any]:
+    """The kernels' figures in a unit, by name."""
+    return {str(kernel["name"]): kernel[unit] for kernel in result.kernels if unit in kernel}
 
 
 def _conditions(result: Result) -> dict[str, object]:

@@ -21,6 +21,12 @@ _PACKAGES = {
     "onnxscript": "pip install hqc[train], to search and export",
 }
 
+_DEVICE_TOOLS = {
+    "ssh": "apt install openssh-client, for hqc bench --on ssh://HOST",
+    "adb": "apt install adb, for hqc bench --on adb",
+}
+"""What devices are reached by."""
+
 
 @cli.command("doctor")
 @output_options
@@ -42,6 +48,8 @@ def doctor(out: Output) -> None:
         except PackageNotFoundError:
             rows.append((package, "", remedy))
     rows.append(("cc", shutil.which("cc") or "", "not needed: zig cc serves for the host too"))
+    for command, remedy in _DEVICE_TOOLS.items():
+        rows.append((command, shutil.which(command) or "", remedy))
     for name in target_names():
         emulator = load_target(name).emulate
         if emulator:

@@ -220,7 +220,7 @@ def run_program(machine: Machine, program: Path, job: Job) -> dict:
         # In the background, so that its number is known and can be ended.
         command = (
             f"cd {shlex.quote(folder)} && {{ ./{name} {shlex.join(options)} & echo $! >pid; "
-            "wait $!; }"
+            "wait $!; code=$?; rm pid; exit $code; }"
         )
         done = machine.shell(command, 10 * _PATIENCE + 30 * job.seconds)
     try:
@@ -245,16 +245,19 @@ def _temporary_folder(machine: Machine) -> Iterator[str]:
     if made.returncode or not folder:
         raise _not_copied(machine, made.stderr.strip() or "it has no mktemp")
     quoted = shlex.quote(folder)
+    failure: BaseException | None = None
     try:
         yield folder
     except BaseException as error:
+        failure = error
+        raise
+    finally:
         try:
             machine.shell(f"kill $(cat {quoted}/pid) 2>/dev/null; rm -rf {quoted}", _PATIENCE)
-        except UserError:
-            if isinstance(error, UserError):
-                raise UserError(f"{error.message}; {folder} is left there", error.hint) from None
-        raise
-    machine.shell(f"rm -rf {quoted}", _PATIENCE)
+        except UserError as lost:
+            if failure is None or isinstance(failure, UserError):
+                first = failure or lost
+                raise UserError(f"{first.message}; {folder} is left there", first.hint) from None
 
 
 def _not_copied(machine: Machine, said: str) -> UserError:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from hqc.data.recordings import Recording
 from hqc.errors import UserError
@@ -51,7 +52,7 @@ class Result:
     place: str
     recordings: int
     equal: int
-    device: Mapping[str, object] = field(default_factory=dict)
+    device: Mapping[str, Any] = field(default_factory=dict)
     compiler: str | None = None
     median_ms: float | None = None
     fastest_ms: float | None = None
