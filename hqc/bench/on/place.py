@@ -63,7 +63,7 @@ class Result:
     instructions: int | None = None
     cache_misses: Mapping[str, int] = field(default_factory=dict)
     estimated_ms: float | None = None
-    kernels: Sequence[Mapping[str, object]] = ()
+    kernels: Sequence[Mapping[str, Any]] = ()
     steady: bool | None = None
     time: str = field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds"))
 
