@@ -27,9 +27,14 @@ RECORDINGS = 10
 """Recordings that travel, spread over those there are."""
 
 
+def has_no_system(target: Target) -> bool:
+    """Whether programs of a target have no operating system to run on."""
+    return bool(target.board) or (target.is_bare and not target.program_compiler)
+
+
 def check_operating_system(target: Target) -> None:
-    """Raise `UserError` for a target whose programs have no operating system to run on."""
-    if target.board:
+    """Raise `UserError` for a target without an operating system."""
+    if has_no_system(target):
         raise UserError(
             f"target {target.name} has no operating system, which the benchmark needs",
             hint="compile the library without --bench, and call it from your firmware",

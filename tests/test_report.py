@@ -6,9 +6,12 @@ import json
 import re
 import shutil
 import subprocess
+from dataclasses import replace
 
 import pytest
 
+from hqc.bench.on import Result
+from hqc.bench.saved import save
 from hqc.report import write_report
 from hqc.report.chart import charts
 from hqc.targets import load_profile
@@ -34,6 +37,16 @@ window.addEventListener("error", e => document.body.dataset.error = e.message);
 window.addEventListener("load", () => setTimeout(() => {
   const page = document.documentElement;
   document.body.dataset.overflow = page.scrollWidth - page.clientWidth;
+  let cut = 0, labels = 0;
+  for (const chart of document.querySelectorAll(".js-plotly-plot"))
+    for (const label of chart.querySelectorAll("text.bartext")) {
+      const axis = chart._fullLayout[label.closest(".x2y2") ? "xaxis2" : "xaxis"];
+      const end = chart.getBoundingClientRect().left + axis._offset + axis._length;
+      labels++;
+      cut += label.getBoundingClientRect().right > end + 1;
+    }
+  document.body.dataset.labels = labels;
+  document.body.dataset.cut = cut;
 }, 2000));
 </script>
 </body>
@@ -72,7 +85,7 @@ def browse(file, width, *arguments):
     )
 
 
-@pytest.mark.parametrize("width", [1100, 500])
+@pytest.mark.parametrize("width", [1100, 520, 500])
 def test_every_chart_is_drawn_and_fits(page, width, tmp_path):
     probed = tmp_path / "probed.html"
     probed.write_text(page.read_text().replace("</body>\n", PROBE))
@@ -86,6 +99,8 @@ def test_every_chart_is_drawn_and_fits(page, width, tmp_path):
         drawn = section.count('<svg class="main-svg"')
         assert drawn if chart.title not in TABLES else "<svg" in section or "<table>" in section
     assert 'data-overflow="0"' in done.stdout
+    assert 'data-cut="0"' in done.stdout
+    assert int(re.search('data-labels="([0-9]+)"', done.stdout)[1]) > 40
 
 
 @pytest.mark.parametrize(("width", "name"), [(1100, "report.png"), (500, "report-phone.png")])
@@ -115,6 +130,55 @@ def test_for_an_emulated_machine_instructions_stand_in_for_time(run_hqc, arm_art
     text = (tmp_path / "out.html").read_text()
     assert "instructions an inference" in text
     assert "an inference, one core" not in text
+
+
+@pytest.fixture
+def bench(host_artifact, tmp_path):
+    """A benchmark of the same build, saved, with changes."""
+
+    def saved(**changes):
+        kernels = [{"name": k["name"], "ms": 0.5} for k in host_artifact.manifest["kernels"]]
+        sha256 = host_artifact.manifest["source"]["sha256"]
+        result = Result(
+            model="nmnist", model_sha256=sha256, hqc="", target="host", place="ssh://pi",
+            recordings=1, equal=1, device={"cpu": "Cortex-A72", "machine": "Pi"}, median_ms=12.34,
+            kernels=kernels,
+        )  # fmt: skip
+        return save(replace(result, **changes), tmp_path / "bench.json")
+
+    return saved
+
+
+def test_a_benchmark_of_a_device_stands_beside_it(host_artifact, bench, run_hqc, tmp_path):
+    done = run_hqc("report", host_artifact.folder, "--data", SAMPLE, "--bench", bench())
+    assert done.returncode == 0, done.stderr
+    text = (tmp_path / "report.html").read_text()
+    assert "<b>12.34 ms</b>an inference on Pi" in text
+    assert "measured on Cortex-A72, ms" in text
+    assert "measured here, ms" in text
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"model_sha256": "0"}, "is a benchmark of another build: its model is another"),
+        ({"target": "arm-a72"}, "is a benchmark of another build: its target is another"),
+        ({"kernels": []}, "is a benchmark of another build: its list of kernels is another"),
+    ],
+)
+def test_benchmarks_of_other_builds(change, message, host_artifact, bench, run_hqc):
+    done = run_hqc("report", host_artifact.folder, "--data", SAMPLE, "--bench", bench(**change))
+    assert done.returncode == 2
+    assert message in done.stderr
+
+
+def test_a_benchmark_without_times(host_artifact, bench, run_hqc):
+    counted = [{"name": k["name"], "instructions": 1} for k in host_artifact.manifest["kernels"]]
+    done = run_hqc(
+        "report", host_artifact.folder, "--data", SAMPLE, "--bench", bench(kernels=counted)
+    )
+    assert done.returncode == 2
+    assert "holds no times of kernels" in done.stderr
 
 
 def test_a_folder_that_is_no_search(run_hqc, host_artifact, tmp_path):

@@ -28,10 +28,21 @@ from hqc.cli.energy import profile_option
 @click.option(
     "--search", type=click.Path(path_type=Path), help="Folder of the search behind the model."
 )
+@click.option(
+    "--bench",
+    type=click.Path(path_type=Path),
+    help="Result of hqc bench --on PLACE --save FILE.json, to show beside it.",
+)
 @profile_option
 @output_options
 def report(
-    out: Output, build: Path, output: Path, data: Path | None, search: Path | None, profile: str
+    out: Output,
+    build: Path,
+    output: Path,
+    data: Path | None,
+    search: Path | None,
+    bench: Path | None,
+    profile: str,
 ) -> None:
     """Write what there is to know of BUILD, a folder made by `hqc compile`, as one HTML file.
 
@@ -39,6 +50,7 @@ def report(
     Examples:
       hqc report build-host/ -o report.html
       hqc report build-arm/ --profile spikehq --data recordings/
+      hqc report build-arm/ --bench raspberry-pi.json
     """
     from hqc.artifact import Artifact
     from hqc.targets import load_profile
@@ -52,6 +64,7 @@ def report(
         output,
         data=data,
         search=search,
+        bench=bench,
         progress=out.progress,
     )
     out.result(found.profile.as_dict() | {"file": str(output)}, f"{output}: written")

@@ -6,7 +6,7 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from hqc.energy.estimate import Part
-from hqc.report.chart import DARK, LIGHT, Findings, bars, chart, figure_html
+from hqc.report.chart import DARK, LIGHT, Findings, bars, chart, figure_html, room_for_labels
 
 
 def _before_and_after(parts: dict[str, Part]) -> go.Figure:
@@ -17,7 +17,9 @@ def _before_and_after(parts: dict[str, Part]) -> go.Figure:
         ("storage", "fp32_storage", 8 * 1024, "storage, KiB"),
     )
     for column, (after, before, scale, title) in enumerate(columns, 1):
-        figure.update_xaxes(title=title, col=column)
+        drawn = [getattr(part, a) / scale for part in parts.values() for a in (after, before)]
+        labels = [f"{value:,.3g}" for value in drawn]
+        figure.update_xaxes(title=title, col=column, range=room_for_labels(drawn, labels, names, 2))
         for attribute, label, color, pattern in (
             (after, "quantized", DARK, "/"),
             (before, "fp32", LIGHT, ""),

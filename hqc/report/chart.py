@@ -9,6 +9,7 @@ from html import escape
 import plotly.graph_objects as go
 
 from hqc.artifact import Artifact
+from hqc.bench.on.place import Result
 from hqc.profiling import Profile
 
 DARK, MIDDLE, LIGHT = "#08306b", "#4a90c2", "#c6c6c6"
@@ -16,6 +17,9 @@ DARK, MIDDLE, LIGHT = "#08306b", "#4a90c2", "#c6c6c6"
 
 _LINE = 26
 """Pixels of a bar."""
+
+_NARROW, _CHARACTER = 450, 8
+"""Pixels of a chart on the narrowest screens, and of a character at most."""
 
 
 @dataclass(frozen=True)
@@ -30,12 +34,16 @@ class Agreement:
 
 @dataclass(frozen=True)
 class Findings:
-    """What a report shows; `search` are the metrics of the search behind the model, if any."""
+    """What a report shows; `search` are the metrics of the search behind the model, if any.
+
+    `bench` is a benchmark of the same compiled model on a device, with the times of its kernels.
+    """
 
     artifact: Artifact
     profile: Profile
     agreement: Sequence[Agreement]
     search: Sequence[dict] = ()
+    bench: Result | None = None
 
 
 Draw = Callable[[Findings], str]
@@ -72,6 +80,18 @@ def charts() -> list[Chart]:
 def bars(rows: int) -> int:
     """The height of a chart of so many horizontal bars, in pixels."""
     return 110 + _LINE * rows
+
+
+def room_for_labels(
+    values: Sequence[float], labels: Sequence[str], names: Sequence[str], charts: int = 1
+) -> list[float]:
+    """The range of an axis on which labels fit behind their bars, on narrow screens too.
+
+    `names` stand before the bars; so many `charts` stand side by side.
+    """
+    width = (_NARROW - _CHARACTER * max(map(len, names))) / charts
+    label = _CHARACTER * (1 + max(map(len, labels)))
+    return [0, max(values) / (1 - min(label / max(width, label), 0.75))]
 
 
 def figure_html(figure: go.Figure, height: int) -> str:

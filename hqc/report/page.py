@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from html import escape
 from importlib import resources
 from os import PathLike
+from pathlib import Path
 from string import Template
+from typing import Any
 
 import plotly.offline
 
 from hqc.artifact import Artifact
 from hqc.atomic_files import replacing
+from hqc.bench.on.place import Result
+from hqc.bench.saved import load
 from hqc.classes import class_of
+from hqc.errors import UserError
 from hqc.frontend.load import load_model
 from hqc.profiling import profile_artifact, recordings_of
 from hqc.reference import ReferenceSession
@@ -30,17 +35,19 @@ def write_report(
     *,
     data: str | PathLike[str] | None = None,
     search: str | PathLike[str] | None = None,
+    bench: str | PathLike[str] | None = None,
     progress: Callable[[str], None] = lambda text: None,
 ) -> Findings:
     """Profile a compiled model, compare it with its float model, and write one HTML file.
 
     Recordings are those of `data`, failing that those that the model was compiled with. The file
-    needs nothing beside it, and no network. `search` is the folder of the search behind the model.
-    Raises `UserError` as `profile_artifact` does.
+    needs nothing beside it, and no network. `search` is the folder of the search behind the model,
+    `bench` a saved benchmark of it on a device. Raises `UserError` as `profile_artifact` does.
     """
     metrics = read_metrics(search) if search else []
+    measured = _bench_of(artifact, Path(bench)) if bench else None
     profile = profile_artifact(artifact, energy_profile, data=data, progress=progress)
-    findings = Findings(artifact, profile, _agreement(artifact, data, progress), metrics)
+    findings = Findings(artifact, profile, _agreement(artifact, data, progress), metrics, measured)
     progress("draw")
     page = (resources.files("hqc.report") / "page.html.in").read_text()
     manifest = artifact.manifest
@@ -73,6 +80,30 @@ def write_report(
     with replacing(output) as temporary:
         temporary.write_text(text)
     return findings
+
+
+def _bench_of(artifact: Artifact, file: Path) -> Result:
+    """A saved benchmark. Raises `UserError` where it is not of this model, kernel by kernel."""
+    found, manifest = load(file), artifact.manifest
+
+    def names(kernels: Sequence[Mapping[str, Any]]) -> list[str]:
+        return [kernel["name"] for kernel in kernels]
+
+    for what, said, wanted in (
+        ("model", found.model_sha256, manifest["source"]["sha256"]),
+        ("target", found.target, manifest["target"]),
+        ("list of kernels", names(found.kernels), names(manifest["kernels"])),
+    ):
+        if said != wanted:
+            raise UserError(
+                f"{file} is a benchmark of another build: its {what} is another",
+                hint="hqc bench MODEL --target TARGET --on PLACE --save FILE.json",
+            )
+    if any(kernel.get("ms") is None for kernel in found.kernels):
+        raise UserError(
+            f"{file} holds no times of kernels", hint="take one of a device, e.g. --on ssh://HOST"
+        )
+    return found
 
 
 def _agreement(
@@ -115,6 +146,9 @@ def _cards(findings: Findings) -> list[tuple[str, str]]:
     cards.append(("arena", f"{manifest['memory']['arena_bytes'] / 1024:,.1f} KiB"))
     if profile.milliseconds is not None:
         cards.append(("an inference, one core", f"{profile.milliseconds:.2f} ms"))
+    if findings.bench and findings.bench.median_ms is not None:
+        place = findings.bench.device.get("machine") or findings.bench.place
+        cards.append((f"an inference on {place}", f"{findings.bench.median_ms:.2f} ms"))
     if profile.instructions is not None:
         cards.append(("instructions an inference", f"{profile.instructions / 1e6:.1f} M"))
     cards.append(("energy an inference", f"{energy['energy_pj'] / 1e6:,.1f} µJ"))

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import plotly.graph_objects as go
 
-from hqc.report.chart import DARK, Findings, bars, chart, figure_html
+from hqc.report.chart import DARK, Findings, bars, chart, figure_html, room_for_labels
 
 
 @chart(
@@ -15,25 +17,41 @@ from hqc.report.chart import DARK, Findings, bars, chart, figure_html
     "the weights once.",
 )
 def draw(findings: Findings) -> str:
-    """Bars with marks."""
+    """Bars with marks: those of the device that was benchmarked, if one was, then those of here."""
     profile = findings.profile
     kernels = list(reversed(profile.kernels))
-    timed = profile.milliseconds is not None
-    unit = "ms" if timed else "million instructions"
-    values = [k.milliseconds if timed else (k.instructions or 0) / 1e6 for k in kernels]
-    floors = [
-        k.floor_ms if timed else k.floor_instructions and k.floor_instructions / 1e6
-        for k in kernels
-    ]
     names = [k.name for k in kernels]
+    drawn = ""
+    if findings.bench:
+        taken = {k["name"]: k["ms"] for k in findings.bench.kernels}
+        what = f"measured on {findings.bench.device.get('cpu') or findings.bench.place}, ms"
+        floors = [k.floor_ms for k in kernels]
+        drawn = _bars(names, [taken[name] for name in names], floors, what, "ms")
+    if profile.milliseconds is not None:
+        values, floors = [k.milliseconds for k in kernels], [k.floor_ms for k in kernels]
+        return drawn + _bars(names, values, floors, "measured here, ms", "ms")
+    values = [(k.instructions or 0) / 1e6 for k in kernels]
+    floors = [k.floor_instructions and k.floor_instructions / 1e6 for k in kernels]
+    unit = "million instructions"
+    return drawn + _bars(names, values, floors, f"measured, {unit}", unit)
+
+
+def _bars(
+    names: Sequence[str],
+    values: Sequence[float],
+    floors: Sequence[float | None],
+    what: str,
+    unit: str,
+) -> str:
+    labels = [f"{v:.3g}" for v in values]
     figure = go.Figure()
     figure.add_bar(
         orientation="h",
         x=values,
         y=names,
-        name=f"measured, {unit}",
+        name=what,
         marker={"color": DARK, "pattern": {"shape": "/", "fgcolor": "#fff"}},
-        text=[f"{v:.3g}" for v in values],
+        text=labels,
         textposition="outside",
         cliponaxis=False,
     )
@@ -44,5 +62,6 @@ def draw(findings: Findings) -> str:
         name="floor",
         marker={"symbol": "line-ns", "size": 18, "line": {"width": 4, "color": "#d95f02"}},
     )
-    figure.update_xaxes(title=unit)
-    return figure_html(figure, bars(len(kernels)))
+    longest = [max(v, f or 0) for v, f in zip(values, floors, strict=True)]
+    figure.update_xaxes(title=unit, range=room_for_labels(longest, labels, names))
+    return figure_html(figure, bars(len(names)))

@@ -112,11 +112,12 @@ def test_it_runs_on_every_architecture(target, tiny_model, tmp_path):
     assert "10 of 10 recordings" in done.stdout
 
 
-def test_targets_without_an_operating_system_get_none(tiny_model, run_hqc, tmp_path):
-    done = run_hqc("compile", tiny_model, "--target", "cortex-m4", "--bench")
-    assert done.returncode == 2
-    assert "target cortex-m4 has no operating system" in done.stderr
-    assert list(tmp_path.iterdir()) == []
+def test_targets_without_an_operating_system_get_none(tiny_model, bare_target, run_hqc, tmp_path):
+    for target, name in (("cortex-m4", "cortex-m4"), (bare_target, "bare")):
+        done = run_hqc("compile", tiny_model, "--target", target, "--bench")
+        assert done.returncode == 2
+        assert f"target {name} has no operating system" in done.stderr
+        assert not (tmp_path / "build").exists()
 
 
 @pytest.mark.parametrize(

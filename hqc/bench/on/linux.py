@@ -19,6 +19,7 @@ from typing import Protocol
 import hqc
 from hqc.artifact import Artifact
 from hqc.bench.on.place import Job, Result
+from hqc.bench_program import has_no_system
 from hqc.errors import UserError
 from hqc.targets import Target, load_target
 
@@ -134,7 +135,7 @@ def fault_of(target: Target, processor: Processor) -> str | None:
     """Why programs of a target cannot run on a processor; None where they may."""
     triple, machine = target.llvm["triple"], processor.architecture
     features = target.llvm.get("features", "").split(",")
-    if target.board:
+    if has_no_system(target):
         return "is for a board without an operating system"
     wanted = platform.machine() if target.is_host else triple.partition("-")[0]
     if _family(wanted) != _family(machine):
