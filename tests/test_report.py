@@ -158,6 +158,15 @@ def test_a_benchmark_of_a_device_stands_beside_it(host_artifact, bench, run_hqc,
     assert "measured here, ms" in text
 
 
+def test_the_estimate_stands_beside_what_a_device_took(arm_artifact, bench, run_hqc, tmp_path):
+    file = bench(target="arm-a72")
+    done = run_hqc("report", arm_artifact.folder, "--data", SAMPLE, "--bench", file)
+    assert done.returncode == 0, done.stderr
+    text = (tmp_path / "report.html").read_text()
+    assert "estimated, ms" in text
+    assert "measured, million instructions" in text
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [

@@ -19,7 +19,7 @@ _LARGEST_FILE = 64 << 20
 _KERNELS = 10
 """Kernels that a comparison shows: those whose figures changed most."""
 
-_UNITS = ("instructions", "ms")
+_UNITS = ("instructions", "estimated_ms", "ms")
 """What kernels are measured in; the last that both results have is compared."""
 
 Pair = tuple[float, float]

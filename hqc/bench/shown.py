@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 from hqc.bench.devices import Outcome
 from hqc.bench.on.place import Result
@@ -41,11 +42,31 @@ def shown(result: Result) -> str:
     lines += _lines("throttled", device.get("throttled"))
     lines += _lines("compiled by", result.compiler)
     if result.kernels:
-        lines.append("  kernels")
-    for kernel in result.kernels:
-        values = (f"{_number(v)} {k}" for k, v in kernel.items() if k != "name" and v is not None)
-        lines.append(f"    {', '.join(values):>14}  {kernel['name']}")
+        measured = [_flat(kernel) for kernel in result.kernels]
+        units = [unit for unit in measured[0] if any(m.get(unit) is not None for m in measured)]
+        rows = [
+            (*(_number(said.get(unit)) for unit in units), str(kernel["name"]))
+            for said, kernel in zip(measured, result.kernels, strict=True)
+        ]
+        lines += ["", *_aligned([(*units, "kernel"), *rows], "  ")]
     return "\n".join(lines)
+
+
+def _flat(kernel: Mapping[str, Any]) -> dict[str, Any]:
+    """What was measured of a kernel, by unit."""
+    found = {unit: value for unit, value in kernel.items() if not isinstance(value, dict | str)}
+    for what, values in kernel.items():
+        if isinstance(values, dict):
+            found |= {f"{part} {what.rpartition('_')[2]}": value for part, value in values.items()}
+    return found
+
+
+def _aligned(rows: Sequence[Sequence[str]], before: str = "") -> list[str]:
+    """Rows with columns to the right, but for the last."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return [
+        before + "  ".join([*map(str.rjust, row[:-1], widths), row[-1]]).rstrip() for row in rows
+    ]
 
 
 def _lines(what: str, said: object) -> list[str]:
@@ -53,10 +74,10 @@ def _lines(what: str, said: object) -> list[str]:
     return [f"  {what:16} {said}"] if said else []
 
 
-def _number(value: object) -> str:
-    if isinstance(value, int):
-        return f"{value:,}"
-    return f"{value:.4g}" if isinstance(value, float) else str(value or "")
+def _number(value: float | None) -> str:
+    if value is None:
+        return ""
+    return f"{value:,}" if isinstance(value, int) else f"{value:.4g}"
 
 
 def _mebibytes(result: Result) -> str:
@@ -97,12 +118,7 @@ def _row(outcome: Outcome) -> tuple[str, ...]:
 def compared(found: Comparison, names: Sequence[str]) -> str:
     """Two results side by side, what differs between them first."""
     lines = [f"{what} differs: {a} | {b}" for what, (a, b) in found.differs.items()]
-    rows = [("", *names, "ratio")]
-    for what, measured in (*found.figures.items(), *found.kernels.items()):
-        a, b = measured
-        rows.append((what, _number(a), _number(b), f"{b / a:.2f}" if a else ""))
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    for row in rows:
-        first, *rest = zip(row, widths, strict=True)
-        lines.append("  ".join([first[0].ljust(first[1]), *(c.rjust(w) for c, w in rest)]))
-    return "\n".join(lines)
+    rows = [(*names, "ratio", "")]
+    for what, (a, b) in (*found.figures.items(), *found.kernels.items()):
+        rows.append((_number(a), _number(b), f"{b / a:.2f}" if a else "", what))
+    return "\n".join([*lines, *_aligned(rows)])

@@ -82,7 +82,7 @@ def test_compare_prints_a_table(run_hqc, tmp_path):
     first, head, median, *_ = done.stdout.splitlines()
     assert first == "compiler differs: LLVM 22 | LLVM 23"
     assert head.split() == ["a.json", "b.json", "ratio"]
-    assert median.split() == ["ms", "median", "2", "1", "0.50"]
+    assert median.split() == ["2", "1", "0.50", "ms", "median"]
     done = run_hqc("bench", "--compare", "a.json", "b.json", "--json")
     assert json.loads(done.stdout)["figures"]["ms median"] == [2.0, 1.0]
 
