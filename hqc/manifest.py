@@ -59,6 +59,7 @@ def describe(
             "dtype": "float32",
             "shape": list(interface.shape),
             "codes": interface.codes(),
+            "events": interface.takes_events,
         },
         "output": {
             "name": logits.name,

@@ -193,11 +193,14 @@ class Library:
         }
         for template, file in (
             ("model.h.in", f"{self.name}.h"),
+            ("model.hpp.in", f"{self.name}.hpp"),
             ("weights.S.in", f"{self.name}_weights.S"),
             ("runner.c.in", f"{self.name}_runner.c"),
             ("config.cmake.in", f"{self.name}Config.cmake"),
+            ("config_version.cmake.in", f"{self.name}ConfigVersion.cmake"),
             ("model.pc.in", f"{self.name}.pc"),
             ("hqc.h.in", "hqc.h"),
+            ("hqc.hpp.in", "hqc.hpp"),
         ):
             (folder / file).write_text(render(template, values))
         parts = ["model.c.in"]

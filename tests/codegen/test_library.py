@@ -72,10 +72,9 @@ def test_artifacts_are_reproducible(host_artifact):
 
 def test_artifact_holds_what_a_build_system_needs_and_no_more(host_artifact):
     assert {p.name for p in host_artifact.folder.iterdir()} == {
-        "hqc.h", "hqc.json", "libnmnist.a", "nmnist.c", "nmnist.h", "nmnist.hqt",
-        "nmnist.json",
-        "nmnist.onnx", "nmnist.pc",
-        "nmnist.so", "nmnistConfig.cmake", "nmnist_bench", "nmnist_runner.c",
+        "hqc.h", "hqc.hpp", "hqc.json", "libnmnist.a", "nmnist.c", "nmnist.h", "nmnist.hpp",
+        "nmnist.hqt", "nmnist.json", "nmnist.onnx", "nmnist.pc", "nmnist.so",
+        "nmnistConfig.cmake", "nmnistConfigVersion.cmake", "nmnist_bench", "nmnist_runner.c",
     }  # fmt: skip
 
 

@@ -1,0 +1,124 @@
+"""The C++ wrapper: every way to run gives the same, without exceptions and RTTI, warning-free."""
+
+from __future__ import annotations
+
+import shutil
+
+import pytest
+
+from tests.conftest import needs_compiler
+from tests.packaging.ways import RECORDING, done
+
+PROGRAM = r"""
+#include <array>
+#include <cmath>
+#include <cstdio>
+#include <cstring>
+#include <vector>
+
+#include "nmnist.hpp"
+
+using model_type = hqc::nmnist_with_arena;
+static model_type model;
+alignas(64) static std::uint8_t memory[model_type::arena_size];
+static std::array<float, model_type::input_size> frames;
+static std::array<model_type::code, model_type::input_size> codes;
+static hqc_event events[100000];
+
+#define MUST(call) if (failed(#call, (call))) return 1
+#define SAY(call) std::printf("%s\n", hqc::text(call))
+
+static bool failed(const char *call, hqc::status found)
+{
+    if (found != hqc::status::ok) std::printf("%s: %s\n", call, hqc::text(found));
+    return found != hqc::status::ok;
+}
+
+int main(int count, char **arguments)
+{
+    std::FILE *file = count == 2 ? std::fopen(arguments[1], "rb") : nullptr;
+    if (file == nullptr) return 2;
+    std::size_t size = 0;
+    for (unsigned char b[5]; std::fread(b, sizeof b, 1, file) == 1; size++) {
+        const auto time = static_cast<std::uint32_t>((b[2] & 127) << 16 | b[3] << 8 | b[4]);
+        events[size] = {time, b[0], b[1], static_cast<std::uint8_t>(b[2] >> 7)};
+    }
+    std::fclose(file);
+    const std::uint32_t first = events[0].time, span = events[size - 1].time - first + 1;
+    for (std::size_t i = 0; i < size; i++) {
+        const hqc_event &e = events[i];
+        const auto t = static_cast<std::size_t>((e.time - first) * std::uint64_t{8} / span);
+        frames[((t * 2 + e.polarity) * NMNIST_HEIGHT + e.y) * NMNIST_WIDTH + e.x] += 1.0f;
+    }
+    for (std::size_t i = 0; i < frames.size(); i++) {
+        const long code = std::lround(frames[i] / NMNIST_INPUT_SCALE);
+        codes[i] = static_cast<std::uint8_t>(code < NMNIST_INPUT_MAX ? code : NMNIST_INPUT_MAX);
+    }
+
+    float logits[model_type::output_size], streamed[model_type::output_size];
+    std::vector<std::int32_t> integers(model_type::output_size);
+    std::int32_t others[model_type::output_size];
+    MUST(model.ready());
+    MUST(model.run(frames, logits));
+    std::printf("%d\n", model.label());
+
+    MUST(model.reset());
+    for (std::size_t t = 0; t < model_type::time_steps; t++)
+        MUST(model.step({frames.data() + t * model_type::step_input_size,
+                         model_type::step_input_size}));
+    MUST(model.read(streamed));
+    std::printf("%d\n", std::memcmp(logits, streamed, sizeof logits));
+    MUST(model.read_integers(integers));
+
+    MUST(model.run_bytes(codes, others));
+    std::printf("%d\n", std::memcmp(others, integers.data(), sizeof others));
+    MUST(model.run_events({events, size}, others));
+    std::printf("%d\n", std::memcmp(others, integers.data(), sizeof others));
+    MUST(model.reset());
+    for (std::size_t t = 0; t < model_type::time_steps; t++)
+        MUST(model.step_bytes({codes.data() + t * model_type::step_input_size,
+                               model_type::step_input_size}));
+    MUST(model.read());
+    std::printf("%d\n", model.label());
+
+    hqc::nmnist_model lent(memory);
+    MUST(lent.ready());
+    MUST(lent.run(frames));
+    std::printf("%d\n", lent.label());
+    SAY(lent.reset());
+    SAY(lent.run({frames.data(), 3}));
+    SAY(lent.run(frames, {streamed, 9}));
+    hqc::nmnist_model askew({memory + 1, sizeof memory - 1});
+    SAY(askew.ready());
+    SAY(askew.run(frames));
+    std::printf("%d\n", askew.label());
+    return 0;
+}
+"""
+
+FLAGS = [
+    *("-Wall", "-Wextra", "-Wpedantic", "-Werror", "-Wconversion"),
+    *("-fno-exceptions", "-fno-rtti"),
+]
+
+
+@needs_compiler
+@pytest.mark.parametrize("standard", ["c++17", "c++20"])
+def test_every_way_gives_the_same_class(host_artifact, tmp_path, standard):
+    (tmp_path / "main.cpp").write_text(PROGRAM)
+    compiler = next(filter(None, map(shutil.which, ("c++", "g++", "clang++"))))
+    library = host_artifact.folder / "libnmnist.a"
+    done(
+        *(compiler, f"-std={standard}", *FLAGS, "-fsanitize=address,undefined"),
+        *("main.cpp", f"-I{host_artifact.folder}", library, "-o", "main"),
+        cwd=tmp_path,
+    )
+    assert done(tmp_path / "main", RECORDING, cwd=tmp_path).splitlines() == [
+        *("3", "0", "0", "0", "3", "3"),
+        "the arena is smaller than the header says",
+        "a span has another size than the model's",
+        "a span has another size than the model's",
+        "the arena is smaller than the header says",
+        "call init first, reset before the first step, and run or read before classify",
+        "-1",
+    ]
