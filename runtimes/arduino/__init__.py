@@ -1,0 +1,1 @@
+"""Templates of libraries of Arduino's."""

@@ -1,0 +1,1 @@
+"""Templates of components of ESP-IDF."""

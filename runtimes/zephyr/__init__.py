@@ -1,0 +1,1 @@
+"""Templates of modules of Zephyr."""
