@@ -129,6 +129,8 @@ class Interface:
                 "input_scale": _c_float(codes["scale"]),
                 "input_min": codes["min"],
                 "input_max": codes["max"],
+                "code_min": np.iinfo(codes["dtype"]).min,
+                "code_max": np.iinfo(codes["dtype"]).max,
                 "counts_to_codes": self._counts_to_codes(),
             }
         names = ", ".join(map(_c_text, self.class_names or ()))

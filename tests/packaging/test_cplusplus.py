@@ -18,7 +18,7 @@ PROGRAM = r"""
 
 #include "nmnist.hpp"
 
-using model_type = hqc::nmnist_with_arena;
+using model_type = hqc::nmnist_owner;
 static model_type model;
 alignas(64) static std::uint8_t memory[model_type::arena_size];
 static std::array<float, model_type::input_size> frames;
