@@ -23,6 +23,7 @@ from hqc.passes.integer_rules.time_steps import join_steps
 from hqc.passes.pass_base import Pass, register
 
 MODES = ("auto", "exact", "guarded")
+POTENTIAL_BITS = (16, 32)
 
 
 @register
@@ -36,19 +37,27 @@ class MakeInteger(Pass):
        fractional bits as 32 bits allow; those of a stream, which layers add up or share, one unit.
     3. `mode` says how a potential is held: exact (never rounded, tau = 2 only), guarded (rounded
        once a step), or auto, whichever has the smaller error bound in that layer.
-    4. What mixes time steps sees all of them together, as positions: in compiled code once all have
+    4. With `potential_bits=16`, potentials are kept in 16 bits between steps, by as many fractional
+       bits fewer, in layers where that keeps the error bound below a 128th of the threshold.
+    5. What mixes time steps sees all of them together, as positions: in compiled code once all have
        been computed.
-    5. Every tensor carries its facts, and every layer of neurons the bound of what rounding costs.
+    6. Every tensor carries its facts, and every layer of neurons the bound of what rounding costs.
     """
 
     name: ClassVar[str] = "make-integer"
     tolerance: ClassVar[float] = 0.05
     mode: str = "auto"
+    potential_bits: int = 32
 
     def __post_init__(self) -> None:
         if self.mode not in MODES:
             raise UserError(
                 f"make-integer has no mode {self.mode!r}", hint=f"modes are: {', '.join(MODES)}"
+            )
+        if self.potential_bits not in POTENTIAL_BITS:
+            raise UserError(
+                f"make-integer holds no potentials of {self.potential_bits} bits",
+                hint=f"potential_bits is {' or '.join(map(str, POTENTIAL_BITS))}",
             )
 
     def run(self, model: ir.Model) -> ir.Model:
@@ -69,7 +78,14 @@ class MakeInteger(Pass):
     def _lowered(self, model: ir.Model, streams: dict[ir.Value, Stream]) -> ir.Model:
         graph = model.graph
         time_steps, *_ = *graph.inputs[0].shape.numpy(), 1
-        lowering = Lowering(GraphBuilder(graph), self.mode, time_steps, streams, frames_as_sums)
+        lowering = Lowering(
+            GraphBuilder(graph),
+            self.mode,
+            self.potential_bits,
+            time_steps,
+            streams,
+            frames_as_sums,
+        )
         for node in graph:
             result = _by_rule(node, lowering)
             if result is not None:

@@ -19,18 +19,26 @@ from hqc.dialect.invariants import (
 from hqc.dialect.op import Op, register
 
 SIGNATURE = (
-    "frac_bits, exact: int = 0, leak_multiplier: int = 1, leak_shift: int = 0, soft_reset: int = 0"
+    "frac_bits, exact: int = 0, leak_multiplier: int = 1, leak_shift: int = 0, soft_reset: int = 0, "
+    "potential_bits: int = 32"
 )
 """The attributes of integer neurons, for the signature of every op that ends in them."""
 
 FORWARD = (
     "frac_bits: int = @frac_bits, exact: int = @exact, leak_multiplier: int = @leak_multiplier, "
-    "leak_shift: int = @leak_shift, soft_reset: int = @soft_reset"
+    "leak_shift: int = @leak_shift, soft_reset: int = @soft_reset, "
+    "potential_bits: int = @potential_bits"
 )
 """The same attributes, passed on to a `FixedPointLIF` in such an op's body."""
 
-NAMES = ("frac_bits", "exact", "leak_multiplier", "leak_shift", "soft_reset")
-DEFAULTS = {"exact": 0, "leak_multiplier": 1, "leak_shift": 0, "soft_reset": 0}
+DEFAULTS = {
+    "exact": 0,
+    "leak_multiplier": 1,
+    "leak_shift": 0,
+    "soft_reset": 0,
+    "potential_bits": 32,
+}
+NAMES = ("frac_bits", *DEFAULTS)
 
 
 def fixed_point_lif(
@@ -44,13 +52,15 @@ def fixed_point_lif(
     leak_multiplier: int = 1,
     leak_shift: int = 0,
     soft_reset: int = 0,
+    potential_bits: int = 32,
 ) -> np.ndarray:
     """Integer neurons: accumulator int32 [T, ...] -> spikes uint8 {0, 1}, same shape.
 
     With I_t = accumulator * 2^frac_bits + bias, all in units of 2^-frac_bits accumulators:
     guarded:  U = round(U * leak_multiplier / 2^leak_shift) + I_t, half up; fires at threshold
     exact (tau = 2):  U = U + 2^t * I_t, never rounded; fires where U >= 2^t * threshold
-    Then U = reset (times 2^t) or, with soft_reset, U -= reset (times 2^t).
+    Then U = reset (times 2^t) or, with soft_reset, U -= reset (times 2^t). What it is then fits
+    `potential_bits`, 16 or 32, which hold it until the next step; a step is computed in 32.
     """
     half = (1 << leak_shift) >> 1
     u = np.zeros(accumulator.shape[1:], np.int64)

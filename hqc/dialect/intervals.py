@@ -74,19 +74,21 @@ def neuron_interval(
     low, high: bounds of its accumulators; `neurons` holds the op's attributes. Returns the least
     and the greatest potential of all time steps, and where one can reach its threshold. The
     recurrence is followed at both ends of the interval, as every step grows with the potential.
-    Raises `RangeError` where anything that a kernel handles may not fit 32 bits.
+    Raises `RangeError` where anything that a kernel handles may not fit 32 bits, or what it keeps
+    until the next step may not fit `potential_bits`.
     """
     exact, multiplier, shift = (neurons[n] for n in ("exact", "leak_multiplier", "leak_shift"))
+    stored = 2 ** (neurons["potential_bits"] - 1) - 1
     half = (1 << shift) >> 1
     low, high, bias, threshold, reset = (
         np.asarray(a, np.int64).reshape(-1) for a in (low, high, bias, threshold, reset)
     )
     low, high = np.broadcast_arrays(low, high)
 
-    def held(what: str, *numbers: np.ndarray) -> None:
+    def held(what: str, *numbers: np.ndarray, most: int = INT32) -> None:
         reach = max(max(-int(n.min()), int(n.max())) for n in numbers)
-        if reach > INT32:
-            raise RangeError(what, reach / INT32)
+        if reach > most:
+            raise RangeError(what, reach / most)
 
     if exact and time_steps > 31:
         raise RangeError("its membrane potentials double too often for 32 bits", 2.0**time_steps)
@@ -121,4 +123,5 @@ def neuron_interval(
             np.where(fires, np.minimum(lowest, after[0]), bottom),
             np.where(fires, np.maximum(highest, after[1]), top),
         ]
+        held("its membrane potentials do not fit their bits between steps", *u, most=stored)
     return least, most, ever_fires

@@ -33,6 +33,10 @@ _COARSE = 2.0**-10
 """What of a threshold neurons may be wrong by before they read potentials of one unit instead."""
 
 
+_NARROW = 2.0**-7
+"""What of a threshold neurons may be wrong by for potentials of 16 bits."""
+
+
 @dataclass(frozen=True)
 class Charge:
     """What neurons of the float network do, in units of their accumulators, by channel.
@@ -54,10 +58,14 @@ class Charge:
 
 @dataclass(frozen=True)
 class Format:
-    """How a layer's membrane potentials are held: fractional bits, and whether ever rounded."""
+    """How a layer's membrane potentials are held: fractional bits, and whether ever rounded.
+
+    `potential_bits` is what holds them between steps.
+    """
 
     frac_bits: int
     exact: bool
+    potential_bits: int = 32
 
 
 @dataclass(frozen=True)
@@ -101,6 +109,7 @@ def hold(charge: Charge, form: Format) -> Held:
         "leak_multiplier": multiplier,
         "leak_shift": shift,
         "soft_reset": charge.soft_reset,
+        "potential_bits": form.potential_bits,
     }
     least, greatest, fires = neuron_interval(
         charge.low, charge.high, bias, threshold, reset, charge.time_steps, attributes
@@ -134,7 +143,7 @@ def _error(charge: Charge, held: Held, unit: float, reach: np.ndarray) -> np.nda
     return worst + at_threshold
 
 
-def formats(charge: Charge, mode: str) -> Iterator[Format]:
+def formats(charge: Charge, mode: str, potential_bits: int = 32) -> Iterator[Format]:
     """Formats to try, of each kind the finest first.
 
     Only a potential that halves each step (tau = 2) has an exact form: it grows by 2^(T-1).
@@ -144,17 +153,21 @@ def formats(charge: Charge, mode: str) -> Iterator[Format]:
     room = int(np.log2(INT32 / max(bound, 1.0)))
     halves = charge.keep == 0.5
     if mode in ("auto", "guarded") or not halves:
-        yield from (Format(f, exact=False) for f in range(min(room, _FINEST), -1, -1))
+        finest = min(room, _FINEST)
+        yield from (Format(f, False, potential_bits) for f in range(finest, -1, -1))
     if mode in ("auto", "exact") and halves:
         finest = min(room - charge.time_steps + 1, _FINEST)
-        yield from (Format(f, exact=True) for f in range(finest, -1, -1))
+        yield from (Format(f, True, potential_bits) for f in range(finest, -1, -1))
 
 
-def choose_format(charge: Charge, mode: str) -> Held | None:
-    """The neurons in the format of least error that 32 bits hold; None if there is none."""
+def choose_format(charge: Charge, mode: str, potential_bits: int = 32) -> Held | None:
+    """The neurons in the format of least error that 32 bits hold; None if there is none.
+
+    `potential_bits` hold their potentials between steps.
+    """
     best = None
     done = set[bool]()
-    for form in formats(charge, mode):
+    for form in formats(charge, mode, potential_bits):
         if form.exact in done:
             continue
         try:
@@ -304,7 +317,17 @@ def lower_lif(node: ir.Node, lowering: Lowering) -> Quantity:
             + (" over all time steps" if lowering.mode == "exact" else ""),
             "use guarded mode, or train this layer with fewer bits",
         )
-    return _emit(node, chosen, lowering)
+    return _emit(node, _narrowed(chosen, lowering), lowering)
+
+
+def _narrowed(chosen: Candidate, lowering: Lowering) -> Candidate:
+    """Neurons whose potentials take 16 bits between steps, where asked and fine enough."""
+    if lowering.potential_bits == 32:
+        return chosen
+    held = choose_format(chosen.charge, lowering.mode, lowering.potential_bits)
+    if held is None or _worst(chosen.charge, held) > _NARROW:
+        return chosen
+    return replace(chosen, held=held)
 
 
 def _emit(node: ir.Node, chosen: Candidate, lowering: Lowering) -> Quantity:

@@ -192,6 +192,7 @@ class Lowering:
 
     builder: GraphBuilder
     mode: str
+    potential_bits: int
     time_steps: int
     streams: dict[ir.Value, Stream]
     frames_as_sums: Callable[[ir.Node, Quantity, Lowering], Quantity]

@@ -20,11 +20,9 @@ from hqc.codegen.kernels.kernel_base import (
     KernelCall,
     Output,
     Scratch,
-    State,
-    Stride,
 )
 from hqc.codegen.kernels.lanes import clear
-from hqc.codegen.kernels.neurons import WORD, Neurons, fire
+from hqc.codegen.kernels.neurons import WORD, Neurons, fire, row_of
 from hqc.errors import UnsupportedModelError
 
 
@@ -80,11 +78,10 @@ def conv_layer(node: ir.Node, layer: Layer, vector: bool) -> KernelCall:
             Input(0),
             Output(),
             *sums.weights,
-            neurons.levels(node, 2, g.channels, time_steps),
+            neurons.levels(node, 2, g.channels, time_steps, vector),
             Scratch(sums.codes_size),
             Scratch(sums.events_size),
-            State(g.columns * 4, g.out_height * g.out_width * g.columns * 4),
-            Stride(g.columns),
+            *neurons.state(g.out_height * g.out_width, row_of(g.channels, vector)),
         ),
         (*key, g, neurons, vector),
     )
@@ -93,7 +90,8 @@ def conv_layer(node: ir.Node, layer: Layer, vector: bool) -> KernelCall:
 def _build(g: Geometry, neurons: Neurons, sums: Accumulation, vector: bool):
     lanes = sums.block_words * WORD
     prepare, look, add = sums.prepare, sums.look, sums.add
-    start, epilogue = clear(lanes, sums.accumulator, vector), fire(neurons, g.columns)
+    start, row_size = clear(lanes, sums.accumulator, vector), row_of(g.channels, vector)
+    epilogue = fire(neurons, g.channels, vector)
     stored, offset = (str(c.array.dtype) for c in sums.weights)
 
     @T.prim_func(s_tir=True)
@@ -105,7 +103,7 @@ def _build(g: Geometry, neurons: Neurons, sums: Accumulation, vector: bool):
         levels_p: T.handle("int32"),
         codes_p: T.handle(sums.code),
         events_p: T.handle(sums.event),
-        u_p: T.handle("int32"),
+        u_p: T.handle(neurons.potential),
         stride: T.int32,
         t_begin: T.int32,
         steps: T.int32,
@@ -118,14 +116,14 @@ def _build(g: Geometry, neurons: Neurons, sums: Accumulation, vector: bool):
         levels = T.decl_buffer((ANY,), "int32", data=levels_p)
         codes = T.decl_buffer((ANY,), sums.code, data=codes_p)
         events = T.decl_buffer((ANY,), sums.event, data=events_p)
-        u = T.decl_buffer((ANY,), "int32", data=u_p)
+        u = T.decl_buffer((ANY,), neurons.potential, data=u_p)
         prepare(weights, offsets, codes)
         for oy in range(g.out_height):
             for ox in range(g.out_width):
                 row: T.let = oy * g.out_width + ox
                 if t_begin == 0:
-                    for n in range(g.columns):
-                        u[row * stride + n] = 0
+                    for n in range(row_size):
+                        u[row * stride + n] = T.Cast(neurons.potential, 0)
                 for s in range(steps):
                     ends = T.alloc_buffer((g.planes,), "int32")
                     look(x, events, ends, s, oy, ox)

@@ -7,7 +7,7 @@ both int32: it computes that many time steps from `t_begin` on. Activations hold
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import onnx_ir as ir
@@ -93,4 +93,17 @@ def find_kernel(node: ir.Node) -> Emitter:
     """The kernel of a node. Raises `UnsupportedModelError` if there is none."""
     if node.op_type not in _KERNELS:
         raise UnsupportedModelError(f"node {node.name!r}: there is no kernel for {node.op_type}")
-    return _KERNELS[node.op_type]
+    emit = _KERNELS[node.op_type]
+
+    def emit_for(node: ir.Node, vector: bool) -> KernelCall:
+        call = emit(node, vector)
+        return call if vector else replace(call, build=lambda: _in_loops(call.build()))
+
+    return emit_for
+
+
+def _in_loops(function: tvm.tirx.PrimFunc) -> tvm.tirx.PrimFunc:
+    """The function with loops in place of vectors, which LLVM would take apart, lane by lane."""
+    module = tvm.IRModule({"kernel": function.with_attr("global_symbol", "kernel")})
+    (looped,) = tvm.tirx.transform.VectorizeLoop(False)(module).functions.values()
+    return looped.without_attr("global_symbol")

@@ -9,7 +9,7 @@ import onnx_ir as ir
 from tvm import tirx
 from tvm.script import tirx as T
 
-from hqc.codegen.kernels.kernel_base import Constant
+from hqc.codegen.kernels.kernel_base import Constant, State, Stride
 from hqc.dialect import find_op
 from hqc.dialect.layouts import WORD
 from hqc.dialect.planes import words
@@ -26,12 +26,23 @@ class Neurons:
     leak_multiplier: int
     leak_shift: int
     soft_reset: int
+    potential_bits: int
 
     @classmethod
     def of(cls, node: ir.Node) -> Neurons:
         """Read the node's attributes."""
         attributes = find_op(node).attributes(node)
         return cls(*(attributes[name] for name in cls.__dataclass_fields__))
+
+    @property
+    def potential(self) -> str:
+        """The type that potentials have between time steps."""
+        return f"int{self.potential_bits}"
+
+    def state(self, positions: int, row: int) -> tuple[State, Stride]:
+        """What potentials take in memory, rows of so many; whole runs need one row at a time."""
+        size = row * self.potential_bits // 8
+        return State(size, positions * size), Stride(row)
 
     def at(self, value, t):
         """A level at time step t: it doubles each step where potentials do."""
@@ -56,14 +67,21 @@ class Neurons:
         """The membrane potential after a spike."""
         return charged - self.at(reset, t) if self.soft_reset else self.at(reset, t)
 
-    def levels(self, node: ir.Node, first: int, channels: int, time_steps: int) -> Constant:
-        """Bias, threshold and reset of the node, int32 [3, columns], spare columns silent."""
+    def levels(
+        self, node: ir.Node, first: int, channels: int, time_steps: int, vector: bool
+    ) -> Constant:
+        """Bias, threshold and reset of the node, int32 [3, row], spare columns silent."""
         never = _NEVER >> (time_steps - 1) if self.exact else _NEVER
-        levels = np.zeros((3, words(channels) * WORD), np.int32)
+        levels = np.zeros((3, row_of(channels, vector)), np.int32)
         levels[1] = never
         for row, value in zip(levels, node.inputs[first : first + 3], strict=True):
             row[:channels] = value.const_value.numpy().reshape(-1)
         return Constant(levels)
+
+
+def row_of(channels: int, vector: bool) -> int:
+    """Columns of a position's potentials: whole words where vectors are, else the channels."""
+    return words(channels) * WORD if vector else channels
 
 
 def any_bit(bits, size: int):
@@ -77,19 +95,48 @@ def lowest_bit(word):
     return T.Cast("int32", index)
 
 
-def fire(neurons: Neurons, columns: int):
+def fire(neurons: Neurons, channels: int, vector: bool):
     """A TIR macro: the epilogue of 32 channels from `n` on.
 
     acc[a ..] are their sums, u[m ..] their potentials, `levels` bias, threshold and reset of all
-    `columns`; the spikes become the word y[w].
+    columns; the spikes become the word y[w].
     """
+    return (_fire_vectors if vector else _fire_loop)(neurons, row_of(channels, vector))
 
+
+def _fire_loop(neurons: Neurons, channels: int):
+    """The epilogue of the channels that are there, one by one."""
+
+    @T.macro
+    def epilogue(acc, a, u, m, levels, n, y, w, t):
+        word = T.alloc_buffer((1,), "uint32")
+        word[0] = T.uint32(0)
+        for v in range(T.min(WORD, channels - n)):
+            charged: T.let = neurons.charge(
+                T.Cast("int32", u[m + v]), T.Cast("int32", acc[a + v]), levels[n + v], t
+            )
+            fires: T.let = charged >= neurons.at(levels[channels + n + v], t)
+            word[0] = word[0] | T.shift_left(T.Cast("uint32", fires), T.Cast("uint32", v))
+            u[m + v] = T.Cast(
+                neurons.potential,
+                T.Select(
+                    fires, neurons.after(charged, levels[2 * channels + n + v], t), charged
+                ),
+            )
+        y[w] = word[0]
+
+    return epilogue
+
+
+def _fire_vectors(neurons: Neurons, columns: int):
     @T.macro
     def epilogue(acc, a, u, m, levels, n, y, w, t):
         charged = T.alloc_buffer((WORD,), "int32")
         fired = T.alloc_buffer((WORD,), "uint32")
         for v in T.vectorized(WORD):
-            charged[v] = neurons.charge(u[m + v], T.Cast("int32", acc[a + v]), levels[n + v], t)
+            charged[v] = neurons.charge(
+                T.Cast("int32", u[m + v]), T.Cast("int32", acc[a + v]), levels[n + v], t
+            )
         for v in T.vectorized(WORD):
             fired[v] = T.Select(
                 charged[v] >= neurons.at(levels[columns + n + v], t),
@@ -97,10 +144,13 @@ def fire(neurons: Neurons, columns: int):
                 T.uint32(0),
             )
         for v in T.vectorized(WORD):
-            u[m + v] = T.Select(
-                charged[v] >= neurons.at(levels[columns + n + v], t),
-                neurons.after(charged[v], levels[2 * columns + n + v], t),
-                charged[v],
+            u[m + v] = T.Cast(
+                neurons.potential,
+                T.Select(
+                    charged[v] >= neurons.at(levels[columns + n + v], t),
+                    neurons.after(charged[v], levels[2 * columns + n + v], t),
+                    charged[v],
+                ),
             )
         y[w] = any_bit(fired, WORD)
 

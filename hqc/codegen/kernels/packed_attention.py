@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import onnx_ir as ir
 from tvm.script import tirx as T
@@ -13,11 +14,10 @@ from hqc.codegen.kernels.kernel_base import (
     KernelCall,
     Output,
     Scratch,
-    State,
     kernel,
 )
 from hqc.codegen.kernels.lanes import add
-from hqc.codegen.kernels.neurons import WORD, Neurons, fire, lowest_bit
+from hqc.codegen.kernels.neurons import WORD, Neurons, fire, lowest_bit, row_of
 from hqc.codegen.kernels.spikes_as_potentials import small_integer
 from hqc.dialect.planes import words
 from hqc.errors import UnsupportedModelError
@@ -50,7 +50,8 @@ def emit(node: ir.Node, vector: bool) -> KernelCall:
             f"channels a head may add up to {reach}, more than 32 bits hold",
             hint="put LIF neurons between a residual sum and the attention that reads it",
         )
-    state = tokens * columns * 4
+    row = row_of(channels, vector)
+    potentials, _ = neurons.state(tokens, row)
     return KernelCall(
         lambda: _build(tokens, columns, channels, head_dim, planes, neurons, vector),
         (
@@ -58,10 +59,10 @@ def emit(node: ir.Node, vector: bool) -> KernelCall:
             Input(1),
             Input(2),
             Output(),
-            neurons.levels(node, 3, channels, shape[0]),
+            neurons.levels(node, 3, channels, shape[0], vector),
             Scratch(channels * head_dim * 4),
             Scratch(columns * 4),
-            State(state, state),
+            replace(potentials, run_size=potentials.size),
         ),
         ("attention", tokens, columns, channels, head_dim, planes, neurons, vector),
     )
@@ -76,7 +77,8 @@ def _build(
     neurons: Neurons,
     vector: bool,
 ):
-    in_words, epilogue = columns // WORD, fire(neurons, columns)
+    in_words, epilogue = columns // WORD, fire(neurons, channels, vector)
+    row_size = row_of(channels, vector)
     q_planes, k_planes, v_planes = planes
     add_row = add(head_dim, "int32", vector)
 
@@ -89,7 +91,7 @@ def _build(
         levels_p: T.handle("int32"),
         kv_p: T.handle("int32"),
         acc_p: T.handle("int32"),
-        u_p: T.handle("int32"),
+        u_p: T.handle(neurons.potential),
         t_begin: T.int32,
         steps: T.int32,
     ):
@@ -101,10 +103,10 @@ def _build(
         levels = T.decl_buffer((ANY,), "int32", data=levels_p)
         kv = T.decl_buffer((ANY,), "int32", data=kv_p)
         acc = T.decl_buffer((ANY,), "int32", data=acc_p)
-        u = T.decl_buffer((ANY,), "int32", data=u_p)
+        u = T.decl_buffer((ANY,), neurons.potential, data=u_p)
         if t_begin == 0:
-            for n in range(tokens * columns):
-                u[n] = 0
+            for n in range(tokens * row_size):
+                u[n] = T.Cast(neurons.potential, 0)
         for s in range(steps):
             for n in range(channels * head_dim):
                 kv[n] = 0
@@ -138,7 +140,7 @@ def _build(
                             word[0] = word[0] & (word[0] - T.uint32(1))
                 for w in range(in_words):
                     epilogue(
-                        acc, w * WORD, u, token * columns + w * WORD, levels, w * WORD,
+                        acc, w * WORD, u, token * row_size + w * WORD, levels, w * WORD,
                         y, first + w, t_begin + s,
                     )  # fmt: skip
 

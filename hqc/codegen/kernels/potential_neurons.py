@@ -12,11 +12,9 @@ from hqc.codegen.kernels.kernel_base import (
     Input,
     KernelCall,
     Output,
-    State,
-    Stride,
     kernel,
 )
-from hqc.codegen.kernels.neurons import WORD, Neurons, fire
+from hqc.codegen.kernels.neurons import WORD, Neurons, fire, row_of
 
 
 @kernel("PotentialNeurons")
@@ -26,27 +24,26 @@ def emit(node: ir.Node, vector: bool) -> KernelCall:
     positions, neurons = math.prod(position), Neurons.of(node)
     channels = node.attributes["channels"].value
     return KernelCall(
-        lambda: _build(positions, columns, neurons),
+        lambda: _build(positions, channels, columns // WORD, neurons, vector),
         (
             Input(0),
             Output(),
-            neurons.levels(node, 1, channels, time_steps),
-            State(columns * 4, positions * columns * 4),
-            Stride(columns),
+            neurons.levels(node, 1, channels, time_steps, vector),
+            *neurons.state(positions, row_of(channels, vector)),
         ),
-        ("potential neurons", positions, columns, neurons),
+        ("potential neurons", positions, channels, neurons, vector),
     )
 
 
-def _build(positions: int, columns: int, neurons: Neurons):
-    epilogue, words_ = fire(neurons, columns), columns // WORD
+def _build(positions: int, channels: int, words_: int, neurons: Neurons, vector: bool):
+    epilogue, row_size = fire(neurons, channels, vector), row_of(channels, vector)
 
     @T.prim_func(s_tir=True)
     def potential_neurons(
         x_p: T.handle("int32"),
         y_p: T.handle("uint32"),
         levels_p: T.handle("int32"),
-        u_p: T.handle("int32"),
+        u_p: T.handle(neurons.potential),
         stride: T.int32,
         t_begin: T.int32,
         steps: T.int32,
@@ -55,11 +52,11 @@ def _build(positions: int, columns: int, neurons: Neurons):
         x = T.decl_buffer((ANY,), "int32", data=x_p)
         y = T.decl_buffer((ANY,), "uint32", data=y_p)
         levels = T.decl_buffer((ANY,), "int32", data=levels_p)
-        u = T.decl_buffer((ANY,), "int32", data=u_p)
+        u = T.decl_buffer((ANY,), neurons.potential, data=u_p)
         for row in range(positions):
             if t_begin == 0:
-                for n in range(columns):
-                    u[row * stride + n] = 0
+                for n in range(row_size):
+                    u[row * stride + n] = T.Cast(neurons.potential, 0)
             for s in range(steps):
                 for w in range(words_):
                     at: T.let = (s * positions + row) * words_ + w

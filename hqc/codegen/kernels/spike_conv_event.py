@@ -15,7 +15,13 @@ from hqc.codegen.kernels.lanes import add, clear
 from hqc.codegen.kernels.neurons import WORD, lowest_bit
 from hqc.codegen.kernels.unpack import unpack
 from hqc.codegen.kernels.weights import StoredWeights
-from hqc.codegen.kernels.word_lanes import add_word_rows, unpack_words
+from hqc.codegen.kernels.word_lanes import (
+    Lanes,
+    add_lane_rows,
+    lane_constants,
+    lanes_of,
+    unpack_lanes,
+)
 
 _WORTH_WIDENING_LATE = 4
 """Rows a byte must hold for a byte accumulator to pay."""
@@ -27,47 +33,60 @@ def event_sums(node: ir.Node, vector: bool) -> Layer:
     g = Geometry.of(node, height, width, planes)
     stored = StoredWeights.of(node, code_rows(node))
     accumulator = accumulator_type(stored.codes, 2**planes - 1, is_wide(node))
+    lanes = None if vector else lanes_of(stored)
+    if lanes is not None:
+        return _in_words(g, stored, lanes, "int64" if accumulator == "int64" else "int32")
     largest = int(np.abs(stored.codes).max(initial=1))
-    event = "uint16" if g.inputs < 2**16 else "int32"
-    rows = _vector_rows if vector else _word_rows
-    code, code_bits, prepare, add_rows = rows(g, stored, accumulator, largest)
     sums = Accumulation(
         image="uint32",
         weights=stored.constants(),
         accumulator=accumulator,
         block_words=g.block_words(accumulator),
-        codes_size=g.inputs * g.columns * code_bits // 8,
-        events_size=planes * g.inputs * np.dtype(event).itemsize,
-        event=event,
-        code=code,
-        prepare=prepare,
-        look=_list_events(g, event),
-        add=_add_events(planes, add_rows),
+        codes_size=g.inputs * g.columns * stored.code_bits // 8,
+        events_size=_events_size(g),
+        event=_event(g),
+        code=stored.code,
+        prepare=unpack(stored, g.columns, vector),
+        look=_list_events(g, _event(g)),
+        add=_add_events(planes, _rows(g, accumulator, largest, vector)),
     )
     return g, sums, ("event", stored.form, accumulator, largest)
 
 
-def _vector_rows(g: Geometry, stored: StoredWeights, accumulator: str, largest: int):
-    """Codes as bytes, added as bytes where several rows fit one; or wider codes, added as such."""
+def _event(g: Geometry) -> str:
+    return "uint16" if g.inputs < 2**16 else "int32"
+
+
+def _events_size(g: Geometry) -> int:
+    return g.planes * g.inputs * np.dtype(_event(g)).itemsize
+
+
+def _rows(g: Geometry, accumulator: str, largest: int, vector: bool):
+    """Codes added as bytes where several rows fit one, else each as wide as its sum."""
     lanes, byte_rows = g.block_words(accumulator) * WORD, 127 // largest
     if byte_rows >= _WORTH_WIDENING_LATE:
-        add_rows = _add_late(lanes, g.columns, accumulator, byte_rows)
-    else:
-        add_rows = _add_wide(lanes, g.columns, accumulator)
-    return stored.code, stored.code_bits, unpack(stored, g.columns, vector=True), add_rows
+        return _add_late(lanes, g.columns, accumulator, byte_rows)
+    return _add_wide(lanes, g.columns, accumulator, vector)
 
 
-def _word_rows(g: Geometry, stored: StoredWeights, accumulator: str, largest: int):
-    """Codes in lanes of 64-bit words, as wide as is needed for a few rows to fit."""
-    bits = next(b for b in (8, 16, 32) if b == 32 or _lane(b) // largest >= _WORTH_WIDENING_LATE)
-    rows, lanes = max(_lane(bits) // largest, 1), g.block_words(accumulator) * WORD
-    add_rows = add_word_rows(lanes, g.columns, bits, accumulator, rows)
-    return "uint64", bits, unpack_words(stored, g.columns, bits), add_rows
-
-
-def _lane(bits: int) -> int:
-    """The largest number of a lane."""
-    return 2 ** (bits - 1) - 1
+def _in_words(g: Geometry, stored: StoredWeights, lanes: Lanes, accumulator: str) -> Layer:
+    """Codes added as fields of 32-bit words."""
+    unpacked = {}
+    if stored.is_shift:
+        size = g.inputs * lanes.row_words * 4
+        unpacked = {"prepare": unpack_lanes(stored, lanes), "codes_size": size, "code": "uint32"}
+    sums = Accumulation(
+        image="uint32",
+        weights=lane_constants(stored, lanes),
+        accumulator=accumulator,
+        block_words=1,
+        events_size=_events_size(g),
+        event=_event(g),
+        look=_list_events(g, _event(g)),
+        add=add_lane_rows(lanes, g.planes, accumulator, stored=not unpacked),
+        **{"codes_size": 0, **unpacked},
+    )
+    return g, sums, ("words", stored.form, lanes, accumulator, sums.weights[1].array.dtype.name)
 
 
 def _list_events(g: Geometry, event: str):
@@ -134,9 +153,9 @@ def _add_late(lanes: int, columns: int, accumulator: str, byte_rows: int):
     return add_rows
 
 
-def _add_wide(lanes: int, columns: int, accumulator: str):
+def _add_wide(lanes: int, columns: int, accumulator: str, vector: bool):
     """A TIR macro: add the rows events[begin : end], each widened at once, for large codes."""
-    add_codes = add(lanes, accumulator, vector=True)
+    add_codes = add(lanes, accumulator, vector)
 
     @T.macro
     def add_rows(acc, codes, events, begin, end, plane, first):

@@ -57,13 +57,18 @@ class StoredWeights:
             largest = 1 << (2 ** (self.bits - 1) - 2)
             powers = not (size & (size - 1)).any()
             return self.bits <= _SHIFT_BITS and powers and max(-low, high) <= largest
-        span = int((self.codes.max(0) - np.minimum(self.codes.min(0), 0)).max())
+        span = int((self.codes.max(0) - self.low).max())
         return span < 1 << self.bits and low >= -(2**31) and high < 2**31
 
     @cached_property
     def _ends(self) -> tuple[int, int]:
         """The least and the largest code, or 0."""
         return int(self.codes.min(initial=0)), int(self.codes.max(initial=0))
+
+    @cached_property
+    def low(self) -> np.ndarray:
+        """The least code of each output, or 0, int64 [N]."""
+        return np.minimum(self.codes.min(0), 0)
 
     @property
     def form(self) -> tuple:
@@ -116,8 +121,7 @@ class StoredWeights:
         """The offset of each output [columns], of the codes' type; zeros where none is added."""
         if not self.is_packed:
             return np.zeros(self.columns, np.int8)
-        low = np.minimum(self.codes.min(0), 0)
-        return np.pad(low, (0, self.columns - low.size)).astype(self.code)
+        return np.pad(self.low, (0, self.columns - self.low.size)).astype(self.code)
 
     def fields(self) -> np.ndarray:
         """The unsigned fields, uint8 [K, columns]; the codes, where they are stored as such."""
