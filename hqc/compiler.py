@@ -54,6 +54,8 @@ def pipeline_for(target: Target, passes: str | None = None) -> list[Pass]:
         return parse_pipeline(passes)
     vectors = f"vector_bits={target.vector_bits}"
     text = DEFAULT.replace("plan-memory", f"plan-memory{{{vectors}}}")
+    if target.optimize == "size":
+        text = text.replace("make-integer", "make-integer{potential_bits=16}")
     options = f"{vectors},popcount_ops={target.popcount_ops}"
     return parse_pipeline(text.replace("choose-kernels", f"choose-kernels{{{options}}}"))
 
@@ -126,17 +128,20 @@ def compile(
     dump_after: str | None = None,
     cc: str | None = None,
     bench: bool | Sequence[Recording] = False,
+    optimize: str | None = None,
     progress: Progress = lambda text: None,
 ) -> Artifact:
     """Compile an ONNX file for a target into a folder, which appears whole or not at all.
 
     `calibrate` names recordings to measure firing rates on; without it those beside the model
     serve, if any. `verify_each` compares the model before and after each pass, and at the end the
-    compiled code where it runs here. `bench` adds a program that times the model on the device, on
-    recordings that travel in it: those named, or some of those that firing rates are measured on.
+    compiled code where it runs here. `optimize` is size or speed, in place of what the target says:
+    size keeps potentials in 16 bits where they are fine enough, and loops as they are. `bench` adds
+    a program that times the model on the device, on recordings that travel in it: those named, or
+    some of those that firing rates are measured on.
     Raises `UserError` for anything wrong with the arguments or the model.
     """
-    chosen = load_target(target)
+    chosen = load_target(target, optimize)
     steps = pipeline_for(chosen, passes)
     if steps[-1].name != "plan-memory":
         raise UserError(

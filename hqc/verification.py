@@ -81,6 +81,7 @@ def verify(
     bind: Mapping[str, int] | None = None,
     passes: str | None = None,
     cc: str | None = None,
+    optimize: str | None = None,
     progress: Progress = lambda text: None,
 ) -> Verification:
     """Compile a model and run it, under the target's emulator, against its integer reference.
@@ -91,7 +92,7 @@ def verify(
     spike and logit by which a layer of the integer model differs from the float network's on the
     same inputs must be explained by rounding; those that differ end to end are counted.
     """
-    chosen = load_target(target)
+    chosen = load_target(target, optimize)
     emulator_command(chosen)
     loaded = load_model(model, bind)
     shape = loaded.graph.inputs[0].shape.numpy()

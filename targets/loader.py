@@ -11,9 +11,13 @@ from typing import Any
 
 import lark
 
+from hqc.errors import UserError
 from hqc.targets.expressions import number_dimension, number_value
 from hqc.targets.syntax import Block, Source, find, names, unquote
 from hqc.targets.units import DATA, FREQUENCY, NUMBER, Dimension
+
+OPTIMIZE = ("size", "speed")
+"""What a library can be made for."""
 
 WIDEST_VECTOR = 128
 """Bits of the widest vectors that kernels are written for."""
@@ -38,11 +42,11 @@ class Target:
 
     `llvm` holds triple, cpu, abi, features and float (ABI); `compiler` the triple for the C
     compiler and, if it needs one, its cpu; `vector_bits` is 0 without vectors; `popcount_ops` what
-    a vector popcount of 32-bit lanes takes; `cache_line`, `flash` and `ram` are in bytes, `clock`
-    in Hz, 0 if unknown; `cycles` is what an "instruction", and a miss of each data cache, are
-    estimated to take; `emulate` is the command that runs its programs here, None where there is
-    none. They are linked by `program_compiler`, if it is not empty, or for `board`, without an
-    operating system.
+    a vector popcount of 32-bit lanes takes; `optimize` is size or speed; `cache_line`, `flash` and
+    `ram` are in bytes, `clock` in Hz, 0 if unknown; `cycles` is what an "instruction", and a miss
+    of each data cache, are estimated to take; `emulate` is the command that runs its programs here,
+    None where there is none. They are linked by `program_compiler`, if it is not empty, or for
+    `board`, without an operating system.
     """
 
     name: str
@@ -51,6 +55,7 @@ class Target:
     compiler: tuple[str, ...] = ()
     vector_bits: int = 0
     popcount_ops: int = 12
+    optimize: str = "speed"
     caches: dict[str, Cache] = field(default_factory=dict)
     cache_line: int = 0
     clock: float = 0.0
@@ -108,6 +113,8 @@ class Target:
             target["mfloat-abi"] = llvm["float"]
         if llvm["triple"].startswith("thumb"):
             target["vector-width"] = WIDEST_VECTOR  # TVM knows none for it, and warns
+        if self.optimize == "size":
+            target["opt-level"] = 2  # at 3, LLVM unrolls loops and gains little
         return target
 
 
@@ -242,6 +249,9 @@ class _Fields:
             raise self._source.error_at(digits, "a popcount takes 1 to 1000 operations")
         return {"popcount_ops": int(digits)}
 
+    def _optimize(self, statement: lark.Tree) -> dict[str, object]:
+        return {"optimize": str(statement.children[0])}
+
     def _named(self, statement: lark.Tree, value) -> dict[str, object]:
         found: dict[str, object] = {}
         for setting in statement.children:
@@ -288,12 +298,17 @@ def target_names() -> list[str]:
     return names("target")
 
 
-def load_target(name: str) -> Target:
+def load_target(name: str, optimize: str | None = None) -> Target:
     """A shipped target by name, or the last one of a user's `.hqt` file by path.
 
-    Raises `UserError` for an unknown name, suggesting the nearest, and `TargetFileError` for a
-    mistake in a file.
+    `optimize`, size or speed, replaces what the target says. Raises `UserError` for anything else
+    and for an unknown name, suggesting the nearest, and `TargetFileError` for a mistake in a file.
     """
+    if optimize not in (None, *OPTIMIZE):
+        raise UserError(
+            f"there is nothing to optimize for called {optimize!r}",
+            hint=f"optimize is {' or '.join(OPTIMIZE)}",
+        )
     lineage = find("target", name)
     fields: dict[str, object] = {}
     for block in reversed(lineage):
@@ -306,4 +321,6 @@ def load_target(name: str) -> Target:
         )
     if not fields.get("compiler"):
         raise block.source.error_at(block.name, f"target {str(block.name)!r} says no 'compiler'")
+    if optimize is not None:
+        fields["optimize"] = optimize
     return Target(str(block.name), **fields)

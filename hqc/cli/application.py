@@ -95,6 +95,13 @@ target_option = click.option(
 )
 
 
+optimize_option = click.option(
+    "--optimize",
+    type=click.Choice(["size", "speed"]),
+    help="Make the library small, or fast (default: what the target says, else speed).",
+)
+
+
 def parse_bindings(_context: object, _parameter: object, values: tuple[str, ...]) -> dict[str, int]:
     """NAME=SIZE options as a dict."""
     bind = {}

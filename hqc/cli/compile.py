@@ -7,7 +7,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from hqc.cli.application import Output, bind_option, cc_option, cli, output_options, target_option
+from hqc.cli.application import (
+    Output,
+    bind_option,
+    cc_option,
+    cli,
+    optimize_option,
+    output_options,
+    target_option,
+)
 
 if TYPE_CHECKING:
     from hqc.artifact import Artifact
@@ -48,6 +56,7 @@ if TYPE_CHECKING:
     is_flag=True,
     help="Also link NAME_bench, which times the model on the device and checks its logits.",
 )
+@optimize_option
 @bind_option
 @cc_option
 @output_options

@@ -14,6 +14,7 @@ from hqc.cli.application import (
     bind_option,
     cc_option,
     cli,
+    optimize_option,
     output_options,
     target_option,
 )
@@ -28,6 +29,7 @@ from hqc.cli.application import (
     help="Recordings (default: the folder `sample` beside the model, else seeded random frames).",
 )
 @click.option("--passes", metavar="PIPELINE", help="Passes to lower the model with.")
+@optimize_option
 @bind_option
 @cc_option
 @output_options

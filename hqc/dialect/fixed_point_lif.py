@@ -19,8 +19,8 @@ from hqc.dialect.invariants import (
 from hqc.dialect.op import Op, register
 
 SIGNATURE = (
-    "frac_bits, exact: int = 0, leak_multiplier: int = 1, leak_shift: int = 0, soft_reset: int = 0, "
-    "potential_bits: int = 32"
+    "frac_bits, exact: int = 0, leak_multiplier: int = 1, leak_shift: int = 0, "
+    "soft_reset: int = 0, potential_bits: int = 32"
 )
 """The attributes of integer neurons, for the signature of every op that ends in them."""
 

@@ -119,9 +119,7 @@ def _fire_loop(neurons: Neurons, channels: int):
             word[0] = word[0] | T.shift_left(T.Cast("uint32", fires), T.Cast("uint32", v))
             u[m + v] = T.Cast(
                 neurons.potential,
-                T.Select(
-                    fires, neurons.after(charged, levels[2 * channels + n + v], t), charged
-                ),
+                T.Select(fires, neurons.after(charged, levels[2 * channels + n + v], t), charged),
             )
         y[w] = word[0]
 

@@ -89,7 +89,7 @@ def lanes_of(stored: StoredWeights) -> Lanes | None:
     """Lanes for a layer's codes; None for codes too wide for more than one in a word."""
     columns = stored.codes.shape[1]
     span = max(int((stored.codes - stored.low).max(initial=0)), 1)
-    if span >= 1 << 16:
+    if span >= 1 << 16 or stored.field_bits > 16:
         return None
     narrowest = 8 if stored.is_shift else stored.field_bits
     field = next(b for b in (2, 4, 8, 16) if b >= narrowest and span < 1 << b)
@@ -98,7 +98,9 @@ def lanes_of(stored: StoredWeights) -> Lanes | None:
 
 def lane_constants(stored: StoredWeights, lanes: Lanes) -> tuple[Constant, Constant]:
     """The codes as they are stored, and the offset of each column."""
-    offsets = Constant(stored.low.astype(np.int8 if stored.low.min(initial=0) >= -128 else np.int32))
+    offsets = Constant(
+        stored.low.astype(np.int8 if stored.low.min(initial=0) >= -128 else np.int32)
+    )
     if stored.is_shift:
         return stored.constants()[0], offsets
     return Constant(lanes.store(stored.codes - stored.low), is_weights=True), offsets
@@ -133,8 +135,9 @@ def add_lane_rows(lanes: Lanes, planes: int, accumulator: str, stored: bool):
     The rows are the weights as they are `stored`, or unpacked codes.
     """
     group, parts, row_words = lanes.group, lanes.parts, lanes.row_words
-    per_word, field_mask = lanes.per_word, sum(
-        ((1 << lanes.field_bits) - 1) << i * lanes.lane_bits for i in range(lanes.lanes)
+    per_word, field_mask = (
+        lanes.per_word,
+        sum(((1 << lanes.field_bits) - 1) << i * lanes.lane_bits for i in range(lanes.lanes)),
     )
     lane_mask = (1 << lanes.lane_bits) - 1
     block = WORD // per_word // group
@@ -165,9 +168,7 @@ def add_lane_rows(lanes: Lanes, planes: int, accumulator: str, stored: bool):
                     sums = T.alloc_buffer((group * parts,), "uint32")
                     for i in T.unroll(group * parts):
                         sums[i] = T.uint32(0)
-                    for e in range(
-                        T.min(lanes.rows, ends[plane] - begin - chunk * lanes.rows)
-                    ):
+                    for e in range(T.min(lanes.rows, ends[plane] - begin - chunk * lanes.rows)):
                         k: T.let = T.Cast("int32", events[begin + chunk * lanes.rows + e])
                         for i in T.unroll(group * parts):
                             sums[i] = sums[i] + field(
