@@ -30,6 +30,7 @@ NEURONS = [
     {"frac_bits": 2, "exact": 1, "soft_reset": 1},
     {"frac_bits": 3, "leak_multiplier": 3, "leak_shift": 2},
     {"frac_bits": 2, "leak_multiplier": 0},
+    {"frac_bits": 0, "leak_shift": 1, "potential_bits": 16},
 ]
 T = 3
 
@@ -162,7 +163,7 @@ def potential_cases(rng):
         yield "SumPotentials", [x // 32], {}, None
         window = {"kernel_shape": [3, 2], "strides": [2, 2], "pads": [1, 0, 1, 1]}
         yield "PoolPotentials", [x], window, None
-    for channels, neurons in zip((5, 33, 64, 96, 7, 40, 32), NEURONS, strict=True):
+    for channels, neurons in zip((5, 33, 64, 96, 7, 40, 32, 31), NEURONS, strict=True):
         padded = -(-channels // 32) * 32
         x = rng.integers(-60, 120, (T, 4, 3, padded), dtype=np.int32)
         parameters = levels(rng, channels, neurons, 400)

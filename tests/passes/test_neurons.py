@@ -197,7 +197,7 @@ def test_potentials_stay_within_what_is_proven(
     """Random inputs, and those that push one way all the time, followed in unbounded integers."""
     multiplier, shift = (1, 0) if exact else leak(keep)
     neurons = {"frac_bits": frac_bits, "exact": int(exact), "leak_multiplier": multiplier}
-    neurons |= {"leak_shift": shift, "soft_reset": soft_reset}
+    neurons |= {"leak_shift": shift, "soft_reset": soft_reset, "potential_bits": 32}
     steps = 6
     least, most, fires = neuron_interval(low, high, bias, threshold, reset, steps, neurons)
     assert max(-least.min(), most.max()) < 2**31
@@ -217,6 +217,56 @@ def test_potentials_stay_within_what_is_proven(
                 fired = True
                 u = u - reset * growth if soft_reset else reset * growth
     assert fires[0] or not fired
+
+
+@settings(max_examples=300)
+@given(
+    low=st.integers(-500, 0),
+    high=st.integers(0, 500),
+    threshold=st.integers(1, 2**12),
+    reset=st.integers(-100, 100),
+    frac_bits=st.integers(0, 8),
+    keep=st.sampled_from([0.0, 0.5, 1 - 1 / 7, 1.0]),
+    soft_reset=st.integers(0, 1),
+    exact=st.booleans(),
+)
+def test_what_is_kept_between_steps_fits_16_bits_or_is_refused(
+    low, high, threshold, reset, frac_bits, keep, soft_reset, exact
+):
+    """Inputs that push one way, then the other; what pushes out of 16 bits must be refused."""
+    multiplier, shift = (1, 0) if exact else leak(keep)
+    neurons = {"frac_bits": frac_bits, "exact": int(exact), "leak_multiplier": multiplier}
+    neurons |= {"leak_shift": shift, "soft_reset": soft_reset, "potential_bits": 16}
+    steps, fits = 6, True
+    try:
+        neuron_interval(low, high, 0, threshold, reset, steps, neurons)
+    except RangeError:
+        fits = False
+    kept = []
+    for sequence in [[a] * n + [b] * (steps - n) for a in (low, high) for b in (low, high)
+                     for n in range(steps)]:
+        u = 0
+        for t, accumulator in enumerate(sequence):
+            growth = 1 << t if exact else 1
+            leaked = u if exact else (u * multiplier + ((1 << shift) >> 1)) >> shift
+            u = leaked + (accumulator << frac_bits) * growth
+            if u >= threshold * growth:
+                u = u - reset * growth if soft_reset else reset * growth
+            kept.append(u)
+    assert not fits or max(map(abs, kept)) < 2**15
+    always = [low << frac_bits, -reset if soft_reset else reset]
+    assert fits or max(map(abs, [*kept, *always, threshold << (steps if exact else 0)])) >= 2**10
+
+
+def test_16_bits_are_taken_where_they_are_fine_enough():
+    """Of a threshold of 100 accumulators 7 fractional bits are left; of one of 3000 no half."""
+    charge = charge_of(high=150, keep=0.5, time_steps=4, threshold=100.0)
+    held = choose_format(charge, "guarded", 16)
+    assert held.attributes["potential_bits"] == 16
+    assert 2**13 < held.threshold.max() < 2**15
+    assert held.error.max() < choose_format(charge, "guarded").error.max() * 2**16
+    with pytest.raises(RangeError, match="between steps"):
+        hold(charge, Format(held.attributes["frac_bits"] + 2, False, 16))
 
 
 @pytest.mark.parametrize("keep", [1 - 1 / 7, 1 - 1 / 20, 1 - 1 / 30])
