@@ -55,6 +55,15 @@ def a_mode_that_there_is_not(net):
 
 
 @refused(
+    "make-integer holds no potentials of 8 bits",
+    hint="potential_bits is 16 or 32",
+    passes="make-integer{potential_bits=8}",
+)
+def potentials_of_bits_that_there_are_not(net):
+    sound(net)
+
+
+@refused(
     "choose-kernels has no kernel 'dense'",
     hint="kernels are: auto, event, planes",
     passes="choose-kernels{kernel=dense}",
@@ -92,15 +101,14 @@ def a_plan_for_what_are_no_kernels(net):
 
 
 @refused(
-    "node 'LIF_7': its memory was planned for a target with other vectors",
+    "node 'stem.lif': its memory was planned for a target with other vectors",
     hint="give plan-memory the target's vector_bits, 0 for one without vectors",
     passes="make-integer,pack-spikes,choose-kernels,plan-memory{vector_bits=0}",
     options={"name": "net"},
 )
 def a_plan_for_a_target_without_vectors(net):
-    """Codes of 8 bits are unpacked to bytes with vectors, and to lanes of 16 bits without."""
-    net.frames = (1, 1, C, 1, 1)
-    net.end(net.lif(net.conv(net.spikes(), bits=8)))
+    """With vectors, potentials of 8 channels take the room of 32."""
+    sound(net)
 
 
 @refused(
