@@ -30,7 +30,7 @@ _STAND_INS = {
 _SERVER = """
 Port {port}
 ListenAddress 127.0.0.1
-HostKey {folder}/key
+HostKey {folder}/host_key
 AuthorizedKeysFile {folder}/key.pub
 ForceCommand {folder}/shell
 StrictModes no
@@ -94,9 +94,10 @@ class SshServer:
         if os.getuid() == 0:
             Path("/run/sshd").mkdir(exist_ok=True)  # as the service does at its start
         folder = board.folder
-        subprocess.run(
-            ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", folder / "key"], check=True
-        )
+        for key in ("host_key", "key"):
+            subprocess.run(
+                ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", folder / key], check=True
+            )
         with socket.create_server(("127.0.0.1", 0)) as free:
             self.port = free.getsockname()[1]
         values = {"port": self.port, "folder": folder, "user": getpass.getuser()}

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import pty
 import signal
 import subprocess
 import time
@@ -137,6 +139,25 @@ def test_a_key_that_is_not_known(tiny_model, own_board, reach, run_hqc):
     said = refused(run_hqc, own_board, place, tiny_model)
     assert "Permission denied (publickey" in said
     assert "ssh-copy-id" in said
+
+
+def test_a_passphrase_is_asked_for_at_a_terminal(tiny_model, own_board, reach, monkeypatch):
+    place = reach(own_board)
+    key = own_board.folder / "key"
+    subprocess.run(["ssh-keygen", "-q", "-p", "-P", "", "-N", "secret", "-f", key], check=True)
+    monkeypatch.delenv("SSH_AUTH_SOCK", raising=False)
+    process, terminal = pty.fork()
+    if process == 0:
+        os.execv(HQC[0], [*HQC, "bench", str(tiny_model), "--on", place, *map(str, QUICK)])
+    shown = b""
+    while b"passphrase" not in shown:
+        shown += os.read(terminal, 4096)
+    os.write(terminal, b"secret\n")
+    with contextlib.suppress(OSError):  # the terminal is gone when the process is
+        while more := os.read(terminal, 4096):
+            shown += more
+    assert os.waitstatus_to_exitcode(os.waitpid(process, 0)[1]) == 0, shown
+    assert b"logits equal     10/10" in shown
 
 
 def test_ctrl_c_ends_the_program_and_removes_it(tiny_model, own_board, reach, tmp_path):
