@@ -27,17 +27,17 @@ RECORDINGS = 10
 """Recordings that travel, spread over those there are."""
 
 
-def has_no_system(target: Target) -> bool:
-    """Whether programs of a target have no operating system to run on."""
-    return bool(target.board) or (target.is_bare and not target.program_compiler)
+def has_linux(target: Target) -> bool:
+    """Whether programs of a target are for Linux, as this one is."""
+    return target.is_host or "linux" in (target.program_compiler or target.compiler)[0]
 
 
-def check_operating_system(target: Target) -> None:
-    """Raise `UserError` for a target without an operating system."""
-    if has_no_system(target):
+def check_linux(target: Target) -> None:
+    """Raise `UserError` for a target without Linux."""
+    if not has_linux(target):
         raise UserError(
-            f"target {target.name} has no operating system, which the benchmark needs",
-            hint="compile the library without --bench, and call it from your firmware",
+            f"target {target.name} has no Linux, which the benchmark needs",
+            hint="compile the library without --bench, and time it in your own program",
         )
 
 

@@ -14,7 +14,7 @@ import onnx_ir as ir
 
 from hqc.artifact import MANIFEST, Artifact, marker_of
 from hqc.atomic_files import replacing_folder
-from hqc.bench_program import RECORDINGS, check_operating_system, link_bench
+from hqc.bench_program import RECORDINGS, check_linux, link_bench
 from hqc.codegen.names import check_name
 from hqc.codegen.toolchain import Toolchain
 from hqc.data.recordings import Recording, preprocessing_of, read_recordings, sample_beside
@@ -153,7 +153,7 @@ def compile(
     if name is not None:
         check_name(name)
     if bench:
-        check_operating_system(chosen)
+        check_linux(chosen)
     loaded = load_model(model, bind)
     name = name or model_name(loaded, model)
     with replacing_folder(output, MANIFEST) as folder:

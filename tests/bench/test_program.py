@@ -112,11 +112,11 @@ def test_it_runs_on_every_architecture(target, tiny_model, tmp_path):
     assert "10 of 10 recordings" in done.stdout
 
 
-def test_targets_without_an_operating_system_get_none(tiny_model, bare_target, run_hqc, tmp_path):
+def test_targets_without_linux_get_none(tiny_model, bare_target, run_hqc, tmp_path):
     for target, name in (("cortex-m4", "cortex-m4"), (bare_target, "bare")):
         done = run_hqc("compile", tiny_model, "--target", target, "--bench")
         assert done.returncode == 2
-        assert f"target {name} has no operating system" in done.stderr
+        assert f"target {name} has no Linux" in done.stderr
         assert not (tmp_path / "build").exists()
 
 

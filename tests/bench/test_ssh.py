@@ -51,7 +51,7 @@ def refused(run_hqc, board, place, model, *arguments):
     [
         ("rv64gc", "target rv64gc is for riscv64, the machine is aarch64"),
         ("armv7-a7", "target armv7-a7 is for armv7, the machine is aarch64"),
-        ("cortex-m4", "target cortex-m4 is for a board without an operating system"),
+        ("cortex-m4", "target cortex-m4 is for machines without Linux"),
     ],
 )
 def test_targets_of_other_machines_are_refused(target, message, tiny_model, board, reach, run_hqc):
@@ -107,6 +107,12 @@ def test_an_instruction_that_the_processor_does_not_have(tiny_model, own_board, 
     own_board.replace("chmod", "printf '#!/bin/sh\\nkill -ILL $$\\n' >$2; exec /bin/chmod 700 $2")
     said = refused(run_hqc, own_board, reach(own_board), tiny_model)
     assert "it met an instruction that the processor does not have" in said
+
+
+def test_a_processor_that_is_not_there(tiny_model, own_board, reach, run_hqc):
+    said = refused(run_hqc, own_board, reach(own_board), tiny_model, "--cpu", 1000)
+    assert "tiny_bench: cannot run on processor 1000: Invalid argument" in said
+    assert "hint: name another with --cpu" in said
 
 
 def test_a_device_that_sleeps_while_it_measures(own_board, reach, run_hqc):

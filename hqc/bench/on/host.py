@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import subprocess
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 from hqc.bench.on.linux import bench_on, call
@@ -27,4 +28,4 @@ class _Host:
 @place("host", "host")
 def run(name: str, job: Job) -> Result:
     """The same program as on other devices."""
-    return bench_on(_Host(), name, job)
+    return bench_on(_Host(), name, replace(job, target=job.target or "host"))

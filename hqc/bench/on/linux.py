@@ -19,7 +19,7 @@ from typing import Protocol
 import hqc
 from hqc.artifact import Artifact
 from hqc.bench.on.place import Job, Result
-from hqc.bench_program import has_no_system
+from hqc.bench_program import has_linux
 from hqc.errors import UserError
 from hqc.targets import Target, load_target
 
@@ -135,8 +135,8 @@ def fault_of(target: Target, processor: Processor) -> str | None:
     """Why programs of a target cannot run on a processor; None where they may."""
     triple, machine = target.llvm["triple"], processor.architecture
     features = target.llvm.get("features", "").split(",")
-    if has_no_system(target):
-        return "is for a board without an operating system"
+    if not has_linux(target):
+        return "is for machines without Linux"
     wanted = platform.machine() if target.is_host else triple.partition("-")[0]
     if _family(wanted) != _family(machine):
         return f"is for {wanted}, the machine is {machine}"
@@ -276,11 +276,13 @@ def _failed(machine: Machine, done: subprocess.CompletedProcess[str]) -> UserErr
     hint = "run it there by hand: hqc compile --bench makes it"
     if "Exec format error" in said or "cannot execute binary" in said:
         hint = "the machine runs no programs of this target: leave --target out to have one chosen"
+    elif "cannot run on processor" in said:
+        hint = "name another with --cpu; they are numbered from 0"
     elif done.returncode == 126:
         hint = f"programs may not run from {machine.folder}; name a folder: {machine.elsewhere}"
     elif done.returncode == 128 + 4:
         said = "it met an instruction that the processor does not have"
-        hint = "name a more general target, e.g. --target armv8-a"
+        hint = "name a more general target, e.g. --target armv8-a or rv64gc"
     elif done.returncode == 128 + 9:
         said, hint = "it was killed", "is there enough memory?"
     return UserError(f"the benchmark did not run: {said}", hint=hint)
