@@ -22,7 +22,7 @@ def chips(target: Target) -> list[str]:
 def _refuse(artifact: Artifact) -> str | None:
     if chips(artifact.target):
         return None
-    return f"{artifact.target.name} is none of {', '.join(_CHIPS)}: compile with --target rv32imc"
+    return f"{artifact.target.name} is none of {', '.join(_CHIPS)}: compile with --target esp32-c3"
 
 
 @form("esp-idf", "a component of ESP-IDF, for ESP32-C and ESP32-H (RISC-V)", _refuse, "esp_idf")

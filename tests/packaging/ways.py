@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import shlex
 import subprocess
 
 import numpy as np
 
+from hqc.codegen.toolchain import Toolchain
 from tests.conftest import ROOT
 
 EXAMPLE = ROOT / "examples" / "embed_c"
@@ -27,3 +29,16 @@ def frames_for(artifact, seed=0):
     said = artifact.manifest["input"]
     codes = np.random.default_rng(seed).integers(0, 3, said["shape"], np.uint8)
     return codes, (codes * np.float32(said["codes"]["scale"])).astype(np.float32)
+
+
+def compiler_of(target, path):
+    """A command that compiles and links C for a target, with an operating system to run it."""
+    command = shlex.join(Toolchain.of(target).program_compiler)
+    path.write_text(f'#!/bin/sh\nexec {command} "$@"\n')
+    path.chmod(0o755)
+    return path
+
+
+def class_of_nothing(artifact):
+    """The class of frames that are zero, as the examples in packages have them."""
+    return int(artifact.run(np.zeros(artifact.manifest["input"]["shape"])).argmax())
