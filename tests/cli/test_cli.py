@@ -108,7 +108,8 @@ def test_doctor_says_what_is_missing(run_hqc, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    "verb", ["bench", "compile", "completion", "doctor", "passes", "run", "targets", "verify"]
+    "verb",
+    ["bench", "compile", "completion", "doctor", "package", "passes", "run", "targets", "verify"],
 )
 def test_help_has_examples(verb, run_hqc):
     assert f"hqc {verb}" in run_hqc(verb, "--help").stdout.split("Examples:")[1]

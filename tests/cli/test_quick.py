@@ -33,9 +33,9 @@ def loaded(arguments, folder):
 @pytest.mark.parametrize(
     "arguments",
     [
-        ["--help"], ["--version"], ["compile", "--help"], ["search", "--help"], ["passes"],
-        ["targets"], ["targets", "show", "arm-a72"], ["targets", "schema"], ["doctor"],
-        ["completion", "bash"],
+        ["--help"], ["--version"], ["compile", "--help"], ["package", "--help"],
+        ["search", "--help"], ["passes"], ["targets"], ["targets", "show", "arm-a72"],
+        ["targets", "schema"], ["doctor"], ["completion", "bash"],
     ],
     ids=" ".join,
 )  # fmt: skip
@@ -66,6 +66,8 @@ def test_answers(arguments, tmp_path):
         (["energy", MODEL, "--profile", "no"], "there is no energy profile 'no'"),
         (["energy", MODEL, "--data", "none"], "there is no none"),
         (["profile", "none"], "none is not a compiled model"),
+        (["package", "none", "--as", "rust"], "none is not a compiled model"),
+        (["package", "none", "--as", "rus"], "did you mean 'rust'?"),
         (["report", "none"], "none is not a compiled model"),
         (["compare", "none"], "none is not the folder of a finished search"),
         (["export", "none"], "none is not the folder of a finished search"),
