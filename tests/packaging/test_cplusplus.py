@@ -6,12 +6,14 @@ import shutil
 
 import pytest
 
+from hqc.codegen.toolchain import _ZIG
 from tests.conftest import needs_compiler
 from tests.packaging.ways import RECORDING, done
 
 PROGRAM = r"""
 #include <array>
 #include <cmath>
+#include <cstdint>
 #include <cstdio>
 #include <cstring>
 #include <vector>
@@ -122,3 +124,36 @@ def test_every_way_gives_the_same_class(host_artifact, tmp_path, standard):
         "call init first, reset before the first step, and run or read before classify",
         "-1",
     ]
+
+
+BOTH = """
+#include "nmnist.hpp"
+#include "tiny.hpp"
+static hqc::nmnist_owner events;
+static hqc::tiny_owner images;
+int main()
+{
+    return events.ready() == hqc::status::ok && images.ready() == hqc::status::ok ? 0 : 1;
+}
+"""
+
+
+@needs_compiler
+def test_two_models_live_in_one_program(host_artifact, tiny, tmp_path):
+    """One of events and one of images, whose wrapper has no calls for events."""
+    folders = [host_artifact.folder, tiny("host").folder]
+    (tmp_path / "main.cpp").write_text(BOTH)
+    compiler = next(filter(None, map(shutil.which, ("c++", "g++", "clang++"))))
+    where = [flag for folder in folders for flag in (f"-I{folder}", f"-L{folder}")]
+    libraries = ("-lnmnist", "-ltiny", "-o", "main")
+    done(compiler, "-std=c++17", *FLAGS, "main.cpp", *where, *libraries, cwd=tmp_path)
+    done(tmp_path / "main", cwd=tmp_path)
+
+
+def test_a_machine_without_the_cplusplus_library_compiles_it(tiny, tmp_path):
+    artifact = tiny("cortex-m4")
+    text = '#include "tiny.hpp"\nhqc::tiny_owner model;\nint main() { return model.label(); }\n'
+    (tmp_path / "main.cpp").write_text(text)
+    compiler = ("-target", "thumb-freestanding-eabihf", "-mcpu=cortex_m4", "-ffreestanding")
+    command = (*_ZIG, "c++", *compiler, "-std=c++17", *FLAGS, f"-I{artifact.folder}")
+    done(*command, "-c", "main.cpp", "-o", "main.o", cwd=tmp_path)
