@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 import shutil
+from importlib import resources
 from pathlib import Path
 
 from hqc.errors import ToolError
@@ -19,7 +20,9 @@ def program_command(target: Target, program: Path, *arguments: str) -> list[str]
 
 
 def debian_package(emulator: str) -> str:
-    """The Debian package that holds an emulator of QEMU."""
+    """The Debian package that holds an emulator."""
+    if emulator == "node":
+        return "nodejs"
     return "qemu-system-arm" if emulator.startswith("qemu-system-") else "qemu-user"
 
 
@@ -41,7 +44,8 @@ def emulator_command(target: Target) -> list[str]:
             f"target {target.name} says no 'emulate': its programs do not run here",
             hint="name an emulator in a target that extends it, or use hqc compile",
         )
-    command = shlex.split(target.emulate)
+    runtimes = str(resources.files("hqc.runtimes"))
+    command = [word.replace("{runtimes}", runtimes) for word in shlex.split(target.emulate)]
     if not shutil.which(command[0]):
         package = debian_package(command[0])
         raise ToolError(

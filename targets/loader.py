@@ -111,7 +111,7 @@ class Target:
             target["mattr"] = llvm["features"].split(",")
         if "float" in llvm:
             target["mfloat-abi"] = llvm["float"]
-        if llvm["triple"].startswith("thumb"):
+        if llvm["triple"].startswith(("thumb", "wasm32")):
             target["vector-width"] = WIDEST_VECTOR  # TVM knows none for it, and warns
         if self.optimize == "size":
             target["opt-level"] = 2  # at 3, LLVM unrolls loops and gains little
@@ -119,13 +119,15 @@ class Target:
 
 
 _ARCHITECTURE = re.compile(
-    r"(host|x86_64|i[3-6]86|aarch64|arm64|riscv(32|64)|"
+    r"(host|x86_64|i[3-6]86|aarch64|arm64|riscv(32|64)|wasm32|"
     r"(arm|thumb)(v(5te|6|6m|7|7a|7r|7m|7em|8a|8r|8m\.base|8m\.main|8\.1m\.main))?)(-|$)"
 )
 """Triples of little-endian machines that LLVM knows; at others it ends the process."""
 
 _ABI = re.compile(r"(ilp32|lp64)[efd]?$|aapcs(-linux)?$")
-_MACHINES = "machines are aarch64, arm, thumb, riscv32, riscv64 and x86_64, e.g. aarch64-linux-gnu"
+_MACHINES = (
+    "machines are aarch64, arm, thumb, riscv32, riscv64, wasm32 and x86_64, e.g. aarch64-linux-gnu"
+)
 
 
 class _Fields:

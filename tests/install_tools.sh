@@ -15,6 +15,7 @@ need qemu-system-arm qemu-system-arm
 PATH="$PATH:/usr/sbin" need sshd openssh-server
 need ssh openssh-client
 need adb adb
+need node nodejs
 # The compiler's package only recommends the C library's.
 case "$(aarch64-linux-gnu-gcc -print-file-name=libc.a 2>/dev/null)" in
     /*) ;;

@@ -44,7 +44,11 @@ def test_a_difference_is_found(tiny_model, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    "target", ["rv64gcv", "armv7-a7", "rv32imc", "cortex-m4", "cortex-m7", "cortex-m55"]
+    "target",
+    [
+        *("rv64gcv", "armv7-a7", "rv32imc", "cortex-m4", "cortex-m7", "cortex-m55"),
+        *("wasm32", "wasm32-plain"),
+    ],
 )
 def test_other_machines_are_bit_exact(target, tiny_model):
     found = hqc.verify(tiny_model, target)

@@ -1,0 +1,1 @@
+"""What runs WebAssembly, and the JavaScript around it, read as package data."""
