@@ -15,6 +15,7 @@ import onnx_ir as ir
 from hqc.artifact import MANIFEST, Artifact, marker_of
 from hqc.atomic_files import replacing_folder
 from hqc.bench_program import RECORDINGS, check_linux, link_bench
+from hqc.codegen.javascript import write_package
 from hqc.codegen.names import check_name
 from hqc.codegen.toolchain import Toolchain
 from hqc.data.recordings import Recording, preprocessing_of, read_recordings, sample_beside
@@ -178,6 +179,9 @@ def compile(
             Path(model),
             os.path.relpath(recordings, output) if recordings else None,
         )
+        if chosen.is_wasm:
+            progress("link the module")
+            write_package(json.loads((folder / f"{name}.json").read_text()), toolchain, folder)
         if verify_each and runs_here(chosen):
             progress("run the compiled code")
             frames = _frames(stages.dialect, calibration)

@@ -72,6 +72,11 @@ class Target:
         return self.compiler == ("host",)
 
     @property
+    def is_wasm(self) -> bool:
+        """Whether it is an engine of WebAssembly."""
+        return self.llvm["triple"].startswith("wasm32")
+
+    @property
     def is_bare(self) -> bool:
         """Whether its programs have no operating system, and are linked for fixed addresses."""
         return "freestanding" in self.compiler[0]
@@ -111,7 +116,7 @@ class Target:
             target["mattr"] = llvm["features"].split(",")
         if "float" in llvm:
             target["mfloat-abi"] = llvm["float"]
-        if llvm["triple"].startswith(("thumb", "wasm32")):
+        if self.is_wasm or llvm["triple"].startswith("thumb"):
             target["vector-width"] = WIDEST_VECTOR  # TVM knows none for it, and warns
         if self.optimize == "size":
             target["opt-level"] = 2  # at 3, LLVM unrolls loops and gains little

@@ -27,6 +27,9 @@ _DISCARDED = "SECTIONS { /DISCARD/ : { *(.text.tvm.fp16.conv*) } }\n"
 """Conversions of half floats, under the compiler's own names, that TVM adds to every object: a
 linker would take them for the compiler's."""
 
+_MODULE_STACK = 1 << 18
+"""Bytes of a WebAssembly module's stack, which lies first in its memory: one that overflows traps."""
+
 
 def _call(command: Sequence[str], folder: Path) -> None:
     try:
@@ -101,6 +104,12 @@ class Toolchain:
     def share(self, objects: Sequence[str], library: str, folder: Path) -> None:
         """Link a shared library."""
         _call([*self.compiler, "-shared", "-o", library, *objects], folder)
+
+    def module(self, sources: Sequence[str], module: str, folder: Path) -> None:
+        """Link a WebAssembly module that imports nothing and exports what its sources say."""
+        stack = f"-Wl,-z,stack-size={_MODULE_STACK}"
+        command = [*self.compiler, *_FLAGS, self.position, *sources, "-o", module]
+        _call([*command, "-nostartfiles", "-Wl,--no-entry", stack, "-s"], folder)
 
     def program(
         self, sources: Sequence[str], program: str, folder: Path, flags: Sequence[str] = ()
