@@ -28,7 +28,7 @@ _DISCARDED = "SECTIONS { /DISCARD/ : { *(.text.tvm.fp16.conv*) } }\n"
 linker would take them for the compiler's."""
 
 _MODULE_STACK = 1 << 18
-"""Bytes of a WebAssembly module's stack, which lies first in its memory: one that overflows traps."""
+"""Bytes of a WebAssembly module's stack, first in its memory, so that it traps where it ends."""
 
 
 def _call(command: Sequence[str], folder: Path) -> None:
