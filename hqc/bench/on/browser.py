@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import binascii
 import hashlib
 import hmac
 import ipaddress
@@ -22,7 +21,6 @@ from html import escape
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from importlib import resources
-from importlib.metadata import version
 from pathlib import Path
 from string import Template
 
@@ -31,6 +29,7 @@ import numpy as np
 
 import hqc
 from hqc.artifact import Artifact
+from hqc.bench.on.linux import compiler_version
 from hqc.bench.on.place import Job, Result, place
 from hqc.codegen.javascript import PACKAGE
 from hqc.errors import UserError
@@ -85,12 +84,14 @@ def run(name: str, job: Job) -> Result:
                 f"--target {target}: browsers run WebAssembly",
                 hint=f"choose {' or '.join(_TARGETS)}, or leave it out",
             )
+    if job.cpu is not None:
+        raise UserError("--cpu: a page does not choose its processor", hint="leave it out")
     with tempfile.TemporaryDirectory(prefix="hqc-browser-") as folder:
         variants = [_compiled(job, target, Path(folder, f"on-{target}")) for target in targets]
         expected = _expected(job, Path(folder, "host"))
         page = _page(job, variants, expected)
     with serving(page, job.host, list(targets), [e.nbytes for e in expected]) as server:
-        _announce(server.address, job.host)
+        _announce(server.address)
         job.progress("wait for the browser")
         found = server.wait()
     if isinstance(found, Failed):
@@ -109,7 +110,7 @@ def run(name: str, job: Job) -> Result:
         recordings=len(job.recordings),
         equal=sum(a == b.tobytes() for a, b in zip(found.logits, expected, strict=True)),
         device=found.device,
-        compiler=f"TVM {version('apache-tvm')}, {job.cc or 'zig ' + version('ziglang')}",
+        compiler=compiler_version(load_target(found.target), job.cc),
         median_ms=statistics.median(times),
         fastest_ms=times[0],
         percentiles_ms={"10": tenths[0], "90": tenths[-1]},
@@ -147,7 +148,7 @@ def _page(job: Job, variants: Sequence[Artifact], expected: Sequence[np.ndarray]
             for a, p in zip(variants, packages, strict=True)
         ],
         "simd": variants[0].target.vector_bits > 0,
-        "seconds": _SECONDS,
+        "seconds": job.seconds,
         "recordings": [
             {
                 "name": "/".join(Path(recording.name).parts[-2:]),
@@ -163,10 +164,6 @@ def _page(job: Job, variants: Sequence[Artifact], expected: Sequence[np.ndarray]
         job=json.dumps(said).replace("<", "\\u003c"),
         script=(packages[0] / "index.js").read_text(),
     )
-
-
-_SECONDS = 2.0
-"""How long a page measures, at least."""
 
 
 def _text(data: bytes) -> str:
@@ -346,7 +343,7 @@ def _is_duration(value: object) -> bool:
 def _decoded(text: object) -> bytes:
     try:
         return base64.b64decode(text if isinstance(text, str) else "!", validate=True)
-    except binascii.Error:
+    except ValueError:
         raise ValueError("'logits' are base64") from None
 
 
@@ -366,7 +363,7 @@ def _own_address() -> str:
         return probe.getsockname()[0]
 
 
-def _announce(address: str, host: str) -> None:
+def _announce(address: str) -> None:
     """Say where the page is, on stderr, which leaves stdout to the result."""
     click.echo(f"open {address}", err=True)
     if ipaddress.ip_address(address.split("/")[2].rsplit(":", 1)[0].strip("[]")).is_loopback:
