@@ -12,6 +12,7 @@ import queue
 import secrets
 import socket
 import statistics
+import sys
 import tempfile
 import threading
 from collections.abc import Iterator, Mapping, Sequence
@@ -23,6 +24,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from importlib import resources
 from pathlib import Path
 from string import Template
+from typing import Any
 
 import click
 import numpy as np
@@ -335,7 +337,7 @@ def read_result(body: bytes, targets: Sequence[str], sizes: Sequence[int]) -> Me
     return Measured(said["target"], times, runs, given, said["init_ms"], device)
 
 
-def _is_duration(value: object) -> bool:
+def _is_duration(value: Any) -> bool:
     """Whether it is a number of milliseconds; a coarse timer may say 0 of what is short."""
     return type(value) in (int, float) and 0 <= value < 1e9 and math.isfinite(value)
 
@@ -371,5 +373,5 @@ def _announce(address: str) -> None:
     else:
         import segno
 
-        segno.make(address, error="l").terminal(out=click.get_text_stream("stderr"), compact=True)
+        segno.make(address, error="l").terminal(out=sys.stderr, compact=True)
     click.echo("Ctrl-C ends it", err=True)
