@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 
 import pytest
@@ -157,3 +158,10 @@ def test_a_machine_without_the_cplusplus_library_compiles_it(tiny, tmp_path):
     compiler = ("-target", "thumb-freestanding-eabihf", "-mcpu=cortex_m4", "-ffreestanding")
     command = (*_ZIG, "c++", *compiler, "-std=c++17", *FLAGS, f"-I{artifact.folder}")
     done(*command, "-c", "main.cpp", "-o", "main.o", cwd=tmp_path)
+
+
+def test_every_status_of_c_has_its_name(tiny):
+    c, cplusplus = ((tiny("host").folder / f"hqc.{e}").read_text() for e in ("h", "hpp"))
+    statuses = set(re.findall(r"HQC_ERROR_\w+", c))
+    assert len(statuses) >= 8
+    assert statuses == set(re.findall(r"HQC_ERROR_\w+", cplusplus))
