@@ -119,6 +119,7 @@ class Interface:
             "run_logits": self.logits_at["run"],
             "step_logits": self.logits_at["stream"],
             "logit_shift": shift,
+            "sum_shift": shift + 31 - (math.prod(self.output_shape[:-1]) - 1).bit_length(),
             "logit_scale": _c_float(2.0**-shift),
             "input": f"{codes['dtype']}_t" if codes else "float",
             "frames_area": frames_area,
