@@ -222,8 +222,9 @@ class Library:
                 f"LLVM does not compile for target {target.name}: {in_short(error)}",
                 hint="check the 'llvm' line of a target of your own; report one of hqc's",
             ) from error
-        toolchain.discard_half_floats(objects[0], folder)
         objects += take_over(objects[:2], self.name, toolchain, folder)
+        for made in objects if toolchain.is_bare else objects[:1]:
+            toolchain.discard(made, folder)
         kernels, entry, _, *routines = (folder / o for o in objects)
         self.footprint = Footprint.of(entry, [kernels, *routines], len(self.weights))
         values |= self.footprint.values()

@@ -23,9 +23,11 @@ _OBJECT_FLAGS = [
     "-fno-stack-protector",  # its failure is a routine of the C library
     "-g0",  # no path of the folder that it is compiled in
 ]
-_DISCARDED = "SECTIONS { /DISCARD/ : { *(.text.tvm.fp16.conv*) } }\n"
+_HALF_FLOATS = ".text.tvm.fp16.conv*"
 """Conversions of half floats, under the compiler's own names, that TVM adds to every object: a
 linker would take them for the compiler's."""
+_STACK_NOTE = ".note.GNU-stack"
+"""Where one object has it, GNU's linker warns of each that has none, as GCC's for bare machines."""
 
 _MODULE_STACK = 1 << 18
 """Bytes of a WebAssembly module's stack, first in its memory, so that it traps where it ends."""
@@ -61,19 +63,22 @@ class Toolchain:
     compiler: tuple[str, ...]
     program_compiler: tuple[str, ...]
     board: str | None = None
-    position: str = "-fPIC"
+    is_bare: bool = False
 
     @classmethod
     def of(cls, target: Target, cc: str | None = None) -> Toolchain:
         """`cc` if given; on the host $CC or cc; otherwise zig cc for the target's triple."""
         if not cc and target.is_host:
             cc = os.environ.get("CC") or shutil.which("cc") or shlex.join([*_ZIG, "cc"])
-        # A program in flash lies where it was linked for, and has no table of global offsets.
-        position = "-fno-pic" if target.is_bare else "-fPIC"
         if cc:
-            return cls(tuple(shlex.split(cc)), tuple(shlex.split(cc)), position=position)
+            return cls(tuple(shlex.split(cc)), tuple(shlex.split(cc)), None, target.is_bare)
         programs = _zig(target.program_compiler or target.compiler)
-        return cls(_zig(target.compiler), programs, target.board, position)
+        return cls(_zig(target.compiler), programs, target.board, target.is_bare)
+
+    @property
+    def position(self) -> str:
+        """A bare program lies where it was linked for, and has no table of global offsets."""
+        return "-fno-pic" if self.is_bare else "-fPIC"
 
     def compile(self, source: str, folder: Path) -> str:
         """Compile a C or assembler file of the folder; return the object's name."""
@@ -82,13 +87,15 @@ class Toolchain:
         _call([*self.compiler, *flags, "-c", source, "-o", made], folder)
         return made
 
-    def discard_half_floats(self, made: str, folder: Path) -> None:
-        """Take TVM's own functions out of an ELF object of kernels."""
+    def discard(self, made: str, folder: Path) -> None:
+        """Take what no program needs out of an ELF object."""
         file = folder / made
         if file.read_bytes()[:4] != b"\x7fELF":
             return
+        sections = [_HALF_FLOATS, *([_STACK_NOTE] if self.is_bare else [])]
         script, kept = f"{made}.ld", f"{made}.kept"
-        (folder / script).write_text(_DISCARDED)
+        text = " ".join(f"*({s})" for s in sections)
+        (folder / script).write_text(f"SECTIONS {{ /DISCARD/ : {{ {text} }} }}\n")
         _call([*_ZIG, "ld.lld", "-r", made, "-T", script, "-o", kept], folder)
         (folder / script).unlink()
         (folder / kept).replace(file)
