@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from hqc.bench.devices import Outcome
 from hqc.bench.on.place import Result
 from hqc.bench.saved import Comparison
 
-_COLUMNS = (
-    *("model", "device", "processor", "target", "ms median", "ms 90 %", "ms fastest"),
-    *("MiB at most", "logits equal"),
-)
+_COLUMNS: dict[str, Callable[[Result], str]] = {
+    "processor": lambda r: str(r.device.get("cpu") or ""),
+    "target": lambda r: r.target,
+    "ms median": lambda r: _number(r.median_ms),
+    "ms 90 %": lambda r: _number(r.percentiles_ms.get("90")),
+    "ms fastest": lambda r: _number(r.fastest_ms),
+    "instructions": lambda r: _number(r.instructions),
+    "ms estimated": lambda r: _number(r.estimated_ms),
+    "MiB at most": lambda r: _mebibytes(r) or "",
+    "logits equal": lambda r: f"{r.equal}/{r.recordings}",
+}
 
 
 def shown(result: Result) -> str:
@@ -85,9 +92,20 @@ def _mebibytes(result: Result) -> str:
 
 
 def table(outcomes: Iterable[Outcome]) -> str:
-    """Outcomes as a table in Markdown, and below it, in full, why some failed."""
+    """Outcomes as a table in Markdown, and below it, in full, why some failed.
+
+    Columns that say nothing of any are left out.
+    """
     outcomes = list(outcomes)
-    rows = [_COLUMNS, *map(_row, outcomes)]
+    results = [outcome.result for outcome in outcomes]
+    columns = [("model", *(o.model for o in outcomes)), ("device", *(o.device for o in outcomes))]
+    for name, cell in _COLUMNS.items():
+        cells = [cell(result) if result else "" for result in results]
+        if any(cells):
+            columns.append((name, *cells))
+    if not all(results):
+        columns.append(("", *("" if result else "failed" for result in results)))
+    rows = list(zip(*columns, strict=True))
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     rows.insert(1, tuple("-" * width for width in widths))
     lines = [
@@ -96,23 +114,6 @@ def table(outcomes: Iterable[Outcome]) -> str:
     ]
     failed = [f"{o.model} on {o.device}: {o.error}" for o in outcomes if o.error]
     return "\n".join([*lines, *([""] if failed else []), *failed])
-
-
-def _row(outcome: Outcome) -> tuple[str, ...]:
-    result = outcome.result
-    if result is None:
-        return outcome.model, outcome.device, *[""] * (len(_COLUMNS) - 3), "failed"
-    return (
-        outcome.model,
-        outcome.device,
-        str(result.device.get("cpu") or ""),
-        result.target,
-        _number(result.median_ms),
-        _number(result.percentiles_ms.get("90")),
-        _number(result.fastest_ms),
-        _mebibytes(result),
-        f"{result.equal}/{result.recordings}",
-    )
 
 
 def compared(found: Comparison, names: Sequence[str]) -> str:

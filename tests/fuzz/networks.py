@@ -68,8 +68,10 @@ def networks(draw: st.DrawFn) -> Network:
     logits = head(net, x)
     passes = None
     if net.chance(15):
-        mode, kernel = net.pick("auto", "exact", "guarded"), net.pick("planes", "event", "auto")
-        passes = DEFAULT.replace("make-integer", f"make-integer{{mode={mode}}}")
+        mode, bits = net.pick("auto", "exact", "guarded"), net.pick(32, 16)
+        kernel = net.pick("planes", "event", "auto")
+        integers = f"make-integer{{mode={mode},potential_bits={bits}}}"
+        passes = DEFAULT.replace("make-integer", integers)
         passes = passes.replace("choose-kernels", f"choose-kernels{{kernel={kernel}}}")
     return Network(_proto(net, given, logits), passes, tuple(sorted(rare)))
 
