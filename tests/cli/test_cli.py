@@ -97,7 +97,7 @@ def test_targets_doctor_and_passes(run_hqc):
     assert {"host", "arm-a72", "rv64gc"} <= names
     rows = {r["name"]: r for r in json.loads(run_hqc("doctor", "--json").stdout)}
     assert rows["apache-tvm"]["found"].startswith("0.27")
-    assert "make-integer{mode=auto}" in run_hqc("passes").stdout
+    assert "make-integer{mode=auto,potential_bits=32}" in run_hqc("passes").stdout
 
 
 def test_doctor_says_what_is_missing(run_hqc, monkeypatch):
