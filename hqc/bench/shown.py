@@ -100,11 +100,10 @@ def table(outcomes: Iterable[Outcome]) -> str:
     results = [outcome.result for outcome in outcomes]
     columns = [("model", *(o.model for o in outcomes)), ("device", *(o.device for o in outcomes))]
     for name, cell in _COLUMNS.items():
-        cells = [cell(result) if result else "" for result in results]
+        without = "failed" if name == "logits equal" else ""
+        cells = [cell(result) if result else without for result in results]
         if any(cells):
             columns.append((name, *cells))
-    if not all(results):
-        columns.append(("", *("" if result else "failed" for result in results)))
     rows = list(zip(*columns, strict=True))
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     rows.insert(1, tuple("-" * width for width in widths))
