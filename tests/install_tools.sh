@@ -6,6 +6,7 @@ need() { command -v "$1" >/dev/null 2>&1 || missing="$missing $2"; }
 need cc gcc
 need nm binutils
 need cmake cmake
+need arm-none-eabi-gcc gcc-arm-none-eabi
 need pkg-config pkg-config
 need qemu-aarch64 qemu-user
 need qemu-riscv64 qemu-user
