@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from hqc.codegen.compiler_routines import take_over
+from hqc.codegen.footprint import frames
 from hqc.codegen.kernels import Constant, Input, KernelCall, Output, Scratch, State, Stride
 from hqc.codegen.library import c_types
 from hqc.codegen.tir import write_object
@@ -136,6 +137,7 @@ def outputs(cases: Sequence[Case], target: Target, folder: Path) -> list[tuple[n
     }
     (folder / "main.c").write_text(text)
     write_object(functions, target.tvm_target(), folder / "kernels.o")
+    assert set(symbols.values()) <= set(frames(folder / "kernels.o")), "of unknown stack"
     toolchain = Toolchain.of(target)
     routines = take_over(["kernels.o"], "case", toolchain, folder)
     toolchain.program(["main.c", "kernels.o", *routines], "main", folder)
