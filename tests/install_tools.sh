@@ -17,6 +17,7 @@ PATH="$PATH:/usr/sbin" need sshd openssh-server
 need ssh openssh-client
 need adb adb
 need node nodejs
+need valgrind valgrind
 # The compiler's package only recommends the C library's.
 case "$(aarch64-linux-gnu-gcc -print-file-name=libc.a 2>/dev/null)" in
     /*) ;;

@@ -9,9 +9,8 @@ import sys
 import numpy as np
 import pytest
 
-from hqc.codegen.footprint import frames
+from hqc.codegen.footprint import NotUnderstoodError, frames
 from hqc.codegen.toolchain import Toolchain
-from hqc.errors import OwnError
 from hqc.targets import load_target
 from tests.embed.programs import compiled, defined, linked, small_network
 
@@ -79,7 +78,7 @@ def test_frames_of_every_kind_are_counted(target, text, size, tmp_path):
 
 @pytest.mark.parametrize(("target", "text"), UNKNOWN)
 def test_a_frame_of_a_size_that_is_not_known_is_an_error(target, text, tmp_path):
-    with pytest.raises(OwnError, match=r"f: the stack that .* takes is not known"):
+    with pytest.raises(NotUnderstoodError, match=r"f: the stack that .* takes is not known"):
         frames(assembled(target, text, tmp_path))
 
 
@@ -98,7 +97,7 @@ def test_frames_of_x86(text, size, tmp_path):
     zig = [sys.executable, "-m", "ziglang", "cc", "-target", "x86_64-linux-musl"]
     subprocess.run([*zig, "-c", "f.S", "-o", "f.o"], cwd=tmp_path, check=True)
     if size is None:
-        with pytest.raises(OwnError, match="is not known"):
+        with pytest.raises(NotUnderstoodError, match="is not known"):
             frames(tmp_path / "f.o")
     else:
         assert frames(tmp_path / "f.o") == {"f": size}
