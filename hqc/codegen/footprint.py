@@ -2,8 +2,8 @@
 
 A function's frame is what all instructions together that lower the stack pointer lower it by: they
 run once a call, since compiled code keeps its frame for the whole of a call. Where an instruction
-that writes the stack pointer is not understood, there is no bound; tests see to it that there is one
-for all kernels on all targets that hqc ships.
+that writes the stack pointer is not understood, there is no bound; tests see to it that all kernels
+on all targets that hqc ships have one.
 """
 
 from __future__ import annotations

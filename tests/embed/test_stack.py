@@ -34,7 +34,7 @@ def test_no_more_is_used_than_the_header_says(target, tmp_path):
 KNOWN = [
     ("cortex-m4", "push {r4, r7, lr}; add r7, sp, #4; sub sp, #1024; mov r4, sp; bfc r4, #0, #6; "
      "mov sp, r4; sub.w r4, r7, #4; mov sp, r4; pop {r4, r7, pc}", 12 + 1024 + 64),
-    ("cortex-m55", "vpush {d8, d9}; sub.w sp, sp, #8192; subw sp, sp, #2052; bx lr",
+    ("cortex-m55", ".fpu fpv5-d16; vpush {d8, d9}; sub.w sp, sp, #8192; subw sp, sp, #2052; bx lr",
      2 * 16 + 8192 + 2052),
     ("cortex-m0plus", "ldr r6, [pc, #4]; add sp, r6; bx lr; nop; .word -2000", 2000),
     ("cortex-m0plus", "mov r4, sp; lsrs r4, r4, #5; lsls r4, r4, #5; mov sp, r4", 32),
