@@ -153,7 +153,7 @@ def test_entries_agree_on_recordings(target, once, tmp_path):
     "wrong",
     [
         [(0, WIDTH, 0, 0)], [(0, 0, HEIGHT, 0)], [(0, 0, 0, 2)], [(0, 65535, 65535, 255)],
-        [(0, 0, 0, 0), (LATEST, 0, 0, 0)], [(5, 1, 1, 1)] * 30 + [(5, 1, HEIGHT, 1)],
+         [(5, 1, 1, 1)] * 30 + [(5, 1, HEIGHT, 1)],
     ],
 )  # fmt: skip
 def test_events_outside_are_refused_and_change_nothing_later(wrong, libraries, tmp_path):
@@ -263,3 +263,22 @@ def test_classes_are_of_exact_sums(tmp_path):
     labels = np.array([answers[at][1][0] for _, at in places])
     assert [class_of(x, 2) for x in logits] == labels.tolist()
     assert (logits.sum(1).argmax(1) != labels).any(), "none depends on rounding"
+
+
+def test_events_as_far_apart_as_times_go_are_one_step_but_not_several(libraries, tmp_path):
+    calls = Calls(libraries / "counts-host")
+    far, near = (np.array([(0, 1, 1, 1), (t, 2, 2, 0)], "<u4") for t in (LATEST, 5))
+    calls("i")
+    refused, read = calls("E", far), []
+    for events in (far, near):
+        calls("r")
+        for _ in range(STEPS):
+            calls("e", events)
+        read.append(calls("n"))
+    command = linked(
+        "host", libraries / "counts-host", "calls.c", tmp_path, f"-DEVENTS={MOST_EVENTS}"
+    )
+    answers = calls.answers(command)
+    assert answers[refused][0] == OUTSIDE
+    assert [answers[i][0] for i in read] == [OK, OK]
+    assert np.array_equal(answers[read[0]][1], answers[read[1]][1])
