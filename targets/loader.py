@@ -79,7 +79,7 @@ class Target:
     @property
     def is_bare(self) -> bool:
         """Whether its programs have no operating system, and are linked for fixed addresses."""
-        return "freestanding" in self.compiler[0]
+        return "freestanding" in self.compiler[0] and not self.llvm["triple"].startswith("wasm")
 
     @property
     def has_floats(self) -> bool:
