@@ -46,6 +46,7 @@ def describe(
         "name": library.name,
         "hqc": VERSION,
         "target": target.name,
+        "optimize": target.optimize,
         "source": {
             "file": source.name,
             "sha256": hashlib.sha256(source.read_bytes()).hexdigest(),

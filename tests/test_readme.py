@@ -6,8 +6,10 @@ import re
 import subprocess
 import sys
 
+from hqc.bench.devices import read_devices
+from hqc.bench.on import Job, find_place
 from hqc.cli import cli
-from tests.conftest import ROOT
+from tests.conftest import MODEL, NMNIST, ROOT
 
 README = (ROOT / "README.md").read_text()
 
@@ -43,3 +45,11 @@ def test_every_verb_that_is_shown_exists():
 def test_every_link_leads_somewhere():
     for link in re.findall(r"\]\(([^)#]+)", README):
         assert (ROOT / link).exists(), link
+
+
+def test_instructions_of_emulated_machines_are_those_that_are_counted(recordings):
+    _, devices = read_devices(NMNIST / "devices.toml")
+    for device in (d for d in devices if d.on == "emulator"):
+        row = next(line for line in README.splitlines() if f"| {device.name} " in line)
+        found = find_place("emulator")("emulator", Job(MODEL, recordings[:1], device.target))
+        assert f"| {found.instructions:,} " in row
