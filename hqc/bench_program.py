@@ -21,6 +21,7 @@ from hqc.data.recordings import Recording
 from hqc.errors import UserError
 from hqc.reference import ReferenceSession
 from hqc.targets import Target
+from hqc.tracing import link_traced
 from hqc.version import VERSION
 
 RECORDINGS = 10
@@ -96,12 +97,8 @@ def link_bench(
     for template, file in zip(("bench.c.in", "recordings.S.in"), sources, strict=True):
         (folder / file).write_text(Template((templates / template).read_text()).substitute(values))
     (folder / f"{name}_recordings.bin").write_bytes(data)
-    objects = [f"{name}_kernels.o", f"{name}_weights.o"]
-    toolchain.unpack(f"lib{name}.a", objects, folder)
-    toolchain.program(
-        [*sources, f"{name}.c", *objects], f"{name}_bench", folder, ["-DHQC_TRACE", "-s"]
-    )
-    for made in (*sources, *objects, f"{name}_recordings.bin"):
+    link_traced(toolchain, name, sources, f"{name}_bench", folder, ["-s"])
+    for made in (*sources, f"{name}_recordings.bin"):
         (folder / made).unlink()
 
 

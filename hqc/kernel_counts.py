@@ -18,7 +18,7 @@ from hqc.codegen.toolchain import Toolchain
 from hqc.emulator import emulator_command, program_command
 from hqc.errors import ToolError
 from hqc.targets import Target, load_target
-from hqc.tracing import link_traced
+from hqc.tracing import copy_library, link_traced
 
 _PLUGIN = "count_kernels"
 _MARKER = "#include <stdint.h>\n\nvoid {marker}(int32_t kernel)\n{{\n    (void)kernel;\n}}\n"
@@ -89,7 +89,9 @@ def count_kernels(
         folder = Path(temporary)
         shutil.copy(artifact.folder / f"{name}_runner.c", folder)
         (folder / "marker.c").write_text(_MARKER.format(marker=f"{name}_trace"))
-        program = link_traced(artifact, [f"{name}_runner.c", "marker.c"], "count", folder, cc=cc)
+        copy_library(artifact, folder)
+        sources, toolchain = [f"{name}_runner.c", "marker.c"], Toolchain.of(target, cc)
+        program = link_traced(toolchain, name, sources, "count", folder)
         frames = b"".join(f.tobytes() for f in (recordings[0], *recordings))
         said, rows = run_counted(target, program, ["run"], frames, f"{name}_trace", folder)
     runs, calls = len(recordings) + 1, len(artifact.manifest["kernels"]) + 1

@@ -16,6 +16,7 @@ from string import Template
 import numpy as np
 
 from hqc.artifact import Artifact
+from hqc.codegen.toolchain import Toolchain
 from hqc.data.recordings import Recording, read_recordings
 from hqc.emulator import emulator_command
 from hqc.energy import Estimate, estimate
@@ -25,7 +26,7 @@ from hqc.errors import ToolError, UserError
 from hqc.frontend.load import load_model
 from hqc.kernel_counts import Counts, count_kernels, estimated_ms
 from hqc.targets import EnergyProfile, Target
-from hqc.tracing import link_traced
+from hqc.tracing import copy_library, link_traced
 
 Progress = Callable[[str], None]
 
@@ -179,8 +180,9 @@ def _link(artifact: Artifact, folder: Path, cc: str | None) -> Path:
     template = (resources.files("hqc.runtimes.c") / "trace.c.in").read_text()
     text = Template(template).substitute(name=name, NAME=name.upper(), kernels=kernels)
     (folder / f"{name}_trace.c").write_text(text)
-    widest = ["-O3", "-march=native"]
-    return link_traced(artifact, [f"{name}_trace.c"], "trace", folder, flags=widest, cc=cc)
+    copy_library(artifact, folder)
+    toolchain, widest = Toolchain.of(artifact.target, cc), ["-O3", "-march=native"]
+    return link_traced(toolchain, name, [f"{name}_trace.c"], "trace", folder, widest)
 
 
 def _run(command: Sequence[str], recordings: Path) -> subprocess.CompletedProcess:

@@ -7,28 +7,32 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from hqc.artifact import Artifact
+from hqc.codegen.compiler_routines import take_over
 from hqc.codegen.toolchain import Toolchain
 
 
 def link_traced(
-    artifact: Artifact,
+    toolchain: Toolchain,
+    name: str,
     sources: Sequence[str],
     program: str,
     folder: Path,
-    *,
     flags: Sequence[str] = (),
-    cc: str | None = None,
 ) -> Path:
-    """Link C files that lie in the folder with the library's parts, compiled with HQC_TRACE.
+    """Link C files with NAME.c, compiled with HQC_TRACE, and the rest of libNAME.a, in its folder.
 
     They define NAME_trace, which is called with a kernel's index before each kernel, and with how
     many there are after the last.
     """
-    name = artifact.name
-    for suffix in (f"{name}.c", f"{name}.h", "hqc.h", f"lib{name}.a"):
-        shutil.copy(artifact.folder / suffix, folder)
-    toolchain = Toolchain.of(artifact.target, cc)
-    objects = [f"{name}_kernels.o", f"{name}_weights.o"]
-    toolchain.unpack(f"lib{name}.a", objects, folder)
-    toolchain.program([*sources, f"{name}.c", *objects], program, folder, ["-DHQC_TRACE", *flags])
+    entry = toolchain.compile(f"{name}.c", folder, ["-DHQC_TRACE", *flags])
+    made = [entry, *take_over([entry], name, toolchain, folder)]
+    toolchain.program([*sources, *made, f"lib{name}.a"], program, folder, flags)
+    for file in made:
+        (folder / file).unlink()
     return folder / program
+
+
+def copy_library(artifact: Artifact, folder: Path) -> None:
+    """Copy what `link_traced` links to another folder."""
+    for file in (f"{artifact.name}.c", f"{artifact.name}.h", "hqc.h", f"lib{artifact.name}.a"):
+        shutil.copy(artifact.folder / file, folder)

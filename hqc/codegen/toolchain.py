@@ -80,11 +80,11 @@ class Toolchain:
         """A bare program lies where it was linked for, and has no table of global offsets."""
         return "-fno-pic" if self.is_bare else "-fPIC"
 
-    def compile(self, source: str, folder: Path) -> str:
+    def compile(self, source: str, folder: Path, flags: Sequence[str] = ()) -> str:
         """Compile a C or assembler file of the folder; return the object's name."""
         made = Path(source).with_suffix(".o").name
-        flags = [*_FLAGS, *_OBJECT_FLAGS, self.position] if source.endswith(".c") else []
-        _call([*self.compiler, *flags, "-c", source, "-o", made], folder)
+        given = [*_FLAGS, *_OBJECT_FLAGS, self.position, *flags] if source.endswith(".c") else []
+        _call([*self.compiler, *given, "-c", source, "-o", made], folder)
         return made
 
     def discard(self, made: str, folder: Path) -> None:
@@ -103,10 +103,6 @@ class Toolchain:
     def archive(self, objects: Sequence[str], library: str, folder: Path) -> None:
         """Put objects into a static library, without dates: equal inputs give equal files."""
         _call([*_ZIG, "ar", "rcsD", library, *objects], folder)
-
-    def unpack(self, library: str, objects: Sequence[str], folder: Path) -> None:
-        """Take objects out of a static library."""
-        _call([*_ZIG, "ar", "x", library, *objects], folder)
 
     def share(self, objects: Sequence[str], library: str, folder: Path) -> None:
         """Link a shared library."""

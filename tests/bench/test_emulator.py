@@ -42,6 +42,11 @@ def test_a_machine_without_caches_or_constants_lacks_what_needs_them(tiny_model,
     assert (found.cache_misses, found.estimated_ms) == ({}, None)
 
 
+def test_a_machine_that_lacks_arithmetic(tiny_model, frames):
+    """Kernels and entries of Cortex-M0+ call routines of the model's own."""
+    assert run(tiny_model, frames, "cortex-m0plus").equal == 2
+
+
 def test_a_cortex_m_with_caches(tiny_model, frames, tmp_path):
     """The emulator of whole boards, with lines of 32 B."""
     target = tmp_path / "m7.hqt"
