@@ -244,7 +244,7 @@ def write_library(
     from hqc.codegen.library import Library
 
     library = Library.of(kernels, name, target)
-    library.write(kernels, target, toolchain, folder)
+    library.write(target, toolchain, folder)
     manifest = describe(kernels, library, target, folder, source, recordings)
     check_fits(manifest, target)
     content = f"{json.dumps(manifest, indent=2)}\n".encode()

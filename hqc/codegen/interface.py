@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from importlib import resources
 from string import Template
 
@@ -15,6 +16,7 @@ from hqc.data.recordings import class_names, preprocessing_of
 from hqc.dialect import find_op
 from hqc.dialect.facts import Facts
 from hqc.dialect.layouts import ALIGNMENT
+from hqc.dialect.metadata import ARENA
 from hqc.dialect.quantize_frames import quantize_frames
 from hqc.version import VERSION
 
@@ -31,7 +33,7 @@ def render(template: str, values: Mapping[str, object]) -> str:
     return Template(text).substitute(values)
 
 
-@dataclass
+@dataclass(frozen=True)
 class Interface:
     """A planned kernel model's input and output.
 
@@ -44,8 +46,6 @@ class Interface:
     quantizer: ir.Node | None
     takes_events: bool
     class_names: list[str] | None
-    logits_at: dict[str, int] = field(default_factory=dict)
-    arena_bytes: dict[str, int] = field(default_factory=dict)
 
     @classmethod
     def of(cls, model: ir.Model) -> Interface:
@@ -68,11 +68,17 @@ class Interface:
         """[..., classes]."""
         return self.model.graph.outputs[0].shape.numpy()
 
-    def plan_logits(self, arena: Mapping[str, int]) -> None:
-        """Put the logits behind what the kernels use, in each plan."""
+    @property
+    def logits_at(self) -> dict[str, int]:
+        """Where in the arena the logits are, in each plan: behind what the kernels use."""
+        used = json.loads(self.model.metadata_props[ARENA])
+        return {plan: max(size, ALIGNMENT) for plan, size in used.items()}
+
+    @property
+    def arena_bytes(self) -> dict[str, int]:
+        """What the arena takes, in each plan."""
         size = -(-math.prod(self.output_shape) * 4 // ALIGNMENT) * ALIGNMENT
-        self.logits_at = {plan: max(used, ALIGNMENT) for plan, used in arena.items()}
-        self.arena_bytes = {plan: at + size for plan, at in self.logits_at.items()}
+        return {plan: at + size for plan, at in self.logits_at.items()}
 
     def codes(self) -> dict | None:
         """How bytes stand for numbers: dtype, scale, min and max."""

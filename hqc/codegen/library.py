@@ -168,14 +168,12 @@ class Library:
             self.weight_bytes[node.name] = constant.array.nbytes
         return offset
 
-    def write(self, model: ir.Model, target: Target, toolchain: Toolchain, folder: Path) -> None:
+    def write(self, target: Target, toolchain: Toolchain, folder: Path) -> None:
         """Write header, C entry, weights and `libNAME.a`; on the host `NAME.so` too."""
         self.weights += bytes(-len(self.weights) % ALIGNMENT)
-        arena = json.loads(model.metadata_props[ARENA])
-        self.interface.plan_logits(arena)
         codes = self.interface.quantizer
         frames_area = self._value_areas[codes.outputs[0]] if codes else None
-        prepare = [*self.prepare, f"    return {self._frames(frames_area)};"]
+        given = "frames" if frames_area is None else f"AREA({frames_area})"
         values = {
             "target": target.name,
             "weights_size": len(self.weights),
@@ -185,7 +183,7 @@ class Library:
             "prototypes": "\n".join(self.prototypes),
             "run_areas": ", ".join(map(str, self.areas["run"])),
             "step_areas": ", ".join(map(str, self.areas["stream"])),
-            "prepare": "\n".join(prepare),
+            "prepare": "\n".join([*self.prepare, f"    return {given};"]),
             "forward": "\n".join(self.forward),
             "readout": "\n".join([*self.readout, f"    TRACE({self.kernels});"]),
             **self.interface.values(self.name, frames_area),
@@ -234,10 +232,6 @@ class Library:
             toolchain.share(objects, f"{self.name}.so", folder)
         for made in (*objects, f"{self.name}_weights.S", f"{self.name}_weights.bin"):
             (folder / made).unlink()
-
-    def _frames(self, area: int | None) -> str:
-        """What the network reads, as C: the area of the codes, or the frames themselves."""
-        return "frames" if area is None else f"AREA({area})"
 
 
 def c_types(function: tvm.tirx.PrimFunc, call: KernelCall) -> list[str]:

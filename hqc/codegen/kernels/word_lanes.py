@@ -135,17 +135,15 @@ def add_lane_rows(lanes: Lanes, planes: int, accumulator: str, stored: bool):
     The rows are the weights as they are `stored`, or unpacked codes.
     """
     group, parts, row_words = lanes.group, lanes.parts, lanes.row_words
-    per_word, field_mask = (
-        lanes.per_word,
-        sum(((1 << lanes.field_bits) - 1) << i * lanes.lane_bits for i in range(lanes.lanes)),
-    )
-    lane_mask = (1 << lanes.lane_bits) - 1
+    per_word, lane_mask = lanes.per_word, (1 << lanes.lane_bits) - 1
+    field = (1 << lanes.field_bits) - 1
+    field_mask = sum(field << i * lanes.lane_bits for i in range(lanes.lanes))
     block = WORD // per_word // group
 
     def rows_of(weights, codes):
         return weights if stored else codes
 
-    def field(word, part):
+    def part_of(word, part):
         if parts == 1:
             return word
         return T.shift_right(word, T.uint32(part * lanes.field_bits)) & T.uint32(field_mask)
@@ -171,7 +169,7 @@ def add_lane_rows(lanes: Lanes, planes: int, accumulator: str, stored: bool):
                     for e in range(T.min(lanes.rows, ends[plane] - begin - chunk * lanes.rows)):
                         k: T.let = T.Cast("int32", events[begin + chunk * lanes.rows + e])
                         for i in T.unroll(group * parts):
-                            sums[i] = sums[i] + field(
+                            sums[i] = sums[i] + part_of(
                                 rows_of(weights, codes)[k * row_words + at + i // parts],
                                 i % parts,
                             )
