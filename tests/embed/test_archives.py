@@ -18,17 +18,6 @@ TARGETS = [t for t in target_names() if not load_target(t).llvm["triple"].starts
 ASKED = {"memset", "memcpy"}
 
 
-@pytest.fixture(scope="module")
-def libraries(once, tiny_model):
-    """A library for every target, made anywhere."""
-
-    def make(folder):
-        for target in TARGETS:
-            compiled(tiny_model, target, folder / target)
-
-    return once("archives", make)
-
-
 def objects(library, folder):
     folder.mkdir()
     subprocess.run(["ar", "x", library / "libnet.a"], cwd=folder, check=True)
@@ -49,9 +38,9 @@ def symbols_of(path):
 
 
 @pytest.mark.parametrize("target", TARGETS)
-def test_archives_keep_to_their_own_symbols(target, libraries, tmp_path):
+def test_archives_keep_to_their_own_symbols(target, tiny_libraries, tmp_path):
     defined, asked = set(), set()
-    for made in objects(libraries / target, tmp_path / "objects"):
+    for made in objects(tiny_libraries / target, tmp_path / "objects"):
         for name, is_defined, is_global, visibility in symbols_of(made):
             if is_defined and is_global:
                 defined.add(name)
@@ -69,23 +58,27 @@ def test_archives_keep_to_their_own_symbols(target, libraries, tmp_path):
 
 
 @pytest.mark.parametrize("target", TARGETS)
-def test_what_targets_without_operating_system_link(target, libraries, tmp_path):
+def test_what_targets_without_operating_system_link(target, tiny_libraries, tmp_path):
     """A bare program has no table of global offsets: nothing may ask for one."""
     if not load_target(target).is_bare:
         pytest.skip("it has an operating system")
-    for made in objects(libraries / target, tmp_path / "objects"):
+    for made in objects(tiny_libraries / target, tmp_path / "objects"):
         done = subprocess.run(["readelf", "-rW", made], capture_output=True, text=True, check=True)
         assert not re.search("_GOT|_PLT32", done.stdout), made
 
 
-def test_archives_do_not_say_where_they_were_made(tiny_model, libraries, tmp_path, monkeypatch):
+def test_archives_do_not_say_where_they_were_made(
+    tiny_model, tiny_libraries, tmp_path, monkeypatch
+):
     for target in ("host", "arm-a72", "cortex-m0plus", "rv32imc"):
         elsewhere = tmp_path / f"a folder far away for {target}"
         elsewhere.mkdir()
         monkeypatch.chdir(elsewhere)
         again = compiled(tiny_model, target, elsewhere / "build")
         for file in ("libnet.a", "net.h", "net.c"):
-            assert (again / file).read_bytes() == (libraries / target / file).read_bytes(), target
+            assert (again / file).read_bytes() == (tiny_libraries / target / file).read_bytes(), (
+                target
+            )
 
 
 FLOAT_FLAGS = {
@@ -140,12 +133,12 @@ void *memcpy(void *to, const void *from, size_t size)
 
 
 @pytest.mark.parametrize("target", FLOAT_FLAGS)
-def test_gcc_links_without_a_warning_and_without_libraries(target, libraries, tmp_path):
+def test_gcc_links_without_a_warning_and_without_libraries(target, tiny_libraries, tmp_path):
     (tmp_path / "main.c").write_text(_BARE)
     command = ["arm-none-eabi-gcc", f"-mcpu={target}", "-mthumb", *FLOAT_FLAGS[target].split()]
     command += ["-O1", "-Wall", "-Wextra", "-Werror", "-ffreestanding", "-nostdlib"]
-    command += ["-Wl,--fatal-warnings", f"-I{libraries / target}", "main.c"]
-    command += [str(libraries / target / "libnet.a"), "-o", "program"]
+    command += ["-Wl,--fatal-warnings", f"-I{tiny_libraries / target}", "main.c"]
+    command += [str(tiny_libraries / target / "libnet.a"), "-o", "program"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
 
@@ -173,9 +166,9 @@ def compilers(*names):
 
 @pytest.mark.parametrize("standard", ["c99", "c11", "c17", "gnu99"])
 @pytest.mark.parametrize("cc", compilers("gcc", "clang"))
-def test_c_compiles_without_a_warning(cc, standard, libraries, tmp_path):
+def test_c_compiles_without_a_warning(cc, standard, tiny_libraries, tmp_path):
     (tmp_path / "main.c").write_text(_PLACED)
-    library = libraries / "host"
+    library = tiny_libraries / "host"
     command = [cc, f"-std={standard}", *_WARNINGS, "-Wstrict-prototypes", "main.c"]
     command += [str(library / "net.c"), str(library / "libnet.a"), f"-I{library}", "-o", "main"]
     subprocess.run(command, cwd=tmp_path, check=True)
@@ -184,9 +177,9 @@ def test_c_compiles_without_a_warning(cc, standard, libraries, tmp_path):
 
 @pytest.mark.parametrize("standard", ["c++11", "c++17", "c++20"])
 @pytest.mark.parametrize("cxx", compilers("g++", "clang++"))
-def test_the_header_is_of_cxx_too(cxx, standard, libraries, tmp_path):
+def test_the_header_is_of_cxx_too(cxx, standard, tiny_libraries, tmp_path):
     (tmp_path / "main.cc").write_text(_PLACED)
-    library = libraries / "host"
+    library = tiny_libraries / "host"
     command = [cxx, f"-std={standard}", *_WARNINGS, "main.cc"]
     command += [f"-I{library}", str(library / "libnet.a"), "-o", "main"]
     subprocess.run(command, cwd=tmp_path, check=True)
@@ -203,21 +196,21 @@ def test_the_header_is_of_cxx_too(cxx, standard, libraries, tmp_path):
         ("", "__attribute__((aligned(64))) static uint8_t arena"),
     ],
 )
-def test_other_compilers_read_their_own_spelling(defined, spelling, libraries, tmp_path):
+def test_other_compilers_read_their_own_spelling(defined, spelling, tiny_libraries, tmp_path):
     """As far as the preprocessor shows it: what is before the declaration of an arena."""
     (tmp_path / "main.c").write_text(_PLACED)
     (tmp_path / "stdint.h").touch()
     (tmp_path / "stddef.h").touch()
     command = ["gcc", "-E", "-P", "-nostdinc", "-std=c11", *defined.split(), f"-I{tmp_path}"]
-    command += [f"-I{libraries / 'host'}", str(tmp_path / "main.c")]
+    command += [f"-I{tiny_libraries / 'host'}", str(tmp_path / "main.c")]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert spelling in done.stdout
 
 
-def test_a_status_is_32_bits_whatever_an_enum_is(libraries, tmp_path):
+def test_a_status_is_32_bits_whatever_an_enum_is(tiny_libraries, tmp_path):
     """A library and a program may be compiled with and without -fshort-enums."""
     text = '#include "net.h"\ntypedef char is_32_bits[sizeof(hqc_status) == 4 ? 1 : -1];\n'
     (tmp_path / "main.c").write_text(text)
     for flag in ("-fshort-enums", "-fno-short-enums"):
-        command = ["gcc", flag, f"-I{libraries / 'host'}", "-fsyntax-only", "main.c"]
+        command = ["gcc", flag, f"-I{tiny_libraries / 'host'}", "-fsyntax-only", "main.c"]
         subprocess.run(command, cwd=tmp_path, check=True)
