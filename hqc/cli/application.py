@@ -120,6 +120,51 @@ bind_option = click.option(
     callback=parse_bindings,
     help="Size of a symbolic dimension.",
 )
+
+
+def _numbers(_context: object, _parameter: object, text: str | None) -> list[float] | None:
+    """Numbers with commas between them."""
+    try:
+        return None if text is None else [float(x) for x in text.split(",")]
+    except ValueError:
+        raise click.BadParameter(f"{text!r} is not e.g. 0.491,0.482,0.447") from None
+
+
+def preprocessing_options(command: Callable) -> Callable:
+    """Add --preprocessing, --mean and --std, a `Preprocessing` or None as `preprocessing`."""
+
+    @functools.wraps(command)
+    def wrapped(
+        *args: object,
+        preprocessing: str | None,
+        mean: list[float] | None,
+        std: list[float] | None,
+        **kwargs: object,
+    ) -> object:
+        from hqc.data.recordings import Preprocessing
+
+        if preprocessing is None and (mean or std):
+            raise UserError("--mean and --std are of images", hint="say --preprocessing image")
+        shown = preprocessing and Preprocessing(preprocessing, mean, std)
+        return command(*args, preprocessing=shown, **kwargs)
+
+    shown = click.option(
+        "--preprocessing",
+        type=click.Choice(["events", "image"]),
+        help="What files the network is shown, which the model then takes.",
+    )
+    by = click.option(
+        "--mean",
+        callback=_numbers,
+        metavar="R,G,B",
+        help="Mean of each color that images are normalized by, of pixels from 0 to 1.",
+    )
+    over = click.option(
+        "--std", callback=_numbers, metavar="R,G,B", help="Their standard deviation."
+    )
+    return shown(by(over(wrapped)))
+
+
 cc_option = click.option(
     "--cc",
     metavar="COMMAND",

@@ -147,6 +147,30 @@ def preprocessing_of(metadata: Mapping[str, str]) -> dict | None:
     return said
 
 
+@dataclass(frozen=True)
+class Preprocessing:
+    """What a user says that a model is shown: `kind` events or image, normalized or not."""
+
+    kind: str
+    mean: Sequence[float] | None = None
+    std: Sequence[float] | None = None
+
+    def of(self, shape: Sequence[int]) -> dict:
+        """What metadata say of a model of frames [T, 1, C, H, W]. Raises `UserError`."""
+        channels, height, width = shape[-3:]
+        said: dict = {"kind": self.kind, "time_steps": shape[0], "height": height, "width": width}
+        wanted = {"image": 3, "events": 2}[self.kind]
+        if channels != wanted:
+            raise UserError(
+                f"--preprocessing {self.kind}: the model takes {channels} channels, and "
+                f"{_PLURAL[self.kind]} have {wanted}",
+                hint="leave it out, and give frames as .npy",
+            )
+        said |= {k: list(v) for k, v in (("mean", self.mean), ("std", self.std)) if v is not None}
+        preprocessing_of({PREPROCESSING: json.dumps(said)})
+        return said
+
+
 def class_names(preprocessing: dict | None, classes: int) -> list[str] | None:
     """What a model's classes are called; None where it does not say. Raises `UserError`."""
     names = (preprocessing or {}).get("classes")

@@ -14,11 +14,9 @@ from contextlib import contextmanager, redirect_stderr
 from os import PathLike
 
 import numpy as np
-import onnx
 import onnx_ir as ir
 import torch
 
-from hqc.atomic_files import replacing
 from hqc.data.recordings import PREPROCESSING
 from hqc.data.synthetic import frames_over_range
 from hqc.dialect import DIALECT, OPSET, attach_functions, find_op
@@ -26,6 +24,7 @@ from hqc.errors import UnsupportedModelError, UserError
 from hqc.frontend.agreement import Agreement, chosen, numbered, record
 from hqc.frontend.input_quantizer import quantize_input, quantized
 from hqc.frontend.neurons import with_stepped_neurons
+from hqc.frontend.save import save_model
 from hqc.frontend.stepped import SCOPES, merge_calls
 from hqc.frontend.torch_ops import TRANSLATIONS
 
@@ -76,10 +75,7 @@ def export(
             frames = quantized(quantizer, x) if quantizer else x
             given = torch.from_numpy(frames).to(examples[0].device)
             agreement.check(record(module, given, output))
-    proto = ir.serde.serialize_model(model)
-    onnx.checker.check_model(proto, full_check=True)
-    with replacing(path) as temporary:
-        temporary.write_bytes(proto.SerializeToString())
+    save_model(model, path)
     return model
 
 

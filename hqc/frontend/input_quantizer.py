@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import onnx_ir as ir
 
+from hqc.data.recordings import preprocessing_of
 from hqc.dialect import DIALECT, find_op
 from hqc.errors import UserError
 from hqc.frontend.frames import is_quantized
@@ -23,8 +24,9 @@ def quantize_input(
 
     Counts, whole numbers from 0 to 255, get a scale of 1; pixels from 0 to 1 one of 1/255; other
     frames the one that their largest magnitude needs. What is never negative is unsigned. `scale`
-    is taken in place of these. Raises `UserError` for a scale that is not above 0, and for examples
-    of nothing but zeros where none is given.
+    is taken in place of these; without examples, what the model's metadata say are normalized
+    images is signed. Raises `UserError` for a scale that is not above 0, and for examples of
+    nothing but zeros where none is given.
     """
     graph = model.graph
     if is_quantized(graph.inputs[0]):
@@ -34,8 +36,9 @@ def quantize_input(
                 hint="leave it out, or take the quantizer out of the network",
             )
         return None
-    low = min(float(x.min()) for x in examples)
-    high = max(float(np.abs(x).max()) for x in examples)
+    normalized = (preprocessing_of(model.metadata_props) or {}).keys() & {"mean", "std"}
+    low = min((float(x.min()) for x in examples), default=-1.0 if normalized else 0.0)
+    high = max((float(np.abs(x).max()) for x in examples), default=0.0)
     if scale is None:
         scale = _scale(examples, low, high)
     elif not (np.isfinite(scale) and scale > 0):

@@ -41,7 +41,11 @@ def load_model(path: str | PathLike[str], bind: Mapping[str, int] | None = None)
     unbound dimension, or weights that are not there or not finite.
     """
     path = Path(path)
-    proto = _read(path)
+    return prepared(path, read_model(path), bind)
+
+
+def prepared(path: Path, proto: onnx.ModelProto, bind: Mapping[str, int] | None = None) -> ir.Model:
+    """The same for a model that was read, or made of a file of another format."""
     check_ops(path, proto)
     read_external_data(path, proto)
     check_tensors(path, proto)
@@ -102,7 +106,8 @@ def model_name(model: ir.Model, path: str | PathLike[str] | None = None) -> str:
     return c_name(name)
 
 
-def _read(path: Path) -> onnx.ModelProto:
+def read_model(path: Path) -> onnx.ModelProto:
+    """A file as a model that is still to be checked. Raises `UserError` for one that is none."""
     data = read_file(path, LARGEST_MODEL)
     proto = onnx.ModelProto()
     try:

@@ -1,0 +1,64 @@
+"""hqc import."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from hqc.cli.application import Output, bind_option, cli, output_options, preprocessing_options
+
+
+@cli.command("import")
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path),
+    default=Path("model.onnx"),
+    show_default=True,
+    help="File to write.",
+)
+@click.option("--from", "format_", metavar="FORMAT", help="Its format, where the name says none.")
+@click.option("--time-steps", type=click.IntRange(1), help="Time steps of a run.")
+@click.option("--dt", type=click.FloatRange(0, min_open=True), help="Seconds of a time step.")
+@click.option(
+    "--data", type=click.Path(path_type=Path), help="Recordings that the input's scale is fit to."
+)
+@click.option(
+    "--input-scale",
+    type=click.FloatRange(0, min_open=True),
+    help="Scale of the input's 8 bits, e.g. 1 for counts of spikes.",
+)
+@preprocessing_options
+@bind_option
+@output_options
+def import_(
+    out: Output,
+    file: Path,
+    output: Path,
+    format_: str | None,
+    time_steps: int | None,
+    dt: float | None,
+    **options: Any,
+) -> None:
+    """Import FILE, a network of another format, as an ONNX model that hqc compiles.
+
+    \b
+    Examples:
+      hqc import network.nir -o model.onnx --time-steps 8 --input-scale 1
+      hqc import exported.onnx -o model.onnx --data recordings/
+    """
+    from hqc.frontend.save import save_model
+    from hqc.importers import Asked, find_importer
+    from hqc.importers.imported import import_file, needs_quantizer
+
+    found = find_importer(file, format_)
+    out.progress(f"read {found.about}")
+    model = import_file(found, file, Asked(time_steps, dt), **options)
+    save_model(model, output)
+    missing = needs_quantizer(model)
+    note = "; its input has no scale yet: give --data, or hqc quantize it" if missing else ""
+    written = {"file": str(output), "format": found.name, "input_quantized": not missing}
+    out.result(written, f"{output}: written{note}")
