@@ -6,6 +6,8 @@
 
 PYTHON ?= python3
 TORCH ?= torch==2.13.0
+LIBRARIES := "spikingjelly>=2,<3" "snntorch>=1,<2" "norse>=1.1,<2" "sinabs>=3.1,<4" pbr \
+  "brevitas>=0.13,<0.14" "dependencies==2.0.1" unfoldNd
 BIN := .venv/bin
 MINUTES ?= 5
 SEED ?= 0
@@ -45,11 +47,11 @@ tools:
 	touch $@
 
 # torch first and by itself, so that nothing else decides which build of it is installed;
-# SpikingJelly and snnTorch, which tests compare with, without what they ask for.
+# the libraries that tests compare with, without what they ask for.
 .venv/full: pyproject.toml Makefile | .venv/pip
 	$(BIN)/python -m pip install --quiet "$(TORCH)"
-	$(BIN)/python -m pip install --quiet --editable ".[train,dev]"
-	$(BIN)/python -m pip install --quiet --no-deps "spikingjelly>=2,<3" "snntorch>=1,<2"
+	$(BIN)/python -m pip install --quiet --editable ".[train,nir,dev]"
+	$(BIN)/python -m pip install --quiet --no-deps $(LIBRARIES)
 	touch $@ .venv/base
 
 clean:
