@@ -23,9 +23,10 @@ from hqc.dialect import DIALECT, OPSET, attach_functions, find_op
 from hqc.errors import UnsupportedModelError, UserError
 from hqc.frontend.agreement import Agreement, chosen, numbered, record
 from hqc.frontend.input_quantizer import quantize_input, quantized
+from hqc.frontend.names import SCOPES
 from hqc.frontend.neurons import with_stepped_neurons
 from hqc.frontend.save import save_model
-from hqc.frontend.stepped import SCOPES, merge_calls
+from hqc.frontend.stepped import merge_calls
 from hqc.frontend.torch_ops import TRANSLATIONS
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -10,6 +11,7 @@ import numpy as np
 import onnx_ir as ir
 
 from hqc.dialect import DIALECT, find_op
+from hqc.frontend.affine import Affine, Evaluation, Side
 from hqc.passes.graph import add_initializer, constant, integer, ints, reshape
 
 _VIEWS = {"Flatten", "Reshape", "Squeeze", "Unsqueeze"}
@@ -93,6 +95,8 @@ class Lifted:
         return value
 
     def _view(self, x: ir.Value, shape: Sequence[int]) -> ir.Value:
+        while (node := x.producer()) is not None and not node.domain and node.op_type == "Reshape":
+            x = node.inputs[0]
         if x.shape.numpy() == tuple(shape):
             return x
         return self._put(reshape(self._graph, x, shape), shape, x)
@@ -132,7 +136,34 @@ class Lifted:
             whole = None if same else self._in_turn(parts)
             if whole is None and all(len(n.outputs) == 1 for n in nodes) and _alike(nodes):
                 whole = self._of_copies(nodes)
-        return self._repeated(parts) if whole is None and same else whole
+        if whole is None and same:
+            return self._repeated(parts)
+        return self._mixed(parts) if whole is None else whole
+
+    def _mixed(self, parts: tuple[ir.Value, ...]) -> ir.Value | None:
+        """Sums of what steps so far gave, each times a number, as a current that decays."""
+        zero = Affine(np.float64(0))
+        sums = [Evaluation(zero, Side.AT, lambda v: v not in self._computed).of(p) for p in parts]
+        shape = parts[0].shape.numpy()
+        terms: dict[ir.Value, None] = {}
+        for number, total in enumerate(sums, 1):
+            if total is None or np.any(total.constant):
+                return None
+            terms |= dict.fromkeys(total.terms)
+            if len(terms) != number:
+                return None  # not one more at every step
+        if tuple(terms) == parts or any(v.shape.numpy() != shape for v in terms):
+            return None
+        matrix = [[total.of(v) for v in terms] for total in sums]
+        whole = self._all_of(tuple(terms))
+        if whole is None or any(np.size(c) > 1 for row in matrix for c in row):
+            return None
+        steps = len(parts)
+        flat = self._view(whole, (steps, math.prod(shape)))
+        name = f"{parts[-1].name}/MatMul"
+        mixture = add_initializer(self._graph, np.array(matrix, np.float32), f"{name}.past")
+        made = ir.node("MatMul", [mixture, flat], name=name)
+        return self._view(self._put(made, flat.shape.numpy(), flat), whole.shape.numpy())
 
     def _repeated(self, parts: tuple[ir.Value, ...]) -> ir.Value | None:
         """The frames at every step, as an image that is shown at each."""
@@ -168,6 +199,11 @@ class Lifted:
         first = nodes[0]
         if (first.domain, first.op_type) == (DIALECT, "IntegerLIF"):
             return self._neurons(nodes)
+        if (first.domain, first.op_type) == (DIALECT, "LIF"):
+            if find_op(first).attributes(first)["tau"] != 1:
+                return None
+            whole = self._all_of(tuple(n.inputs[0] for n in nodes))
+            return None if whole is None else self._copy(first, [whole], len(nodes))
         if first.domain:
             return None
         if _only_views(first) or all(_is_whole(n.outputs[0]) for n in nodes):

@@ -17,6 +17,7 @@ from hqc.codegen.names import c_name
 from hqc.dialect import DIALECT, attach_functions, find_op
 from hqc.dialect.facts import BOUND, FACTS, Facts
 from hqc.errors import UnsupportedModelError, UserError, in_short
+from hqc.frontend.control_flow import without_control_flow
 from hqc.frontend.frames import take_frames
 from hqc.frontend.names import name_nodes
 from hqc.frontend.operands import ON_FLOATS, check_operands
@@ -54,6 +55,7 @@ def prepared(path: Path, proto: onnx.ModelProto, bind: Mapping[str, int] | None 
     proto = with_our_opset(path, proto)
     proto.ir_version = _IR_VERSION
     _bind(path, proto, dict(bind or {}))
+    proto = without_control_flow(path, proto)
     model = _deserialized(path, proto)
     LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0)(model)
     name_nodes(model.graph)

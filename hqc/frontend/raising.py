@@ -15,6 +15,8 @@ from hqc.frontend.comparisons import find_comparisons
 from hqc.frontend.names import name_nodes
 from hqc.frontend.rounded_activations import find_rounded
 from hqc.frontend.steps import find_steps
+from hqc.frontend.unrolled import find_neurons, is_threshold
+from hqc.passes.fold_constants import FoldConstants
 from hqc.passes.graph import unsupported
 from hqc.reference import ReferenceSession
 
@@ -31,7 +33,9 @@ def take_raised(model: ir.Model) -> ir.Model:
     Raises `VerificationError` where what stands for a value is not what that was, and
     `UnsupportedModelError` where it reads NaN or infinities, of which nobody can say.
     """
-    for find in (find_rounded, find_comparisons, find_steps):
+    if any(is_threshold(node) for node in model.graph):
+        model = FoldConstants().run(model)  # of which time constants and first potentials are made
+    for find in (find_neurons, find_rounded, find_comparisons, find_steps):
         before = list(model.graph)
         pairs = find(model.graph)
         if pairs:
@@ -41,6 +45,8 @@ def take_raised(model: ir.Model) -> ir.Model:
             name = old.name
             old.replace_all_uses_with(new, replace_graph_outputs=True)
             old.name, new.name = f"{name}.written", name
+        if pairs:
+            model.graph.sort()
         RemoveUnusedNodesPass()(model)  # what was made and not taken leaves constants, too
         name_nodes(model.graph)
     return attach_functions(model)

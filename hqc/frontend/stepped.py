@@ -14,12 +14,9 @@ from torch import Tensor
 
 from hqc.dialect import DIALECT
 from hqc.errors import UnsupportedModelError
+from hqc.frontend.names import SCOPES
 from hqc.models.lif import LIF
 from hqc.passes.graph import add_initializer, constant, integer
-
-SCOPES = "pkg.torch.onnx.name_scopes"
-"""Where the exporter says which modules a node was called in."""
-
 
 POTENTIAL = "MembranePotential"
 """An op that stands for what neurons remember, which no model may read."""

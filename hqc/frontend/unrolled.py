@@ -1,0 +1,506 @@
+"""Neurons that are written out step by step -> LIF over all time steps.
+
+Exporters of frameworks leave a handful of elementwise ops a step, in whatever form the framework
+has them and constant folding leaves them. What they have in common is what is looked for: a number
+that is compared with a threshold (the *gap* is how far it is above), that is an affine function of
+the gap of the step before and of an input, and another where the neuron fired. Its coefficients
+give tau, threshold and reset.
+"""
+
+from __future__ import annotations
+
+import math
+import operator
+from collections.abc import Callable, Container, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+import onnx_ir as ir
+
+from hqc.dialect import DIALECT
+from hqc.dialect.metadata import WRITTEN
+from hqc.errors import UnsupportedModelError
+from hqc.frontend.affine import (
+    Affine,
+    Evaluation,
+    Number,
+    Side,
+    is_elementwise,
+    narrowed,
+)
+from hqc.frontend.names import layer_of
+from hqc.passes.graph import add_initializer, constant, reshape, unsupported
+
+_FIRST = {"Greater", "GreaterOrEqual", "Less", "LessOrEqual", "Equal", "Sign"}
+"""Ops that find out on which side of a threshold a potential is."""
+
+_CLOSE = 1e-5
+"""Relative: constants were rounded to float32 more than once on their way."""
+
+_WANTED = (
+    "neurons over time are LIF, IF or parametric LIF with a hard or a soft reset: "
+    "v = keep * v + gain * x, with numbers that are the same at every step"
+)
+
+
+_Seen = tuple[ir.Value, Affine]
+"""A value, and an affine function of it."""
+
+
+@dataclass(eq=False)
+class _Firing:
+    """Where one step's neurons are compared with their threshold.
+
+    `way` leads from the number that `nodes` compare to what it is made of with constants alone;
+    each with what the gap to the threshold is of it. `spikes` are the values, made of the
+    comparisons alone, that others read, with what they are below and above.
+    """
+
+    way: list[_Seen]
+    nodes: list[ir.Node]
+    strict: bool
+    spikes: list[tuple[ir.Value, float, float]]
+
+    @property
+    def name(self) -> ir.Node:
+        """The node that messages name."""
+        return self.nodes[0]
+
+
+@dataclass(frozen=True)
+class _Step:
+    """gap = keep * gap before + gain * x + bias; after a spike keep_fired and bias_fired."""
+
+    keep: float
+    gain: float
+    x: ir.Value
+    bias: Number
+    keep_fired: float
+    bias_fired: Number
+
+
+def is_threshold(node: ir.Node) -> bool:
+    """Whether a node may compare a potential with its threshold."""
+    return not node.domain and node.op_type in _FIRST
+
+
+def find_neurons(graph: ir.Graph) -> list[tuple[ir.Value, ir.Value]]:
+    """Spikes of single steps, and those of layers over all steps, put at the end of the graph.
+
+    Raises `UnsupportedModelError`, naming the node, for neurons that remember in another way.
+    """
+    firings = list(_firings(graph))
+    by_node = {node: firing for firing in firings for node in firing.nodes}
+    before: dict[_Firing, tuple[_Firing, _Step]] = {}
+    for firing in firings:
+        refused = None
+        for other in _reached(firing, by_node):
+            try:
+                step = _step(firing, other)
+            except UnsupportedModelError as error:  # unless another is the one before
+                refused = refused or error
+                continue
+            if step is not None:
+                before[firing] = other, step
+                break
+        else:
+            if refused is not None:
+                raise refused
+    pairs = []
+    followed = {other for other, _ in before.values()}
+    for last in [f for f in firings if f in before and f not in followed]:
+        chain = [last]
+        while chain[0] in before:
+            chain.insert(0, before[chain[0]][0])
+        if len({id(f) for f in chain}) < len(chain):
+            raise unsupported(last.name, "its neurons are read in a circle", _WANTED)
+        pairs += _Layer(graph, chain, [before[f][1] for f in chain[1:]]).pairs()
+    return pairs
+
+
+def _firings(graph: ir.Graph) -> Iterator[_Firing]:
+    """Comparisons of one number, computed in floats, with a threshold, in the graph's order."""
+    groups: dict[tuple[ir.Value, bytes], tuple[list[_Seen], list[ir.Node]]] = {}
+    for node in graph:
+        found = _gap(node) if is_threshold(node) else None
+        if found is not None:
+            compared, gap = found
+            way = [(x, Affine(gap.constant).plus(made)) for x, made in _on_the_way(compared)]
+            key = compared, np.asarray(np.float32(gap.constant)).tobytes()
+            groups.setdefault(key, (way, []))[1].append(node)
+    for way, nodes in groups.values():
+        spikes, strict = _spikes(*way[0], nodes)
+        if spikes:
+            yield _Firing(way, nodes, strict, spikes)
+
+
+def _gap(node: ir.Node) -> _Seen | None:
+    """The one number that is compared, and how far it is above the threshold."""
+    if any(v.dtype != ir.DataType.FLOAT or v.shape is None for v in node.inputs):
+        return None
+    numbers = [constant(v) for v in node.inputs]
+    if node.op_type != "Sign" and sum(n is None for n in numbers) != 1:
+        return None
+    which = numbers.index(None)
+    gap = Affine(np.float64(0), {node.inputs[which]: np.float64(1)})
+    if node.op_type != "Sign":
+        gap = gap.plus(Affine(narrowed(numbers[1 - which])), -1.0)
+    return node.inputs[which], gap
+
+
+def _on_the_way(value: ir.Value) -> Iterator[_Seen]:
+    """A number, and those before it, as far as only constants were added and multiplied.
+
+    Each comes with what the first is of it.
+    """
+    factor, offset = np.float64(1), np.float64(0)
+    yield value, Affine(offset, {value: factor})
+    while (node := value.producer()) is not None and not node.domain:
+        rest = [v for v in node.inputs if v is not None and constant(v) is None]
+        if len(rest) != 1 or not is_elementwise(node):
+            return
+        (inner,) = rest
+        alone = Evaluation(Affine(np.float64(0)), Side.AT, partial(operator.is_, inner))
+        made = alone.of(value)
+        if made is None or made.terms.keys() != {inner} or np.size(made.of(inner)) > 1:
+            return
+        offset = offset + factor * made.constant
+        factor = factor * made.of(inner)
+        value = inner
+        yield value, Affine(offset, {value: factor})
+
+
+def _spikes(
+    compared: ir.Value, gap: Affine, nodes: Sequence[ir.Node]
+) -> tuple[list[tuple[ir.Value, float, float]], bool]:
+    """Floats that say whether it fired: what they are below and above; whether at it, it did not.
+
+    None of them is made of another.
+    """
+    sides = {side: Evaluation(gap, side, lambda v: v is compared) for side in Side}
+    made: dict[ir.Value, tuple[float, ...]] = {}
+    pending = [v for node in nodes for v in node.outputs]
+    while pending:
+        value = pending.pop(0)
+        node = value.producer()
+        if value in made or not (node in nodes or _is_of(node, made)):
+            continue
+        levels = [sides[side].of(value) for side in Side]
+        if all(x is not None and x.is_constant and not x.constant.ndim for x in levels):
+            made[value] = tuple(float(x.constant) for x in levels)
+            pending += [v for use in value.uses() for v in use.node.outputs]
+    fires = {v: ls for v, ls in made.items() if ls[0] != ls[2] and ls[1] in ls[::2]}
+    fires = {v: ls for v, ls in fires.items() if v.dtype == ir.DataType.FLOAT}
+    read = [
+        v
+        for v in fires
+        if v.is_graph_output() or any(not _is_of(use.node, made) for use in v.uses())
+    ]
+    strict = {fires[v][0] == fires[v][1] for v in read}
+    if len(strict) != 1:
+        return [], False
+    picked: dict[ir.Value, None] = {}
+    pending = read
+    while pending:
+        value = pending.pop()
+        inputs = [v for v in value.producer().inputs if v is not None and constant(v) is None]
+        if all(v in fires and (fires[v][0] == fires[v][1]) in strict for v in inputs):
+            pending += inputs
+        else:
+            picked[value] = None
+    return [(v, fires[v][0], fires[v][2]) for v in picked], strict.pop()
+
+
+def _is_of(node: ir.Node, made: Container[ir.Value]) -> bool:
+    """Whether a node computes of such values and constants alone."""
+    return is_elementwise(node) and all(
+        v is None or v in made or constant(v) is not None for v in node.inputs
+    )
+
+
+def _reached(firing: _Firing, by_node: dict[ir.Node, _Firing]) -> Iterator[_Firing]:
+    """The comparisons that a number depends on through elementwise ops, the nearest first."""
+    compared = firing.way[0][0]
+    pending, seen, given = [compared], {compared}, set()
+    while pending:
+        node = pending.pop(0).producer()
+        if not is_elementwise(node):
+            continue
+        other = by_node.get(node)
+        if other is not None:
+            if other is not firing and other not in given:
+                given.add(other)
+                yield other
+            continue
+        for value in node.inputs:
+            if value is not None and value not in seen and constant(value) is None:
+                seen.add(value)
+                pending.append(value)
+
+
+def _step(firing: _Firing, before: _Firing) -> _Step | None:
+    """How a gap follows from that of a step before; None where that is another layer's.
+
+    What is kept is the number compared, or one on its way, the nearest that the other depends on.
+    """
+    return next((s for seen in before.way if (s := _from(firing, before, seen))), None)
+
+
+def _from(firing: _Firing, before: _Firing, seen: _Seen) -> _Step | None:
+    symbol, gap_before = seen
+    depends = _dependence(before, symbol)
+    compared, gap = firing.way[0]
+    found = {}
+    for side in Side:
+        evaluation = Evaluation(gap_before, side, lambda v: v is symbol or not depends(v))
+        number = evaluation.of(compared)
+        if number is None:
+            return None
+        found[side] = Affine(gap.constant).plus(number, gap.of(compared))
+    slope = gap_before.of(symbol)
+    keep, keep_fired = (found[s].of(symbol) / slope for s in (Side.BELOW, Side.ABOVE))
+    if not np.any(keep):
+        return None
+    bias, bias_fired = (
+        found[s].constant - k * gap_before.constant
+        for s, k in ((Side.BELOW, keep), (Side.ABOVE, keep_fired))
+    )
+    if np.all(_close(keep, keep_fired)) and not np.any(bias_fired - bias < -_CLOSE * _size(bias)):
+        return None  # nothing is taken from it where it fires: a sum of both, as of a residual
+    rest = {side: {v: c for v, c in found[side].terms.items() if v is not symbol} for side in Side}
+    gains = rest[Side.BELOW]
+    same = all(
+        r.keys() == gains.keys() and all(np.all(_close(r[v], gains[v])) for v in r)
+        for r in rest.values()
+    )
+    if len(gains) != 1 or not same:
+        raise unsupported(
+            firing.name,
+            f"its neurons read {len(gains)} inputs besides what they keep, or read less of them "
+            "where they fired",
+            _WANTED,
+        )
+    at = found[Side.ABOVE if not firing.strict else Side.BELOW]
+    if firing.strict != before.strict or not _same(found[Side.AT], at, seen):
+        raise unsupported(
+            firing.name, "what happens at the threshold is not what happens above or below", _WANTED
+        )
+    ((x, gain),) = gains.items()
+    coefficients = {"keep": keep, "gain": gain, "keep_fired": keep_fired}
+    for what, coefficient in coefficients.items():
+        if np.size(coefficient) > 1:
+            raise unsupported(
+                firing.name, f"its neurons have {np.size(coefficient)} numbers for {what}", _WANTED
+            )
+    return _Step(float(keep), float(gain), x, bias, float(keep_fired), bias_fired)
+
+
+def _same(a: Affine, b: Affine, before: _Seen) -> bool:
+    """Whether two are the same where the gap before is 0."""
+    symbol, gap = before
+    level = -gap.constant / gap.of(symbol)
+    numbers = [x.constant + x.of(symbol) * level for x in (a, b)]
+    return bool(np.all(np.abs(numbers[0] - numbers[1]) <= _CLOSE * (1 + np.abs(numbers[0]))))
+
+
+def _dependence(before: _Firing, symbol: ir.Value) -> Callable[[ir.Value], bool]:
+    """A function that says whether a value depends, elementwise, on a number or its firing."""
+    known: dict[ir.Value, bool] = {symbol: True}
+    known |= {v: True for node in before.nodes for v in node.outputs}
+
+    def depends(value: ir.Value) -> bool:
+        stack = [value]
+        while stack:
+            top = stack[-1]
+            if top in known:
+                stack.pop()
+                continue
+            node = top.producer()
+            inputs = [v for v in node.inputs if v is not None] if is_elementwise(node) else []
+            unknown = [v for v in inputs if v not in known]
+            if unknown:
+                stack += unknown
+                continue
+            known[top] = any(known[v] for v in inputs)
+            stack.pop()
+        return known[value]
+
+    return depends
+
+
+def _alike(a: ir.Value, b: ir.Value) -> bool:
+    """Whether two values are given by the same op with the same constants."""
+    nodes = [value.producer() for value in (a, b)]
+    if None in nodes or nodes[0].op_type != nodes[1].op_type:
+        return False
+    numbers = [[constant(v) for v in node.inputs] for node in nodes]
+    return len(numbers[0]) == len(numbers[1]) and all(
+        (x is None and y is None) or (x is not None and y is not None and np.array_equal(x, y))
+        for x, y in zip(*numbers, strict=True)
+    )
+
+
+def _close(a: Number, b: Number) -> np.ndarray:
+    return np.abs(a - b) <= _CLOSE * np.maximum(np.abs(a), np.abs(b))
+
+
+def _size(x: Number) -> float:
+    return 1 + float(np.abs(x).max())
+
+
+class _Layer:
+    """A layer of neurons: one firing a step, and what leads from each to the next."""
+
+    def __init__(self, graph: ir.Graph, chain: Sequence[_Firing], steps: Sequence[_Step]) -> None:
+        self._graph, self._chain, self._steps = graph, chain, steps
+        self._node = chain[0].name
+        self._name = layer_of([node for firing in chain for node in firing.nodes])
+
+    def pairs(self) -> list[tuple[ir.Value, ir.Value]]:
+        """Every step's spikes, and a slice of the layer's."""
+        first, start = self._first()
+        parts = [first, *(s.x for s in self._steps)]
+        self._check_no_way_back(parts)
+        attributes, scale = self._parameters(start)
+        shape = self._chain[0].spikes[0][0].shape.numpy()
+        joined = self._op(
+            "Concat", [self._view(x, (1, *shape)) for x in parts], (len(parts), *shape), axis=0
+        )
+        if scale is not None:
+            joined = self._op("Mul", [joined, self._constant(scale, "scale")], joined.shape.numpy())
+        spikes = self._op("LIF", [joined], joined.shape.numpy(), DIALECT, **attributes)
+        if self._name not in {node.name for node in self._graph}:
+            spikes.producer().name = self._name
+        found = []
+        for t, firing in enumerate(self._chain):
+            for value, low, high in firing.spikes:
+                at = self._constant(np.array(t), "step")
+                made = self._op("Gather", [spikes, at], shape, axis=0)
+                own = value.shape.numpy()
+                if own != shape:
+                    made = self._view(made, own)
+                if high - low != 1:
+                    made = self._op("Mul", [made, self._constant(high - low, "height")], own)
+                if low:
+                    made = self._op("Add", [made, self._constant(low, "base")], own)
+                found.append((value, made))
+        return found
+
+    def _first(self) -> tuple[ir.Value, Number]:
+        """What the first step reads, and its gap's constant.
+
+        Constants that potentials start with are folded into it: of the numbers on its way, it is
+        the one that is taken as much of as in the next step, best by an op like there.
+        """
+        firing, step = self._chain[0], self._steps[0]
+        fitting = [
+            (x, gap.constant)
+            for x, gap in firing.way
+            if np.size(gap.of(x)) == 1 and np.all(_close(gap.of(x), step.gain))
+        ]
+        if not fitting:
+            raise self._refused(f"its first step does not take {step.gain:g} of its input")
+        return next((f for f in fitting if _alike(f[0], step.x)), fitting[0])
+
+    def _parameters(self, start: Number) -> tuple[dict[str, float], Number | None]:
+        """Attributes of `LIF`, and what its input is to be multiplied by."""
+        one = self._steps[0]
+        for step in self._steps[1:]:
+            for key in ("keep", "gain", "bias", "keep_fired", "bias_fired"):
+                a, b = getattr(one, key), getattr(step, key)
+                if not np.all(np.abs(a - b) <= _CLOSE * _size(a)):
+                    raise self._refused(f"its {key} differs from step to step")
+        keep, gain = one.keep, one.gain
+        if not 0 < keep <= 1 + _CLOSE or not gain > 0:
+            raise self._refused(f"keep is {keep:g}, gain {gain:g}")
+        lossless = abs(keep - 1) <= _CLOSE
+        # The gap that potentials tend to, and start from.
+        at_rest = (start - one.bias) / keep
+        if not lossless:
+            rest = one.bias / (1 - keep)
+            if not np.all(np.abs(rest - at_rest) <= 1e-4 * _size(rest)):
+                raise self._refused("its potentials do not start where they rest")
+        elif np.any(np.abs(one.bias) > _CLOSE * _size(start)):
+            raise self._refused("its potentials grow by themselves")
+        else:
+            rest = at_rest
+        threshold = -rest
+        if not np.all(threshold > 0):
+            raise self._refused("its neurons fire without any input")
+        soft = bool(_close(one.keep_fired, keep))
+        if not soft and one.keep_fired:
+            raise self._refused(f"keep is {keep:g}, and {one.keep_fired:g} after a spike")
+        if soft:
+            level = threshold - (one.bias - one.bias_fired) / keep
+        else:
+            level = (one.bias_fired - rest) / keep
+        decays = not lossless and abs(gain - (1 - keep)) <= _CLOSE * gain
+        unit = np.float64((1 - keep) if decays else 1) / gain
+        threshold, level = narrowed32(threshold * unit), narrowed32(level * unit)
+        scale = None
+        if threshold.ndim:
+            scale, level, threshold = 1 / threshold, narrowed32(level / threshold), np.float64(1)
+        if level.ndim:
+            raise self._refused("its neurons are reset to several levels")
+        fires = float(np.float32(threshold))
+        if self._chain[0].strict:
+            fires = float(np.nextafter(np.float32(fires), np.float32(math.inf)))
+        reset = float(np.float32(level)) if abs(level) > _CLOSE * fires else 0.0
+        return {
+            "tau": math.inf if lossless else 1 / (1 - keep),
+            "v_threshold": fires,
+            "v_reset": reset,
+            "soft_reset": int(soft),
+            "decay_input": int(decays),
+        }, scale
+
+    def _check_no_way_back(self, parts: Iterable[ir.Value]) -> None:
+        own = {node for firing in self._chain for node in firing.nodes}
+        pending = list(parts)
+        seen = set(pending)
+        while pending:
+            node = pending.pop().producer()
+            if node in own:
+                raise self._refused("its neurons read their own spikes of earlier steps")
+            for value in node.inputs if node is not None else ():
+                if value is not None and value not in seen:
+                    seen.add(value)
+                    pending.append(value)
+
+    def _refused(self, why: str) -> UnsupportedModelError:
+        return unsupported(self._node, why, _WANTED)
+
+    def _constant(self, array: Number, what: str) -> ir.Value:
+        made = np.asarray(array)
+        made = made.astype(np.float32) if made.dtype.kind == "f" else made
+        return add_initializer(self._graph, made, f"{self._name}.{what}")
+
+    def _view(self, x: ir.Value, shape: Sequence[int]) -> ir.Value:
+        node = reshape(self._graph, x, shape)
+        return self._put(node, shape)
+
+    def _op(
+        self,
+        op_type: str,
+        inputs: Sequence[ir.Value],
+        shape: Sequence[int],
+        domain: str = "",
+        **attributes: float,
+    ) -> ir.Value:
+        name = f"{self._name}/{op_type}{len(self._graph)}"
+        return self._put(ir.node(op_type, inputs, attributes, domain=domain, name=name), shape)
+
+    def _put(self, node: ir.Node, shape: Sequence[int]) -> ir.Value:
+        node.metadata_props[WRITTEN] = self._node.op_type
+        (value,) = node.outputs
+        value.shape, value.type = ir.Shape(shape), self._chain[0].way[0][0].type
+        value.name = f"{node.name}:{len(self._graph)}"
+        self._graph.append(node)
+        return value
+
+
+def narrowed32(array: Number) -> Number:
+    """One number in place of numbers that are the same as float32, but for rounding."""
+    first = np.reshape(array, -1)[0]
+    return np.float64(first) if np.all(_close(array, first)) else np.asarray(array)
