@@ -134,8 +134,9 @@ class Lifted:
         whole = None
         if all(n is not None for n in nodes) and len({(n.domain, n.op_type) for n in nodes}) == 1:
             whole = None if same else self._in_turn(parts)
-            if whole is None and all(len(n.outputs) == 1 for n in nodes) and _alike(nodes):
-                whole = self._of_copies(nodes)
+            if whole is None and _alike(nodes):
+                single = all(len(n.outputs) == 1 for n in nodes)
+                whole = self._of_copies(nodes) if single else self._of_splits(parts)
         if whole is None and same:
             return self._repeated(parts)
         return self._mixed(parts) if whole is None else whole
@@ -214,6 +215,32 @@ class Lifted:
         if inputs is None or not _by_first_axis(first, inputs):
             return None
         return self._copy(first, inputs, len(nodes))
+
+    def _of_splits(self, parts: tuple[ir.Value, ...]) -> ir.Value | None:
+        """One of what a Split gives, each of its own step."""
+        nodes = [part.producer() for part in parts]
+        first, which = nodes[0], parts[0].index()
+        rank = len(parts[0].shape)
+        sizes = [n.inputs[1:] for n in nodes]
+        along_steps = first.op_type != "Split" or integer(first, "axis", 0) % rank == 0
+        if along_steps or any(p.index() != which for p in parts) or not _equal(sizes):
+            return None
+        whole = self._all_of(tuple(n.inputs[0] for n in nodes))
+        if whole is None:
+            return None
+        inputs = [whole, *first.inputs[1:]]
+        made = ir.Node(
+            "", "Split", inputs, first.attributes.values(), num_outputs=len(first.outputs),
+            name=first.name,
+        )  # fmt: skip
+        self._copied[made] = first
+        self._nodes.append(made)
+        for index, (old, value) in enumerate(zip(first.outputs, made.outputs, strict=True)):
+            n, *rest = old.shape.numpy()
+            value.shape, value.type = ir.Shape((len(nodes) * n, *rest)), old.type
+            value.name = f"{made.name}:{index}:all_steps"
+            self._known[tuple(n.outputs[index] for n in nodes)] = value
+        return made.outputs[which]
 
     def _viewed(self, nodes: list[ir.Node]) -> ir.Value | None:
         whole = self._all_of(tuple(n.inputs[0] for n in nodes))
