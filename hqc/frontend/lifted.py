@@ -236,8 +236,8 @@ class Lifted:
         self._copied[made] = first
         self._nodes.append(made)
         for index, (old, value) in enumerate(zip(first.outputs, made.outputs, strict=True)):
-            n, *rest = old.shape.numpy()
-            value.shape, value.type = ir.Shape((len(nodes) * n, *rest)), old.type
+            size, *rest = old.shape.numpy()
+            value.shape, value.type = ir.Shape((len(nodes) * size, *rest)), old.type
             value.name = f"{made.name}:{index}:all_steps"
             self._known[tuple(n.outputs[index] for n in nodes)] = value
         return made.outputs[which]

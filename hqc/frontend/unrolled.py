@@ -11,7 +11,8 @@ from __future__ import annotations
 
 import math
 import operator
-from collections.abc import Callable, Container, Iterable, Iterator, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -22,6 +23,7 @@ from hqc.dialect import DIALECT
 from hqc.dialect.metadata import WRITTEN
 from hqc.errors import UnsupportedModelError
 from hqc.frontend.affine import (
+    VIEWS,
     Affine,
     Evaluation,
     Number,
@@ -91,11 +93,14 @@ def find_neurons(graph: ir.Graph) -> list[tuple[ir.Value, ir.Value]]:
     Raises `UnsupportedModelError`, naming the node, for neurons that remember in another way.
     """
     firings = list(_firings(graph))
-    by_node = {node: firing for firing in firings for node in firing.nodes}
+    met: defaultdict[ir.Value, list[_Firing]] = defaultdict(list)
+    for firing in firings:
+        for value in (*(x for x, _ in firing.way), *(n.outputs[0] for n in firing.nodes)):
+            met[value].append(firing)
     before: dict[_Firing, tuple[_Firing, _Step]] = {}
     for firing in firings:
         refused = None
-        for other in _reached(firing, by_node):
+        for other in _reached(firing, met):
             try:
                 step = _step(firing, other)
             except UnsupportedModelError as error:  # unless another is the one before
@@ -107,16 +112,15 @@ def find_neurons(graph: ir.Graph) -> list[tuple[ir.Value, ir.Value]]:
         else:
             if refused is not None:
                 raise refused
-    pairs = []
+    pairs: dict[ir.Value, ir.Value] = {}
     followed = {other for other, _ in before.values()}
     for last in [f for f in firings if f in before and f not in followed]:
         chain = [last]
         while chain[0] in before:
             chain.insert(0, before[chain[0]][0])
-        if len({id(f) for f in chain}) < len(chain):
-            raise unsupported(last.name, "its neurons are read in a circle", _WANTED)
-        pairs += _Layer(graph, chain, [before[f][1] for f in chain[1:]]).pairs()
-    return pairs
+        for old, new in _Layer(graph, chain, [before[f][1] for f in chain[1:]]).pairs():
+            pairs.setdefault(old, new)  # layers may share their first step
+    return list(pairs.items())
 
 
 def _firings(graph: ir.Graph) -> Iterator[_Firing]:
@@ -219,24 +223,21 @@ def _is_of(node: ir.Node, made: Container[ir.Value]) -> bool:
     )
 
 
-def _reached(firing: _Firing, by_node: dict[ir.Node, _Firing]) -> Iterator[_Firing]:
-    """The comparisons that a number depends on through elementwise ops, the nearest first."""
+def _reached(firing: _Firing, met: Mapping[ir.Value, Sequence[_Firing]]) -> Iterator[_Firing]:
+    """The firings that a number depends on through elementwise ops, the nearest first."""
     compared = firing.way[0][0]
-    pending, seen, given = [compared], {compared}, set()
+    pending, seen, given = [compared], {compared}, {firing}
     while pending:
-        node = pending.pop(0).producer()
-        if not is_elementwise(node):
+        value = pending.pop(0)
+        others = [other for other in met.get(value, ()) if other not in given]
+        given.update(others)
+        yield from others
+        node = value.producer()
+        if not is_elementwise(node) or is_threshold(node):
             continue
-        other = by_node.get(node)
-        if other is not None:
-            if other is not firing and other not in given:
-                given.add(other)
-                yield other
-            continue
-        for value in node.inputs:
-            if value is not None and value not in seen and constant(value) is None:
-                seen.add(value)
-                pending.append(value)
+        new = [v for v in node.inputs if v is not None and v not in seen and constant(v) is None]
+        seen.update(new)
+        pending += new
 
 
 def _step(firing: _Firing, before: _Firing) -> _Step | None:
@@ -329,11 +330,22 @@ def _dependence(before: _Firing, symbol: ir.Value) -> Callable[[ir.Value], bool]
     return depends
 
 
+def _lossless(step: _Step) -> bool:
+    return bool(abs(step.keep - 1) <= _CLOSE)
+
+
+def _at_rest(start: Number, rest: Number) -> bool:
+    """Whether a gap that starts there, without input, is what it tends to."""
+    return bool(np.all(np.abs(start - rest) <= _CLOSE * _size(rest)))
+
+
 def _alike(a: ir.Value, b: ir.Value) -> bool:
-    """Whether two values are given by the same op with the same constants."""
+    """Whether two values are given by the same op, with the same constants if it is no view."""
     nodes = [value.producer() for value in (a, b)]
     if None in nodes or nodes[0].op_type != nodes[1].op_type:
         return False
+    if nodes[0].op_type in VIEWS:
+        return True
     numbers = [[constant(v) for v in node.inputs] for node in nodes]
     return len(numbers[0]) == len(numbers[1]) and all(
         (x is None and y is None) or (x is not None and y is not None and np.array_equal(x, y))
@@ -391,7 +403,8 @@ class _Layer:
         """What the first step reads, and its gap's constant.
 
         Constants that potentials start with are folded into it: of the numbers on its way, it is
-        the one that is taken as much of as in the next step, best by an op like there.
+        the one that is taken as much of as in the next step, best by an op like there, else the
+        first of them.
         """
         firing, step = self._chain[0], self._steps[0]
         fitting = [
@@ -401,7 +414,10 @@ class _Layer:
         ]
         if not fitting:
             raise self._refused(f"its first step does not take {step.gain:g} of its input")
-        return next((f for f in fitting if _alike(f[0], step.x)), fitting[0])
+        if not _lossless(step):
+            rest = step.bias / (1 - step.keep)
+            fitting = [f for f in fitting if _at_rest(f[1], rest)] or fitting
+        return next((f for f in fitting if _alike(f[0], step.x)), fitting[-1])
 
     def _parameters(self, start: Number) -> tuple[dict[str, float], Number | None]:
         """Attributes of `LIF`, and what its input is to be multiplied by."""
@@ -414,17 +430,12 @@ class _Layer:
         keep, gain = one.keep, one.gain
         if not 0 < keep <= 1 + _CLOSE or not gain > 0:
             raise self._refused(f"keep is {keep:g}, gain {gain:g}")
-        lossless = abs(keep - 1) <= _CLOSE
-        # The gap that potentials tend to, and start from.
-        at_rest = (start - one.bias) / keep
-        if not lossless:
-            rest = one.bias / (1 - keep)
-            if not np.all(np.abs(rest - at_rest) <= 1e-4 * _size(rest)):
-                raise self._refused("its potentials do not start where they rest")
-        elif np.any(np.abs(one.bias) > _CLOSE * _size(start)):
+        lossless = _lossless(one)
+        if lossless and np.any(np.abs(one.bias) > _CLOSE * _size(start)):
             raise self._refused("its potentials grow by themselves")
-        else:
-            rest = at_rest
+        rest = start if lossless else one.bias / (1 - keep)
+        if not _at_rest(start, rest):
+            raise self._refused("its potentials do not start where they rest")
         threshold = -rest
         if not np.all(threshold > 0):
             raise self._refused("its neurons fire without any input")
