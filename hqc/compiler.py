@@ -26,6 +26,7 @@ from hqc.execution import check_library
 from hqc.firing_rates import annotate_firing_rates
 from hqc.fit import check_fits
 from hqc.frontend.load import load_model, model_name
+from hqc.frontend.save import save_model
 from hqc.manifest import describe
 from hqc.pass_verifier import PassVerifier
 from hqc.passes import DEFAULT, Pass, PassDumper, parse_pipeline, run_passes
@@ -186,7 +187,7 @@ def compile(
             progress("run the compiled code")
             frames = _frames(stages.dialect, calibration)
             check_library(stages.kernels, chosen, toolchain, name, folder, frames)
-        ir.save(stages.dialect, folder / f"{name}.onnx")
+        save_model(stages.dialect, folder / f"{name}.onnx")
         (folder / f"{name}.hqt").write_text(show("target", target))
         if bench:
             progress("link the benchmark")

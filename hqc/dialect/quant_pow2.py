@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from hqc.dialect.op import Op, register
-from hqc.dialect.quant_uniform import along
+from hqc.dialect.quant_uniform import ALONG, along
 
 
 def magnitudes(bits: int) -> int:
@@ -47,14 +47,9 @@ QUANT_POW2 = register(
         {
             zero = Constant <value_int = 0> ()
             one = Constant <value_int = 1> ()
-            minus_one = Constant <value_ints = [-1]> ()
-            axis_int = Constant <value_int: int = @axis> ()
-            axis = Reshape(axis_int, minus_one)
-            shape = Shape(x)
-            rank = Shape(shape)
-            ones = ConstantOfShape <value = int64[1] {1}> (rank)
-            along = ScatterElements(ones, axis, minus_one)
-            step = Reshape(scale, along)
+        """
+        + ALONG
+        + """
 
             bits = Constant <value_int: int = @bits> ()
             magnitude_bits = Sub(bits, one)

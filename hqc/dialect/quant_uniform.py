@@ -14,6 +14,19 @@ def code_range(bits: int, signed: int = 1, narrow: int = 0) -> tuple[int, int]:
     return 0, 2**bits - 1
 
 
+ALONG = """
+            minus_one = Constant <value_ints = [-1]> ()
+            axis_int = Constant <value_int: int = @axis> ()
+            axis = Reshape(axis_int, minus_one)
+            shape = Shape(x)
+            rank = Shape(shape)
+            ones = ConstantOfShape <value = int64[1] {1}> (rank)
+            along = ScatterElements(ones, axis, minus_one)
+            step = Reshape(scale, along)
+"""
+"""Nodes of a body that give `step`, the scale shaped to broadcast along `@axis` of `x`."""
+
+
 def along(axis: int, scale: np.ndarray, ndim: int) -> np.ndarray:
     """A scale, one number or one a channel, shaped to broadcast along `axis` of `ndim` axes."""
     shape = [1] * ndim
@@ -57,14 +70,9 @@ QUANT_UNIFORM = register(
             (x, scale) => (y)
         {
             one = Constant <value_int = 1> ()
-            minus_one = Constant <value_ints = [-1]> ()
-            axis_int = Constant <value_int: int = @axis> ()
-            axis = Reshape(axis_int, minus_one)
-            shape = Shape(x)
-            rank = Shape(shape)
-            ones = ConstantOfShape <value = int64[1] {1}> (rank)
-            along = ScatterElements(ones, axis, minus_one)
-            step = Reshape(scale, along)
+        """
+        + ALONG
+        + """
 
             bits = Constant <value_int: int = @bits> ()
             signed = Constant <value_int: int = @signed> ()

@@ -19,7 +19,7 @@ import torch
 
 from hqc.data.recordings import PREPROCESSING
 from hqc.data.synthetic import frames_over_range
-from hqc.dialect import DIALECT, OPSET, attach_functions, find_op
+from hqc.dialect import DIALECT, OPSET, attach_functions
 from hqc.errors import UnsupportedModelError, UserError
 from hqc.frontend.agreement import Agreement, chosen, numbered, record
 from hqc.frontend.input_quantizer import quantize_input, quantized
@@ -90,7 +90,6 @@ def _to_dialect(
     aliases = {n: names[m] for n, m in module.named_modules(remove_duplicate=False)}
     merge_calls(model, aliases)
     _name_after_layers(model.graph, aliases)
-    _round_weights(model.graph)
     model.metadata_props.clear()
     if preprocessing is not None:
         model.metadata_props[PREPROCESSING] = json.dumps(preprocessing)
@@ -203,17 +202,3 @@ def _name_after_layers(graph: ir.Graph, names: Mapping[str, str]) -> None:
             value.metadata_props.clear()
     for value in graph.initializers.values():
         value.metadata_props.clear()
-
-
-def _round_weights(graph: ir.Graph) -> None:
-    """Replace every weight by what its quantizer makes of it.
-
-    A quantizer leaves its own results as they are, so that nothing changes but how well the file
-    can be compressed.
-    """
-    for node in graph:
-        weight = node.inputs[0] if node.op_type in ("QuantUniform", "QuantPow2") else None
-        if weight is not None and weight.is_initializer() and len(weight.uses()) == 1:
-            x, scale = (value.const_value.numpy() for value in node.inputs)
-            op = find_op(node)
-            weight.const_value = ir.tensor(op.reference(x, scale, **op.attributes(node)))

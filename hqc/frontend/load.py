@@ -23,6 +23,7 @@ from hqc.frontend.names import name_nodes
 from hqc.frontend.operands import ON_FLOATS, check_operands
 from hqc.frontend.opsets import check_ops, with_our_opset
 from hqc.frontend.raising import take_raised
+from hqc.frontend.stored_codes import with_quantizers
 from hqc.frontend.tensors import LARGEST_MODEL, check_tensors, read_external_data
 from hqc.regular_files import read_file
 
@@ -63,6 +64,7 @@ def prepared(path: Path, proto: onnx.ModelProto, bind: Mapping[str, int] | None 
         if op := find_op(node):
             op.attributes(node)
     _check_weights(path, model)
+    with_quantizers(path, model)
     attach_functions(model)
     model = _with_shapes(path, model)
     check_operands(path, model)

@@ -8,7 +8,10 @@ import pytest
 
 from hqc.dialect import KERNEL, OPSET, attach_functions, ops
 from hqc.dialect.op import Op, find_op
+from hqc.dialect.quant_pow2 import magnitudes
+from hqc.dialect.quant_uniform import code_range
 from hqc.errors import UserError
+from hqc.frontend.stored_codes import TYPES
 from hqc.reference import run_reference
 from tests.conformance.channels import channel_cases
 from tests.small_models import model_of
@@ -64,6 +67,7 @@ def cases(rng):
     for b in (2, 3, 4):
         yield "QuantPow2", [x, scale], {"bits": b}
         yield "QuantPow2", [x, scale[:3]], {"bits": b, "axis": 2}
+    yield from stored_cases(rng)
     for attributes in (
         {},
         {"v_threshold": 0.5, "soft_reset": 1},
@@ -126,6 +130,28 @@ def cases(rng):
         q, k, v = (words(rng, 3, 4, 2, p, 2, channels=40) for p in planes)
         attention = {"channels": 40, "heads": 5, **LIF}
         yield "PackedAttention", [q, k, v, *levels(rng, 1)], attention
+
+
+def stored_cases(rng):
+    """Codes of weights as files hold them, in each type that holds their bits."""
+    scale = rng.uniform(0.1, 0.5, 6).astype(np.float32)
+    for b in (2, 3, 4, 8, 12, 16):
+        for signed in (0, 1):
+            dtype = next(pair for most, pair in TYPES.items() if b <= most)[signed].numpy()
+            low, high = code_range(b, signed)
+            drawn = rng.integers(low, high, (6, 5, 3), endpoint=True).astype(dtype)
+            drawn.reshape(-1)[:2] = low, high
+            yield "UniformCodes", [drawn, scale], {"bits": b, "signed": signed}
+            yield "UniformCodes", [drawn, scale[:5]], {"bits": b, "signed": signed, "axis": 1}
+    for b in (2, 3, 4):
+        most = magnitudes(b)
+        places = np.resize(np.arange(-most, most + 1), (6, 5, 3)).astype(ir.DataType.INT4.numpy())
+        yield "Pow2Codes", [places, scale], {"bits": b}
+        yield "Pow2Codes", [places.astype(np.int8), scale[:1]], {"bits": b, "axis": -1}
+    for shape in ([1], [4], [3, 3], [5, 2, 7], [256]):
+        fields = rng.integers(0, 256, -(-np.prod(shape) // 4), dtype=np.uint8)
+        yield "TwoBitCodes", [fields], {"shape": shape}
+        yield "TwoBitCodes", [fields], {"shape": shape, "signed": 0}
 
 
 def rescaling(rng, channels, shift=20):
@@ -193,8 +219,10 @@ def by_name() -> dict[str, Op]:
 def test_body_equals_reference(name, inputs, attributes):
     op = by_name()[name]
     expected = op.reference(*inputs, **attributes)
-    model = model_of(op, inputs, attributes, expected)
-    result = run_reference(model, {f"x{i}": array for i, array in enumerate(inputs)})[0]
+    held = inputs[0].dtype in (np.dtype(t.numpy()) for t in TYPES[4])  # no runtime is fed int4
+    model = model_of(op, inputs, attributes, expected, constant_from=0 if held else None)
+    feeds = {} if held else {f"x{i}": array for i, array in enumerate(inputs)}
+    result = run_reference(model, feeds)[0]
     np.testing.assert_array_equal(result, expected)
 
 
@@ -218,6 +246,9 @@ def test_models_carry_exactly_the_functions_they_use():
         ("QuantUniform", {}, "attribute 'bits' is missing"),
         ("QuantUniform", {"bits": 1}, "bits is 1, must be 2 to 16"),
         ("QuantPow2", {"bits": 5}, "bits is 5, must be 2 to 4"),
+        ("UniformCodes", {"bits": 17}, "bits is 17, must be 2 to 16"),
+        ("Pow2Codes", {"bits": 1}, "bits is 1, must be 2 to 4"),
+        ("TwoBitCodes", {"shape": [4, 0]}, r"shape is \[4, 0\], must be of sizes above 0"),
         ("LIF", {"tau": 0.5}, "tau is 0.5, must be at least 1"),
         ("LIF", {"v_treshold": 1.0}, "unknown attribute 'v_treshold'"),
         ("LIF", {"v_threshold": 0.0}, "v_threshold is 0.0, must be above 0"),

@@ -6,7 +6,6 @@ import numpy as np
 import onnx
 import pytest
 import torch
-from onnx import numpy_helper
 
 from hqc.data.recordings import preprocessing_of
 from hqc.frontend.export import export
@@ -29,9 +28,8 @@ def trained():
 
     recipe = json.loads(MODEL.with_name("recipe.json").read_text())
     model = apply_recipe(Spikformer(), recipe).eval()
-    weights = {
-        i.name: torch.tensor(numpy_helper.to_array(i)) for i in onnx.load(MODEL).graph.initializer
-    }
+    initializers = load_model(MODEL).graph.initializers
+    weights = {k: torch.tensor(v.const_value.numpy()) for k, v in initializers.items()}
     state = {k: weights.get(k, v) for k, v in model.state_dict().items()}
     counters = {k for k in state if k.endswith("num_batches_tracked")}
     assert set(state) - set(weights) == counters
@@ -115,7 +113,8 @@ def test_weights_are_written_as_their_quantizers_round_them(tmp_path):
     model = apply_recipe(Spikformer(dim=16, heads=2), {"head": "4l", "*": "2u"}).eval()
     path = tmp_path / "rounded.onnx"
     export(model, torch.zeros(2, 1, 2, 16, 16), path)
-    written = {i.name: numpy_helper.to_array(i) for i in onnx.load(path).graph.initializer}
+    initializers = load_model(path).graph.initializers
+    written = {k: v.const_value.numpy() for k, v in initializers.items()}
     for name, layer in quantizable_layers(model).items():
         weight = written[f"{name}.parametrizations.weight.original"]
         np.testing.assert_array_equal(weight, layer.weight.detach().numpy(), name)

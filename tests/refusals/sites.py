@@ -21,7 +21,7 @@ _MODULES = (
     *("hqc.compiler", "hqc.dialect.op"),
     *("hqc.frontend.load", "hqc.frontend.names", "hqc.frontend.operands"),
     *("hqc.frontend.opsets", "hqc.frontend.frames", "hqc.frontend.tensors"),
-    *("hqc.frontend.control_flow", "hqc.frontend.raising"),
+    *("hqc.frontend.control_flow", "hqc.frontend.raising", "hqc.frontend.stored_codes"),
 )
 
 _ERRORS = {"UserError", "UnsupportedModelError", "unsupported"}
