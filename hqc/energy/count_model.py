@@ -92,7 +92,7 @@ def _neurons(plan: _Plan, spikes: str) -> None:
 
 def _layer(plan: _Plan, node: ir.Node, levels: dict[ir.Value, int]) -> None:
     x, y = node.inputs[:2]
-    weights = _weights(y)
+    weights = weights_precision(y)
     plan.watch[x.name] = None
     if weights is None:
         plan.watch[y.name] = None
@@ -114,10 +114,10 @@ def _layer(plan: _Plan, node: ir.Node, levels: dict[ir.Value, int]) -> None:
         plan.steps.append(lambda tally, values: tally.linear(name, values[x.name], known, outputs))
 
 
-def _weights(value: ir.Value) -> Precision | None:
+def weights_precision(value: ir.Value) -> Precision | None:
     """The precision of a value made from constants; None for an activation."""
     while (node := value.producer()) is not None:
-        if node.op_type in _QUANTIZERS and _weights(node.inputs[0]):
+        if node.op_type in _QUANTIZERS and weights_precision(node.inputs[0]):
             return Precision(node.attributes["bits"].value, _QUANTIZERS[node.op_type])
         if node.op_type not in ("Transpose", "Reshape", "Identity"):
             return None
