@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -26,6 +26,32 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def placing(files: Sequence[Path], folder: Path) -> None:
+    """Move files, which lie in a folder of their own inside `folder`, into it, one after the other.
+
+    Where one cannot be moved, what was there before is put back.
+    """
+    moved: list[tuple[Path, Path]] = []
+    *before, last = files
+    try:
+        for file in before:
+            place, kept = folder / file.name, file.with_name(f"{file.name}.old")
+            file.chmod(0o644)
+            moved.append((place, kept))
+            if place.exists():
+                place.replace(kept)
+            file.replace(place)
+        last.chmod(0o644)
+        last.replace(folder / last.name)
+    except OSError:
+        for place, kept in reversed(moved):
+            if kept.exists():
+                kept.replace(place)
+            else:
+                place.unlink(missing_ok=True)
+        raise
 
 
 @contextmanager

@@ -8,6 +8,7 @@ import numpy as np
 import onnx_ir as ir
 
 from hqc.errors import NotRunnableError, in_short
+from hqc.passes.graph import without_large
 
 
 class ReferenceSession:
@@ -21,13 +22,17 @@ class ReferenceSession:
     def __init__(self, model: ir.Model, watch: Sequence[str] = ()) -> None:
         import onnxruntime  # heavy: loaded when a model is first run
 
-        proto = ir.serde.serialize_model(model)
+        proto, aside = without_large(model)
         for name in watch:
             proto.graph.output.add().name = name
         options = onnxruntime.SessionOptions()
         options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
         options.intra_op_num_threads = 1
         options.log_severity_level = 4
+        if aside:
+            arrays = [tensor.numpy() for tensor in aside.values()]
+            self._held = [onnxruntime.OrtValue.ortvalue_from_numpy(a) for a in arrays]
+            options.add_external_initializers(list(aside), self._held)
         self._name = model.graph.name
         try:
             self._session = onnxruntime.InferenceSession(

@@ -24,7 +24,8 @@ from hqc.frontend.operands import ON_FLOATS, check_operands
 from hqc.frontend.opsets import check_ops, with_our_opset
 from hqc.frontend.raising import take_raised
 from hqc.frontend.stored_codes import with_quantizers
-from hqc.frontend.tensors import LARGEST_MODEL, check_tensors, read_external_data
+from hqc.frontend.tensors import LARGEST_FILE, check_tensors, read_external_data, without_external
+from hqc.passes.graph import put_back, without_large
 from hqc.regular_files import read_file
 
 _IR_VERSION = 10
@@ -58,6 +59,7 @@ def prepared(path: Path, proto: onnx.ModelProto, bind: Mapping[str, int] | None 
     _bind(path, proto, dict(bind or {}))
     proto = without_control_flow(path, proto)
     model = _deserialized(path, proto)
+    ir.external_data.set_base_dir(model.graph, path.parent)
     LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0)(model)
     name_nodes(model.graph)
     for node in model.graph:
@@ -112,7 +114,7 @@ def model_name(model: ir.Model, path: str | PathLike[str] | None = None) -> str:
 
 def read_model(path: Path) -> onnx.ModelProto:
     """A file as a model that is still to be checked. Raises `UserError` for one that is none."""
-    data = read_file(path, LARGEST_MODEL)
+    data = read_file(path, LARGEST_FILE)
     proto = onnx.ModelProto()
     try:
         proto.ParseFromString(data)
@@ -130,7 +132,7 @@ def read_model(path: Path) -> onnx.ModelProto:
 
 def _check(path: Path, proto: onnx.ModelProto) -> None:
     try:
-        onnx.checker.check_model(proto)
+        onnx.checker.check_model(without_external(proto))
     except Exception as error:  # also for texts that are not UTF-8
         raise UserError(f"{path}: not a valid model: {in_short(error)}") from None
 
@@ -207,7 +209,7 @@ def _with_shapes(path: Path, model: ir.Model) -> ir.Model:
 
     They keep their input's shape, which inference cannot see through their bodies.
     """
-    proto = ir.serde.serialize_model(model)
+    proto, aside = without_large(model)
     _check(path, proto)
     plain = onnx.ModelProto()
     plain.CopyFrom(proto)
@@ -216,13 +218,15 @@ def _with_shapes(path: Path, model: ir.Model) -> ir.Model:
             node.op_type, node.domain = "Identity", ""
             del node.input[1:], node.attribute[:]
     try:
-        inferred = onnx.shape_inference.infer_shapes(plain, strict_mode=True, data_prop=True)
+        inferred = onnx.shape_inference.infer_shapes(
+            without_external(plain), strict_mode=True, data_prop=True
+        )
     except Exception as error:  # also what is no InferenceError
         raise UserError(f"{path}: not a valid model: {in_short(error)}") from None
     del proto.graph.value_info[:]
     proto.graph.value_info.extend(inferred.graph.value_info)
     proto.graph.output[0].CopyFrom(inferred.graph.output[0])
-    model = ir.serde.deserialize_model(proto)
+    model = put_back(ir.serde.deserialize_model(proto), aside)
     for node in model.graph:
         for value in node.outputs:
             if value.name:  # an output without a name is left out

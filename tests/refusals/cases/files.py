@@ -224,7 +224,7 @@ def data_that_is_cut_short(net):
 
 
 @refused(
-    "model.onnx: its weights take more than 1,073,741,824 bytes",
+    "model.onnx: its weights take more than 34,359,738,368 bytes",
     hint="hqc compiles networks for devices; is it the right model?",
 )
 def data_of_more_bytes_than_a_model_may_have(net):
