@@ -26,6 +26,8 @@ def without_control_flow(path: Path, proto: onnx.ModelProto) -> onnx.ModelProto:
 
     Raises `UnsupportedModelError` for a loop whose number of steps is not known.
     """
+    if not any(_is_control(node) for node in proto.graph.node):
+        return proto
     while any(_is_control(node) for node in proto.graph.node):
         graph = _Graph(proto)
         graph.rewrite()

@@ -216,7 +216,8 @@ class Lowering:
         raise unsupported(
             node,
             f"its input {value.name!r} is in floats",
-            "put a QuantUniform on the input of the network, and LIF neurons between layers",
+            "let it read what the network's input quantizer gives; where there is none: hqc quantize "
+            "MODEL --data RECORDINGS, or with weights as they are, hqc import MODEL --data RECORDINGS",
         )
 
     def emit(
