@@ -11,7 +11,7 @@ from hqc.codegen.kernels.geometry import Geometry, accumulator_type, code_rows, 
 from hqc.codegen.kernels.kernel_base import KernelCall, kernel
 from hqc.codegen.kernels.lanes import add_product
 from hqc.codegen.kernels.neurons import WORD
-from hqc.codegen.kernels.unpack import unpack
+from hqc.codegen.kernels.unpack import codes_of
 from hqc.codegen.kernels.weights import StoredWeights
 
 _LARGEST = {"uint8": 255, "int8": 128}
@@ -39,15 +39,12 @@ def frame_sums(node: ir.Node, vector: bool) -> Layer:
 
     sums = Accumulation(
         image=image,
-        weights=stored.constants(),
         accumulator=accumulator,
         block_words=g.block_words(accumulator),
-        codes_size=g.inputs * g.columns * stored.code_bits // 8,
         code=stored.code,
         events_size=0,
         event="uint16",
-        prepare=unpack(stored, g.columns, vector),
-        add=_add_products(g, accumulator, vector),
+        **codes_of(stored, g.columns, _add_products(g, accumulator, vector), vector),
     )
     return g, sums, ("dense", image, stored.form, accumulator)
 

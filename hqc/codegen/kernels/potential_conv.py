@@ -11,7 +11,7 @@ from hqc.codegen.kernels.geometry import Geometry, code_rows, is_wide
 from hqc.codegen.kernels.kernel_base import KernelCall, kernel
 from hqc.codegen.kernels.lanes import add_product, vector_width
 from hqc.codegen.kernels.neurons import WORD
-from hqc.codegen.kernels.unpack import unpack
+from hqc.codegen.kernels.unpack import codes_of
 from hqc.codegen.kernels.weights import StoredWeights
 
 
@@ -34,15 +34,12 @@ def _layer(node: ir.Node, vector: bool, add) -> Layer:
     accumulator = "int64" if is_wide(node) else "int32"
     sums = Accumulation(
         image="int32",
-        weights=stored.constants(),
         accumulator=accumulator,
         block_words=g.block_words(accumulator),
-        codes_size=g.inputs * g.columns * stored.code_bits // 8,
         events_size=0,
         event="uint16",
         code=stored.code,
-        prepare=unpack(stored, g.columns, vector),
-        add=add(g, in_columns, accumulator, vector),
+        **codes_of(stored, g.columns, add(g, in_columns, accumulator, vector), vector),
     )
     return g, sums, (add.__name__, stored.form, accumulator, in_columns)
 

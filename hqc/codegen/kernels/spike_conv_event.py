@@ -13,7 +13,7 @@ from hqc.codegen.kernels.conv_layer import Accumulation, Layer
 from hqc.codegen.kernels.geometry import Geometry, accumulator_type, code_rows, is_wide
 from hqc.codegen.kernels.lanes import add, clear
 from hqc.codegen.kernels.neurons import WORD, lowest_bit
-from hqc.codegen.kernels.unpack import unpack
+from hqc.codegen.kernels.unpack import codes_of
 from hqc.codegen.kernels.weights import StoredWeights
 from hqc.codegen.kernels.word_lanes import (
     Lanes,
@@ -39,16 +39,15 @@ def event_sums(node: ir.Node, vector: bool) -> Layer:
     largest = int(np.abs(stored.codes).max(initial=1))
     sums = Accumulation(
         image="uint32",
-        weights=stored.constants(),
         accumulator=accumulator,
         block_words=g.block_words(accumulator),
-        codes_size=g.inputs * g.columns * stored.code_bits // 8,
         events_size=_events_size(g),
         event=_event(g),
         code=stored.code,
-        prepare=unpack(stored, g.columns, vector),
         look=_list_events(g, _event(g)),
-        add=_add_events(planes, _rows(g, accumulator, largest, vector)),
+        **codes_of(
+            stored, g.columns, _add_events(planes, _rows(g, accumulator, largest, vector)), vector
+        ),
     )
     return g, sums, ("event", stored.form, accumulator, largest)
 

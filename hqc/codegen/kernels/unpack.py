@@ -2,10 +2,41 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 from tvm.script import tirx as T
 
 from hqc.codegen.kernels.lanes import vector_width
 from hqc.codegen.kernels.weights import StoredWeights
+
+
+def codes_of(stored: StoredWeights, columns: int, add: Callable, vector: bool) -> dict[str, Any]:
+    """How a layer's sums get its codes, as fields of `Accumulation`: `add` reads [K, columns].
+
+    They are unpacked into scratch. Wide codes, which are stored as they are, are read where they
+    lie, in rows that are made up to `columns` if that makes them at most a third longer: a copy
+    would take as much memory as all weights, and be made anew at every time step.
+    """
+    if not stored.is_packed and columns * 3 <= stored.columns * 4:
+        widened = stored.widened(columns)
+        return {"weights": widened.constants(), "codes_size": 0, "add": _from_weights(add)}
+    return {
+        "weights": stored.constants(),
+        "codes_size": len(stored.codes) * columns * stored.code_bits // 8,
+        "prepare": unpack(stored, columns, vector),
+        "add": add,
+    }
+
+
+def _from_weights(add: Callable):
+    """A TIR macro: the same sums, of codes that need no unpacking."""
+
+    @T.macro
+    def add_stored(x, weights, offsets, codes, events, ends, acc, s, oy, ox, first):
+        add(x, weights, offsets, weights, events, ends, acc, s, oy, ox, first)
+
+    return add_stored
 
 
 def unpack(stored_weights: StoredWeights, columns: int, vector: bool):

@@ -117,6 +117,11 @@ class StoredWeights:
         """Items of a stored row."""
         return self.columns // self.parts
 
+    def widened(self, columns: int) -> StoredWeights:
+        """The same with outputs of zeros behind, up to `columns`."""
+        more = columns - self.codes.shape[1]
+        return StoredWeights(np.pad(self.codes, ((0, 0), (0, more))), self.bits, self.scheme)
+
     def offsets(self) -> np.ndarray:
         """The offset of each output [columns], of the codes' type; zeros where none is added."""
         if not self.is_packed:
