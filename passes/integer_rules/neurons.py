@@ -95,9 +95,11 @@ def hold(charge: Charge, form: Format) -> Held:
     """The neurons in a format. Raises `RangeError` where 32 bits may not hold them."""
     unit = 2.0**form.frac_bits
     most = INT32 >> (charge.time_steps - 1) if form.exact else INT32
-    bias, threshold, reset = (
-        np.round(level * unit) for level in (charge.bias, charge.threshold, charge.reset)
-    )
+    bias, reset = (np.round(level * unit) for level in (charge.bias, charge.reset))
+    # What takes in whole numbers reaches a threshold where it reaches the next whole number, not
+    # the nearest: a threshold just above a count is not reached by it.
+    level, whole = charge.threshold * unit, (charge.error == 0) & (bias == charge.bias * unit)
+    threshold = np.where(whole, np.ceil(level), np.round(level))
     beyond, threshold = threshold > most, np.clip(threshold, -most, most)
     reset = np.where(beyond, 0, reset)  # what never fires is never reset
     if max(np.abs(bias).max(), np.abs(reset).max()) > INT32:
