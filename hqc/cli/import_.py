@@ -29,7 +29,14 @@ from hqc.cli.application import Output, bind_option, cli, output_options, prepro
 @click.option(
     "--input-scale",
     type=click.FloatRange(0, min_open=True),
-    help="Scale of the input's 8 bits, e.g. 1 for counts of spikes.",
+    help="Scale of the input's codes, e.g. 1 for counts of spikes.",
+)
+@click.option(
+    "--input-bits",
+    type=click.IntRange(2, 8),
+    default=8,
+    show_default=True,
+    help="Bits of the input's codes: fewer leave potentials of long runs more to be exact.",
 )
 @preprocessing_options
 @bind_option

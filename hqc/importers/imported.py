@@ -30,11 +30,12 @@ def import_file(
     preprocessing: Preprocessing | None = None,
     data: Path | None = None,
     input_scale: float | None = None,
+    input_bits: int = 8,
 ) -> ir.Model:
     """The dialect model of a file, as `load_model` gives it.
 
-    An input that has no quantizer gets one of 8 bits where `input_scale` or recordings, `data`,
-    say its range; else it stays as it is. Raises `UserError`.
+    An input that has no quantizer gets one of `input_bits` where `input_scale` or recordings,
+    `data`, say its range; else it stays as it is. Raises `UserError`.
     """
     model = prepared(path, importer.read(path, asked), bind)
     shape = model.graph.inputs[0].shape.numpy()
@@ -44,7 +45,7 @@ def import_file(
     if data is not None or input_scale is not None:
         said = preprocessing_of(model.metadata_props)
         recordings = [] if data is None else read_recordings(data, shape, said)
-        quantize_input(model, [r.frames for r in recordings], input_scale)
+        quantize_input(model, [r.frames for r in recordings], input_scale, input_bits)
         attach_functions(model)
     return model
 
