@@ -22,7 +22,16 @@ from hqc.cli.application import Output, bind_option, cli, output_options, prepro
 )
 @click.option("--from", "format_", metavar="FORMAT", help="Its format, where the name says none.")
 @click.option("--time-steps", type=click.IntRange(1), help="Time steps of a run.")
-@click.option("--dt", type=click.FloatRange(0, min_open=True), help="Seconds of a time step.")
+@click.option(
+    "--dt",
+    type=click.FloatRange(0, min_open=True),
+    help="Seconds of a time step; of NIR 1e-4, if its file says none.",
+)
+@click.option(
+    "--reset",
+    type=click.Choice(["value", "subtract"]),
+    help="What spikes do to potentials: set them (default), or take the threshold from them.",
+)
 @click.option(
     "--data", type=click.Path(path_type=Path), help="Recordings that the input's scale is fit to."
 )
@@ -48,6 +57,7 @@ def import_(
     format_: str | None,
     time_steps: int | None,
     dt: float | None,
+    reset: str | None,
     **options: Any,
 ) -> None:
     """Import FILE, a network of another format, as an ONNX model that hqc compiles.
@@ -63,7 +73,7 @@ def import_(
 
     found = find_importer(file, format_)
     out.progress(f"read {found.about}")
-    model = import_file(found, file, Asked(time_steps, dt), **options)
+    model = import_file(found, file, Asked(time_steps, dt, reset), **options)
     save_model(model, output)
     missing = needs_quantizer(model)
     note = "; its input has no scale yet: give --data, or hqc quantize it" if missing else ""

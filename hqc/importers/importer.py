@@ -14,10 +14,14 @@ from hqc.errors import UserError
 
 @dataclass(frozen=True)
 class Asked:
-    """What a user says of a file besides: `time_steps` in a run, `dt` seconds each."""
+    """What a user says of a file besides: `time_steps` in a run, `dt` seconds each.
+
+    `reset` is what a spike does to a potential: "value" sets it, "subtract" takes the threshold.
+    """
 
     time_steps: int | None = None
     dt: float | None = None
+    reset: str | None = None
 
 
 Read = Callable[[Path, Asked], onnx.ModelProto]
