@@ -216,8 +216,8 @@ class Lowering:
         raise unsupported(
             node,
             f"its input {value.name!r} is in floats",
-            "let it read what the network's input quantizer gives; where there is none: hqc quantize "
-            "MODEL --data RECORDINGS, or with weights as they are, hqc import MODEL --data RECORDINGS",
+            "let it read what the input's quantizer gives; where there is none: hqc quantize MODEL "
+            "--data RECORDINGS, or with weights as they are, hqc import MODEL --data RECORDINGS",
         )
 
     def emit(

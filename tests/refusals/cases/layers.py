@@ -12,8 +12,8 @@ from tests.refusals.case import C, D, H, Small, T, W, refused
 
 @refused(
     "node 'image' (Reshape): its input 'frames' is in floats",
-    hint="let it read what the network's input quantizer gives; where there is none: hqc quantize "
-    "MODEL --data RECORDINGS, or with weights as they are, hqc import MODEL --data RECORDINGS",
+    hint="let it read what the input's quantizer gives; where there is none: hqc quantize MODEL "
+    "--data RECORDINGS, or with weights as they are, hqc import MODEL --data RECORDINGS",
 )
 def frames_without_a_quantizer(net):
     x = net.view("frames", (T, C, H, W), name="image")
