@@ -3,6 +3,9 @@
 LAYER = "hqc.layer"
 """Of a Conv, Gemm or MatMul of a dialect model, and of the codes of weights: the layer's name."""
 
+QUANTIZER = "hqc.quantizer"
+"""Of a node that stands for a quantizer in another notation: its op type and attributes, as JSON."""
+
 WRITTEN = "hqc.written"
 """Of a node that a pass made in another's place: the op type that the user wrote."""
 

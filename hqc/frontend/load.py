@@ -18,6 +18,7 @@ from hqc.dialect import DIALECT, attach_functions, find_op
 from hqc.dialect.facts import BOUND, FACTS, Facts
 from hqc.errors import UnsupportedModelError, UserError, in_short
 from hqc.frontend.control_flow import without_control_flow
+from hqc.frontend.foreign import take_foreign
 from hqc.frontend.frames import take_frames
 from hqc.frontend.names import name_nodes
 from hqc.frontend.operands import ON_FLOATS, check_operands
@@ -67,6 +68,7 @@ def prepared(path: Path, proto: onnx.ModelProto, bind: Mapping[str, int] | None 
             op.attributes(node)
     _check_weights(path, model)
     with_quantizers(path, model)
+    model = take_foreign(model)
     attach_functions(model)
     model = _with_shapes(path, model)
     check_operands(path, model)

@@ -11,8 +11,9 @@ import onnx.version_converter
 
 from hqc.dialect import DIALECT, KERNEL, OPSET, ops
 from hqc.errors import UnsupportedModelError, UserError, in_short
+from hqc.frontend.foreign import is_foreign
 
-_OLDEST, _SAME, _NEWEST = 11, 18, 24
+_OLDEST, _SAME, _NEWEST = 11, 18, 25
 """Opsets that are taken; from `_SAME` on, what hqc lowers means what it means in `OPSET`."""
 
 _STANDARD = ("", "ai.onnx")
@@ -44,7 +45,8 @@ def check_ops(path: Path, proto: onnx.ModelProto) -> None:
             entry.version = standard
     known = {(f.domain, f.name) for f in proto.functions} | {(op.domain, op.name) for op in ops()}
     for node in [*_nodes(proto.graph.node), *(n for f in proto.functions for n in _nodes(f.node))]:
-        if node.domain not in _STANDARD and (node.domain, node.op_type) not in known:
+        is_known = (node.domain, node.op_type) in known or is_foreign(node.domain, node.op_type)
+        if node.domain not in _STANDARD and not is_known:
             raise UnsupportedModelError(
                 f"{path}: node {node.name!r} is {node.domain}::{node.op_type}, which has no body",
                 hint="write it in standard ONNX, or as QuantUniform, QuantPow2 or LIF of ai.hqc",

@@ -53,7 +53,7 @@ def test_missing_file_and_folder(tmp_path):
 @pytest.mark.parametrize("version", [10, 30])
 def test_wrong_opset(proto, version, tmp_path):
     next(e for e in proto.opset_import if e.domain == "").version = version
-    with pytest.raises(UserError, match=f"opset {version} is not one of 11 to 24") as error:
+    with pytest.raises(UserError, match=f"opset {version} is not one of 11 to 25") as error:
         load_model(saved(proto, tmp_path))
     assert error.value.hint == "export the model with opset_version=21"
 

@@ -1,0 +1,1 @@
+"""Models of other notations, as hqc reads them."""

@@ -120,7 +120,7 @@ def a_tensor_of_more_numbers_than_kernels_count(net):
 
 
 @refused(
-    "model.onnx: opset 10 is not one of 11 to 24",
+    "model.onnx: opset 10 is not one of 11 to 25",
     hint="export the model with opset_version=21",
 )
 def an_opset_that_is_too_old(net):
