@@ -3,8 +3,8 @@
 LAYER = "hqc.layer"
 """Of a Conv, Gemm or MatMul of a dialect model, and of the codes of weights: the layer's name."""
 
-QUANTIZER = "hqc.quantizer"
-"""Of a node that stands for a quantizer in another notation: its op type and attributes, as JSON."""
+STANDS_FOR = "hqc.stands_for"
+"""Of a node in another notation: op type and attributes of the dialect's that it is, as JSON."""
 
 WRITTEN = "hqc.written"
 """Of a node that a pass made in another's place: the op type that the user wrote."""

@@ -16,6 +16,7 @@ from hqc.frontend.names import name_nodes
 from hqc.frontend.rounded_activations import find_rounded
 from hqc.frontend.steps import find_steps
 from hqc.frontend.unrolled import find_neurons, is_threshold
+from hqc.frontend.written_neurons import find_written
 from hqc.passes.fold_constants import FoldConstants
 from hqc.passes.graph import unsupported
 from hqc.reference import ReferenceSession
@@ -28,14 +29,14 @@ _SAME = 0.999
 
 
 def take_raised(model: ir.Model) -> ir.Model:
-    """Rounded activations and comparisons become neurons, and loops over time layers.
+    """What is written out in standard ONNX becomes neurons, and loops over time layers.
 
     Raises `VerificationError` where what stands for a value is not what that was, and
     `UnsupportedModelError` where it reads NaN or infinities, of which nobody can say.
     """
     if any(is_threshold(node) for node in model.graph):
         model = FoldConstants().run(model)  # of which time constants and first potentials are made
-    for find in (find_neurons, find_rounded, find_comparisons, find_steps):
+    for find in (find_written, find_neurons, find_rounded, find_comparisons, find_steps):
         before = list(model.graph)
         pairs = find(model.graph)
         if pairs:

@@ -12,8 +12,8 @@ from hqc.frontend.foreign.levels import MOVES
 from hqc.frontend.foreign.registry import Rewriting
 from hqc.passes.graph import unsupported
 
-_WIDEST = 8
-"""Bits of the frames' codes."""
+_WIDEST, _BYTE = 16, 8
+"""Bits of a quantizer, and of codes that are clipped: wider frames are not compiled."""
 
 _BETWEEN = "activations between layers must be spikes; quantize weights and the input only"
 
@@ -112,7 +112,8 @@ def _ours(
     for bits in range(max(width or 2, 2), _WIDEST + 1):
         for signed, narrow in ((0, 0), (1, 1), (1, 0)):
             least, most = code_range(bits, signed, narrow)
-            if least <= low and high <= most:
+            is_wider = bits <= _BYTE and least <= low and high <= most
+            if (least, most) == (low, high) or is_wider:
                 attributes = {"bits": bits, "signed": signed, "narrow": narrow}
                 return grid.scale.flat[0], attributes, low, high
     raise unsupported(

@@ -26,7 +26,7 @@ def dequantize(node: ir.Node, rewriting: Rewriting) -> None:
         return
     clip = x.producer() if x.producer() and x.producer().op_type == "Clip" else None
     quantizer = (clip.inputs[0] if clip else x).producer()
-    if quantizer is None or (quantizer.domain, quantizer.op_type) not in _QUANTIZERS:
+    if quantizer is None or (quantizer.domain, quantizer.op_type) not in _STANDS_FORS:
         raise unsupported(
             node,
             "it dequantizes what no QuantizeLinear gives",
@@ -58,7 +58,7 @@ def quantize(node: ir.Node, rewriting: Rewriting) -> None:
     """What a quantizer gives is read together with the node that dequantizes it."""
 
 
-_QUANTIZERS = {(domain, "QuantizeLinear") for domain in _DOMAINS}
+_STANDS_FORS = {(domain, "QuantizeLinear") for domain in _DOMAINS}
 
 
 def _parameters(node: ir.Node, rewriting: Rewriting) -> tuple[np.ndarray, np.ndarray]:

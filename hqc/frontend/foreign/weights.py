@@ -10,7 +10,7 @@ import numpy as np
 import onnx_ir as ir
 
 from hqc.dialect import DIALECT, find_op
-from hqc.dialect.metadata import QUANTIZER
+from hqc.dialect.metadata import STANDS_FOR
 from hqc.dialect.quant_pow2 import magnitudes
 from hqc.dialect.quant_uniform import along, code_range
 from hqc.errors import VerificationError
@@ -54,14 +54,16 @@ def read_constant(node: ir.Node, found: Codes, rewriting: Rewriting) -> None:
     What no layer reads as its weights, a bias say, becomes floats. Raises `UnsupportedModelError`
     where no scale a channel, and no split of the layer, gives the same weights.
     """
-    value = node.outputs[0]
+    value, found = _squeezed(node.outputs[0], found, rewriting)
     layers = _layers(value)
-    if not layers or not found.codes.ndim:
-        rewriting.replace(node, rewriting.constant(found.values, f"{node.name}.folded"))
+    coded = _coded(found, _outputs_axes(layers)) if found.codes.ndim else None
+    is_ours = coded is not None and _said(node, coded) is not None
+    if not is_ours and (not layers or not found.codes.ndim):
+        folded = rewriting.constant(found.values, f"{node.name}.folded")
+        rewriting.replace(value.producer(), folded)
         return
-    coded = _coded(found, _outputs_axes(layers))
     if coded is not None:
-        rewriting.replace(node, _quantizer(node, coded, found, rewriting, node.name))
+        rewriting.replace(value.producer(), _quantizer(node, coded, found, rewriting, node.name))
         return
     blocks = _blocks(found, layers)
     if blocks is None:
@@ -78,6 +80,25 @@ def read_constant(node: ir.Node, found: Codes, rewriting: Rewriting) -> None:
         parts.append(_quantizer(node, coded, part, rewriting, name))
     for layer in layers:
         _split(layer, runs, parts, rewriting)
+
+
+def _squeezed(value: ir.Value, found: Codes, rewriting: Rewriting) -> tuple[ir.Value, Codes]:
+    """The value behind a Squeeze that alone reads it, and its codes."""
+    uses = list(value.uses())
+    if len(uses) != 1 or value.is_graph_output():
+        return value, found
+    node = uses[0].node
+    axes = node.inputs[1] if len(node.inputs) > 1 else None
+    if node.domain or node.op_type != "Squeeze" or axes is None:
+        return value, found
+    if not rewriting.constants.is_constant(axes):
+        return value, found
+    gone = {int(a) % found.codes.ndim for a in rewriting.constants.array(axes).reshape(-1)}
+    codes, scale = (np.squeeze(a, tuple(gone)) for a in (found.codes, found.scale))
+    axis = found.axis
+    if axis is not None:
+        axis = None if axis in gone else axis - sum(a < axis for a in gone)
+    return node.outputs[0], replace(found, codes=codes, scale=scale, axis=axis)
 
 
 def _layers(value: ir.Value) -> list[ir.Node]:
@@ -182,7 +203,7 @@ def _gives(op_type: str, scale: np.ndarray, attributes: dict, values: np.ndarray
 def _said(node: ir.Node, coded: _Coded) -> tuple[str, np.ndarray, dict] | None:
     """What the file's metadata says that the quantizer was, if it gives these weights."""
     try:
-        said = json.loads(node.metadata_props[QUANTIZER])
+        said = json.loads(node.metadata_props[STANDS_FOR])
         op_type, attributes = said.pop("op_type"), {k: int(v) for k, v in said.items()}
         op = find_op(ir.node(op_type, [], domain=DIALECT))
         if op is None or not op_type.startswith("Quant") or op.check(attributes):
