@@ -6,6 +6,7 @@ import ml_dtypes
 import numpy as np
 import onnx_ir as ir
 
+from hqc.dialect.quant_uniform import code_range
 from hqc.frontend.foreign.activations import read_activation
 from hqc.frontend.foreign.grid import Grid
 from hqc.frontend.foreign.registry import Rewriting, reads
@@ -102,7 +103,7 @@ def _range(node: ir.Node, zero: np.ndarray) -> tuple[int, int]:
 def _codes(node: ir.Node, rewriting: Rewriting) -> Codes:
     """The codes of a node that dequantizes constants, less their zero points."""
     scale, zero = _parameters(node, rewriting)
-    codes = _quantized(node.inputs[0], rewriting)
+    codes = rewriting.constants.array(node.inputs[0]).astype(np.int64)
     zero = zero.astype(np.int64)
     axis = integer(node, "axis", 1)
     named = None
@@ -117,9 +118,15 @@ def _codes(node: ir.Node, rewriting: Rewriting) -> Codes:
         shape = [1] * codes.ndim
         shape[named] = -1
         scale, zero = scale.reshape(shape), zero.reshape(shape)
-    return Codes(codes - zero, np.broadcast_to(scale, codes.shape), named)
+    bits = _clipped_to(node.inputs[0].producer(), rewriting)
+    return Codes(codes - zero, np.broadcast_to(scale, codes.shape), named, bits)
 
 
-def _quantized(value: ir.Value, rewriting: Rewriting) -> np.ndarray:
-    """Constant codes."""
-    return rewriting.constants.array(value).astype(np.int64)
+def _clipped_to(node: ir.Node | None, rewriting: Rewriting) -> int | None:
+    """The bits that a Clip leaves of constant codes, as Brevitas writes narrow ones."""
+    if node is None or node.domain or node.op_type != "Clip" or len(node.inputs) != 3:
+        return None
+    low, high = (int(rewriting.constants.array(v)) for v in node.inputs[1:])
+    signed = int(low < 0)
+    fitting = (b for b in range(2, 17) if code_range(b, signed)[0] <= low)
+    return next((b for b in fitting if high <= code_range(b, signed)[1]), None)
