@@ -28,21 +28,19 @@ def write_neurons_plainly(graph: ir.Graph) -> None:
 def _write(graph: ir.Graph, node: ir.Node) -> None:
     (x,), old, name = node.inputs, node.outputs[0], node.name
     _, *state = x.shape.numpy()
-    index = add_initializer(graph, np.array(0, np.int64), f"{name}.first")
-    first = ir.node("Gather", [x, index], {"axis": 0}, name=f"{name}/Gather")
-    zero = ir.node("Sub", [first.outputs[0]] * 2, name=f"{name}/Sub")
+    shape = add_initializer(graph, np.array(state, np.int64), f"{name}.state")
+    rest = ir.node("ConstantOfShape", [shape], name=f"{name}/ConstantOfShape")
     body = ir.serde.deserialize_graph(_body(node, state))
     attributes = [ir.AttrInt64("num_scan_inputs", 1), ir.AttrGraph("body", body)]
     scan = ir.Node(
-        "", "Scan", [zero.outputs[0], x], attributes=attributes, num_outputs=2, name=name
+        "", "Scan", [rest.outputs[0], x], attributes=attributes, num_outputs=2, name=name
     )
     scan.metadata_props.update(stands_for(node))
-    made = [*first.outputs, *zero.outputs, scan.outputs[0]]
-    for value, what in zip(made, ("first", "rest", "last"), strict=True):
+    for value, what in ((rest.outputs[0], "rest"), (scan.outputs[0], "last")):
         value.name, value.shape, value.type = f"{name}:{what}", ir.Shape(state), x.type
     spikes = scan.outputs[1]
     spikes.shape, spikes.type = old.shape, old.type
-    graph.insert_before(node, [first, zero, scan])
+    graph.insert_before(node, [rest, scan])
     old.replace_all_uses_with(spikes, replace_graph_outputs=True)
     graph.remove(node, safe=True)
     spikes.name = old.name

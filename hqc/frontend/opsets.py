@@ -45,12 +45,16 @@ def check_ops(path: Path, proto: onnx.ModelProto) -> None:
             entry.version = standard
     known = {(f.domain, f.name) for f in proto.functions} | {(op.domain, op.name) for op in ops()}
     for node in [*_nodes(proto.graph.node), *(n for f in proto.functions for n in _nodes(f.node))]:
-        is_known = (node.domain, node.op_type) in known or is_foreign(node.domain, node.op_type)
-        if node.domain not in _STANDARD and not is_known:
+        if node.domain in _STANDARD or (node.domain, node.op_type) in known:
+            continue
+        if not is_foreign(node.domain, node.op_type):
             raise UnsupportedModelError(
                 f"{path}: node {node.name!r} is {node.domain}::{node.op_type}, which has no body",
                 hint="write it in standard ONNX, or as QuantUniform, QuantPow2 or LIF of ai.hqc",
             )
+        if node.domain not in versions:
+            proto.opset_import.add(domain=node.domain, version=1)  # as QONNX leaves it out
+            versions[node.domain] = 1
 
 
 def with_our_opset(path: Path, proto: onnx.ModelProto) -> onnx.ModelProto:
