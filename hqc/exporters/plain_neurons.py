@@ -52,7 +52,7 @@ class _Body:
     def __init__(self) -> None:
         self.nodes: list[onnx.NodeProto] = []
 
-    def number(self, value: float, name: str) -> str:
+    def number(self, value: float | np.float32, name: str) -> str:
         """A constant."""
         tensor = numpy_helper.from_array(np.array(value, np.float32), name)
         self.nodes.append(helper.make_node("Constant", [], [name], value=tensor))
@@ -61,7 +61,9 @@ class _Body:
     def op(self, op_type: str, *inputs: str, out: str = "", **attributes: int) -> str:
         """A node."""
         out = out or f"{op_type}_{len(self.nodes)}"
-        self.nodes.append(helper.make_node(op_type, inputs, [out], name=out, **attributes))
+        made = helper.make_node(op_type, inputs, [out], name=out)
+        made.attribute.extend(helper.make_attribute(k, v) for k, v in attributes.items())
+        self.nodes.append(made)
         return out
 
 

@@ -60,7 +60,11 @@ def _quant(quantizer: Quantizer) -> ir.Node:
         add_initializer(graph, np.array(array, np.float32), f"{name}.{what}")
         for array, what in ((scale, "scale"), (0, "zero"), (bits, "bits"))
     ]
-    attributes = {"signed": signed, "narrow": narrow, "rounding_mode": "ROUND"}
-    made = ir.node("Quant", [x, *given], attributes, domain=_DOMAIN, name=name)
+    attributes = [
+        ir.AttrInt64("signed", signed),
+        ir.AttrInt64("narrow", narrow),
+        ir.AttrString("rounding_mode", "ROUND"),
+    ]
+    made = ir.Node(_DOMAIN, "Quant", [x, *given], attributes=attributes, name=name)
     made.metadata_props.update(stands_for(node))
     return made

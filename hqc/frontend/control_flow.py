@@ -15,6 +15,7 @@ import onnx
 from onnx import helper, numpy_helper
 from onnx.reference import ReferenceEvaluator
 
+from hqc.dialect.metadata import STANDS_FOR
 from hqc.errors import UnsupportedModelError
 
 _FOLDED = 4096
@@ -34,7 +35,7 @@ def without_control_flow(path: Path, proto: onnx.ModelProto) -> onnx.ModelProto:
         if not graph.changed:
             break
     _remove_unread(proto.graph)
-    node = next((n for n in proto.graph.node if not n.domain and n.op_type in _LOOPS), None)
+    node = next((n for n in proto.graph.node if n.op_type in _LOOPS and _is_control(n)), None)
     if node is not None:
         raise UnsupportedModelError(
             f"{path}: node {node.name!r} ({node.op_type}): how often it runs is not known before",
@@ -72,6 +73,8 @@ _SEQUENCES = (
 
 
 def _is_control(node: onnx.NodeProto) -> bool:
+    if any(entry.key == STANDS_FOR for entry in node.metadata_props):
+        return False  # of hqc's own writing, and read back with its metadata
     return not node.domain and node.op_type in (*_LOOPS, *_SHAPES, "ConcatFromSequence")
 
 
@@ -113,7 +116,8 @@ class _Graph:
             "SequenceLength": self._length,
             **dict.fromkeys(_SEQUENCES, self._sequence),
         }
-        rule = None if node.domain else rules.get(node.op_type, self._fold)
+        control = node.op_type not in _LOOPS or _is_control(node)
+        rule = rules.get(node.op_type, self._fold) if control and not node.domain else None
         if rule is None or not rule(node):
             self._nodes.append(node)
 

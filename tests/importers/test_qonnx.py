@@ -297,6 +297,7 @@ def trained(**how) -> nn.Module:
 @pytest.mark.parametrize("by_channel", [False, True])
 @pytest.mark.parametrize("form", ["export_qonnx", "export_onnx_qcdq"])
 def test_networks_that_brevitas_exports(tmp_path, form, by_channel):
+    pytest.importorskip("brevitas")
     pytest.importorskip("onnxoptimizer", reason="Brevitas' exporters need it")
     import brevitas.export
     from brevitas.quant import Int8WeightPerChannelFloat, Int8WeightPerTensorFloat

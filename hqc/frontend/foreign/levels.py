@@ -30,7 +30,7 @@ _BOOLS = {
     *("And", "Or", "Xor", "Not"),
 }
 
-_BINARY: dict[str, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {
+_BINARY: dict[str, np.ufunc] = {
     "Add": np.add,
     "Sub": np.subtract,
     "Mul": np.multiply,
