@@ -300,6 +300,30 @@ def computed_ends(net):
     net.end(net.lif(net.conv(net.op("DequantizeLinear", codes, *given, name="q"))))
 
 
+@refused("node 'q' (DequantizeLinear): it quantizes activations by blocks")
+def blocks_of_an_activation(net):
+    scale = np.ones((net.frames[0], 2, *net.frames[3:]))
+    x = net.pair(net.spikes(), scale, np.zeros(scale.shape, int), axis=1, block_size=3)
+    net.end(net.lif(net.conv(x)))
+
+
+@refused("node 'w' (DequantizeLinear): it is inside a loop or a branch")
+def weights_in_a_branch(net):
+    codes = net.codes(drawn(Type.INT4, D, C, 1, 1))
+    given = codes, net.constant(0.1)
+    inner = onnx.helper.make_node("DequantizeLinear", given, ["inner"], name="w")
+    out = onnx.helper.make_tensor_value_info("inner", Type.FLOAT, (D, C, 1, 1))
+    branch = onnx.helper.make_graph([inner], "branch", [], [out])
+    asked = net.constant(True, np.bool_)
+    conv(net, net.op("If", asked, then_branch=branch, else_branch=branch))
+
+
+@refused("node 'view' (Reshape): its constants cannot be computed")
+def constants_that_do_not_fit(net):
+    view = net.view(net.codes(drawn(Type.INT4, D, C, 1, 1)), (D, C, 2, 1), name="view")
+    conv(net, net.op("DequantizeLinear", view, net.constant(0.1), name="w"))
+
+
 def first(net: Foreign, scale: object, zero: object, **attributes) -> str:
     """The quantized input, an image."""
     image = net.view("frames", (net.frames[0], *net.frames[2:]))

@@ -71,6 +71,8 @@ def run_qonnx(path: Path, name: str, frames: np.ndarray) -> np.ndarray:
 
 
 RUNS = {"qdq": run_qdq, "qonnx": run_qonnx}
+ROUNDING = {"qdq": 0, "qonnx": 1e-5}
+"""QONNX runs each node in onnxruntime with its optimizations, which add in another order."""
 
 
 def goes_around(model: ir.Model, form: str, path: Path) -> None:
@@ -86,7 +88,8 @@ def goes_around(model: ir.Model, form: str, path: Path) -> None:
         (expected,) = ours.run({name: recording.frames})
         (found,) = theirs.run({name: recording.frames})
         np.testing.assert_array_equal(found, expected)
-        np.testing.assert_array_equal(RUNS[form](path, name, recording.frames), expected)
+        elsewhere = RUNS[form](path, name, recording.frames)
+        np.testing.assert_allclose(elsewhere, expected, rtol=ROUNDING[form])
 
 
 @pytest.mark.parametrize("form", RUNS)
