@@ -29,7 +29,7 @@ KINDS = {
     Type.INT8: (-128, 127),
     Type.UINT8: (0, 255),
     Type.INT16: (-(2**15), 2**15 - 1),
-    Type.UINT16: (0, 2**15 - 1),
+    Type.UINT16: (0, 2**16 - 1),
 }
 
 
@@ -37,7 +37,7 @@ def drawn(kind: int, *shape: int) -> np.ndarray:
     """Seeded codes of a type, both ends among them."""
     low, high = KINDS[kind]
     codes = np.random.default_rng(3).integers(low, high + 1, shape)
-    codes.flat[:2] = low + 1, high
+    codes.flat[:2] = low, high
     return codes
 
 

@@ -168,7 +168,8 @@ def _along(codes: np.ndarray, scale: np.ndarray, axis: int | None, finer: bool) 
     if finer:
         factors = np.round(scale / least)
         codes = codes * factors
-    if np.abs(codes).max(initial=0) >= 2**15:
+    low, high = codes.min(initial=0), codes.max(initial=0)
+    if not any(_fits(_STORED[-1], signed, 0, low, high) for signed in (0, 1)):
         return None
     return _Coded(codes, least.reshape(-1), 0 if axis is None else axis)
 
@@ -225,6 +226,7 @@ def _fewest(coded: _Coded, found: Codes) -> tuple[str, np.ndarray, dict]:
     """
     low, high = coded.codes.min(initial=0), coded.codes.max(initial=0)
     signed = found.signed if found.signed is not None and low >= 0 else 1
+    signed = int(signed and _fits(_STORED[-1], 1, 0, low, high))
     fitting = (b for b in range(2, 17) if _fits(b, signed, 0, low, high))
     needed = next(fitting)
     bits = next(b for b in _STORED if b >= needed)
