@@ -148,7 +148,7 @@ def record(module: nn.Module, frames: Tensor, output: int | str | None = None) -
         if goes_on:
             return
         last.pop(part, None)
-        if state is not None and not library.is_rest(state):
+        if state is not None and not library.is_rest(part, state):
             raise UnsupportedModelError(
                 f"layer {name!r} begins with potentials that are set to a tensor",
                 hint="potentials start where they are reset to, or at 0 with soft reset",
@@ -159,13 +159,12 @@ def record(module: nn.Module, frames: Tensor, output: int | str | None = None) -
         if not _are_neurons(part):
             return
         library = library_of(part)
-        spikes = library.spikes(outputs) if library else outputs
-        levels = library.levels(part) if library else part.levels
+        x, spikes = inputs[0], outputs
         if library:
-            held[part] = library.state(part, inputs[:1])
-        call = Call(_array(inputs[0]), _array(spikes), max(map(abs, levels)))
-        if library and library.is_single_step(part):
-            call.x, call.spikes = call.x[None], call.spikes[None]
+            held[part] = library.left(part, inputs, outputs)
+            x, spikes = (library.steps(part, y) for y in (x, library.spikes(outputs)))
+        levels = library.levels(part) if library else part.levels
+        call = Call(_array(x), _array(spikes), max(map(abs, levels)))
         if part in last:
             last[part].go_on(call)
         else:

@@ -173,6 +173,8 @@ def _trace(module: torch.nn.Module, example: torch.Tensor) -> ir.Model:
             cause: BaseException = error
             while cause.__cause__ is not None:
                 cause = cause.__cause__
+            if isinstance(cause, UserError):
+                raise cause from None
             reason = str(cause).strip().partition("\n")[0]
             raise UnsupportedModelError(
                 f"torch cannot trace the module: {type(cause).__name__}: {reason}",

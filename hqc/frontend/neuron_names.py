@@ -27,5 +27,16 @@ INTEGRATORS = {"spikingjelly.activation_based.neuron": ("NonSpikingLIFNode", "No
 
 SNNTORCH = {"snntorch": ("Leaky", "Lapicque")}
 
-NODES = SPIKINGJELLY | SNNTORCH
+NORSE = {
+    "norse.torch.module.lif_box": ("LIFBoxCell",),
+    "norse.torch.module.lif": ("LIFCell", "LIF"),
+    "norse.torch.module.iaf": ("IAFCell", "IAF"),
+}
+
+SINABS = {
+    "sinabs.layers.lif": ("LIF", "LIFSqueeze"),
+    "sinabs.layers.iaf": ("IAF", "IAFSqueeze"),
+}
+
+NODES = SPIKINGJELLY | SNNTORCH | NORSE | SINABS
 """Neurons that remember from one call to the next, in a loop over time or over parts of it."""

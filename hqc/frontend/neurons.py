@@ -18,15 +18,14 @@ def with_own_neurons(model: nn.Module) -> nn.Module:
 
     Potentials start at rest in every call, so nothing needs to be reset; a learned tau or threshold
     stays as it is; training goes on with our surrogate gradient. Raises `UnsupportedModelError`,
-    naming the layer, for other neurons, for those that take one time step a call, and for those
-    that were changed in a way that `LIF` would not follow; then none has been replaced.
+    naming the layer, for other neurons, for those that take one time step a call or are called in
+    another way than `LIF`, and for those that were changed in a way that it would not follow; then
+    none has been replaced.
     """
     for name, node in model.named_modules():
         library = library_of(node)
-        if library and library.is_single_step(node):
-            raise UnsupportedModelError(
-                f"layer {name!r} takes one time step a call", hint=library.all_steps
-            )
+        if library and (otherwise := library.called_otherwise(node)):
+            raise UnsupportedModelError(f"layer {name!r} {otherwise}", hint=library.all_steps)
     return _replaced(model, _own)
 
 

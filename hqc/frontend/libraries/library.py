@@ -34,6 +34,10 @@ class Library(ABC):
     def is_single_step(self, node: nn.Module) -> bool:
         """Whether it takes one time step a call."""
 
+    def called_otherwise(self, node: nn.Module) -> str | None:
+        """In which way a call is not that of a `LIF`, [T, N, ...] to spikes; None if it is."""
+        return "takes one time step a call" if self.is_single_step(node) else None
+
     @abstractmethod
     def own(self, name: str, node: nn.Module) -> nn.Module:
         """The layer, a `LIF` if it fires, that does what a node does, and can be trained.
@@ -49,7 +53,11 @@ class Library(ABC):
     def state(self, node: nn.Module, inputs: tuple) -> Tensor | None:
         """The potentials that a call of it begins with; None where there are none yet."""
 
-    def is_rest(self, state: Tensor) -> bool:
+    def left(self, node: nn.Module, inputs: tuple, outputs: Any) -> Tensor | None:
+        """The potentials that a call of it ends with."""
+        return self.state(node, inputs[:1])
+
+    def is_rest(self, node: nn.Module, state: Tensor) -> bool:
         """Whether potentials that were set are those at rest."""
         return False
 
@@ -60,6 +68,10 @@ class Library(ABC):
     def spikes(self, outputs: Any) -> Tensor:
         """The spikes, of what a call returns."""
         return outputs
+
+    def steps(self, node: nn.Module, x: Tensor) -> Tensor:
+        """What a call is given, or its spikes, as [T, ...]."""
+        return x.unsqueeze(0) if self.is_single_step(node) else x
 
     def traced(self, name: str, node: nn.Module) -> nn.Module:
         """What stands for the node while its network is traced."""

@@ -53,7 +53,7 @@ class SnnTorch(Library):
         mem = inputs[1] if len(inputs) > 1 and inputs[1] is not None else node.mem
         return mem if mem.numel() else None
 
-    def is_rest(self, state: Tensor) -> bool:
+    def is_rest(self, node: nn.Module, state: Tensor) -> bool:
         """Zeros are, which `init_leaky` gives."""
         return not torch.any(state)
 
