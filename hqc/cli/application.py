@@ -15,12 +15,10 @@ from typing import NoReturn
 import click
 
 from hqc.errors import OwnError, UserError, VerificationError
+from hqc.extras import INSTALLED_BY
 from hqc.version import VERSION
 
 USER_ERROR, OWN_ERROR = 2, 1
-
-_OPTIONAL = ("matplotlib", "onnxscript", "torch")
-"""Packages that training, searching and exporting need, and compiling does not."""
 
 _THEIR_ERRNOS = {
     errno.ENOSPC: "free some space, or write elsewhere",
@@ -225,9 +223,9 @@ def main() -> None:
     except MemoryError:
         _fail(USER_ERROR, "out of memory", "give it more, or a smaller model")
     except ModuleNotFoundError as error:
-        if error.name not in _OPTIONAL:
+        if error.name not in INSTALLED_BY:
             _unexpected(error)
-        _fail(USER_ERROR, f"this needs {error.name}", "pip install 'hqc[train]'")
+        _fail(USER_ERROR, f"this needs {error.name}", INSTALLED_BY[error.name])
     except Exception as error:  # the last resort: a message, not a traceback
         _unexpected(error)
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 import platform
 import shlex
 import shutil
+from collections.abc import Iterator
 from importlib.metadata import PackageNotFoundError, version
 
 from hqc.cli.application import Output, cli, output_options
+from hqc.extras import INSTALLED_BY, WAYS_IN
 
 _PACKAGES = {
     "apache-tvm": "pip install hqc",
@@ -17,8 +19,6 @@ _PACKAGES = {
     "numpy": "pip install hqc",
     "lark": "pip install hqc",
     "ziglang": "pip install hqc",
-    "torch": "pip install hqc[train], to train, search and export",
-    "onnxscript": "pip install hqc[train], to search and export",
 }
 
 _DEVICE_TOOLS = {
@@ -57,8 +57,29 @@ def doctor(out: Output) -> None:
             found = shutil.which(command)
             remedy = f"apt install {debian_package(command)}, to verify this target here"
             rows.append((f"emulator of {name}", found or "", remedy))
-    width = max(len(name) for name, _, _ in rows)
+    ways = list(_ways_in())
+    tables = [_table(rows), "", "Ways in", _table(ways)]
+    rows += [(f"way in: {name}", found, remedy) for name, found, remedy in ways]
     out.result(
         [{"name": n, "found": f or None, "remedy": None if f else r} for n, f, r in rows],
-        "\n".join(f"{n:{width}}  {f or 'missing: ' + r}" for n, f, r in rows),
+        "\n".join(tables),
     )
+
+
+def _table(rows: list[tuple[str, str, str]]) -> str:
+    width = max(len(name) for name, _, _ in rows)
+    return "\n".join(f"{n:{width}}  {f or 'missing: ' + r}" for n, f, r in rows)
+
+
+def _ways_in() -> Iterator[tuple[str, str, str]]:
+    """What each way in needs: the versions that are there, or how to install what is not."""
+    for way, needed in WAYS_IN.items():
+        found, missing = [], []
+        for package in needed:
+            try:
+                found.append(f"{package} {version(package)}")
+            except PackageNotFoundError:
+                missing.append(package)
+        remedy = ", ".join(dict.fromkeys(INSTALLED_BY[package] for package in missing))
+        there = "" if missing else ", ".join(found) or "nothing more is needed"
+        yield way, there, f"{' and '.join(missing)}: {remedy}"

@@ -22,7 +22,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from hqc.dialect import DIALECT
 from hqc.dialect.lif import LIF as LIF_OP
-from hqc.errors import UnsupportedModelError
+from hqc.errors import UnsupportedModelError, UserError, in_short
 from hqc.frontend.libraries import library_of
 from hqc.models.lif import LIF
 from hqc.quantize import QuantPow2, QuantUniform
@@ -180,6 +180,13 @@ def record(module: nn.Module, frames: Tensor, output: int | str | None = None) -
     try:
         with torch.no_grad(), torch.compiler.set_stance("force_eager"), roundings:
             outputs = module(frames)
+    except (UserError, MemoryError):
+        raise
+    except Exception as error:
+        raise UnsupportedModelError(
+            f"the module's forward fails on frames {list(frames.shape)}: {in_short(error)}",
+            hint="are these the frames that it takes? where it takes a step a call: --time-steps",
+        ) from error
     finally:
         for hook in hooks:
             hook.remove()
@@ -188,7 +195,7 @@ def record(module: nn.Module, frames: Tensor, output: int | str | None = None) -
         raise UnsupportedModelError(
             f"the module's forward returns a {type(logits).__name__} of {len(logits)}, not one "
             "tensor",
-            hint="say which of them is to be compiled: export(..., output=0)",
+            hint="say which of them is to be compiled: export(..., output=0), or --take 0",
         )
     _check_float32("the module's forward returns", logits)
     run.logits = _array(logits)

@@ -38,6 +38,7 @@ def export(
     name: str = "model",
     preprocessing: dict | None = None,
     input_scale: float | None = None,
+    fit_input: bool = True,
     output: int | str | None = None,
 ) -> ir.Model:
     """Write a torch module as a dialect model that stock onnxruntime runs, and return it.
@@ -50,8 +51,10 @@ def export(
     each color where they are normalized.
     A module without a quantizer of its input gets one of 8 bits, unsigned where no example is
     negative: of scale 1 for counts, 1/255 for pixels from 0 to 1, else over the examples' range;
-    `input_scale` is taken in place of these. Of a forward that returns several tensors, in a tuple,
-    a list or a dict, `output` says which is compiled.
+    `input_scale` is taken in place of these. `fit_input=False` says that examples are no real
+    frames, whose range says nothing: without `input_scale` the input then stays as it is, and the
+    model is to be quantized before it is compiled. Of a forward that returns several tensors, in a
+    tuple, a list or a dict, `output` says which is compiled.
 
     The model is compared with the module's own forward, in evaluation, all its neurons at rest, on
     every example and on random frames. Raises `UnsupportedModelError`, naming the first layer that
@@ -66,7 +69,9 @@ def export(
         run = record(module, examples[0], output)
         model = _to_dialect(own, examples[0], name, preprocessing)
         arrays = [x.detach().cpu().numpy() for x in examples]
-        quantizer = quantize_input(model, arrays, input_scale)
+        quantizer = None
+        if fit_input or input_scale is not None:
+            quantizer = quantize_input(model, arrays if fit_input else [], input_scale)
         attach_functions(model)
         agreement = Agreement(model, run)
         if quantizer is None:

@@ -22,6 +22,9 @@ class Library(ABC):
     all_steps = "use hqc.models.lif.LIF, which takes frames [T, N, ...]"
     """How neurons that take a step a call are made to take all at once."""
 
+    memories: tuple[str, ...] = ()
+    """What a checkpoint may hold of what neurons remember, by its last name."""
+
     @abstractmethod
     def has(self, module: nn.Module) -> bool:
         """Whether a module is one of the library's that keep a state from call to call."""

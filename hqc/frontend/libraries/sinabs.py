@@ -25,6 +25,8 @@ _RESETS = "sinabs.activation.reset_mechanism"
 class Sinabs(Library):
     """Layers of batch before time, [N, T, ...], or of both in one axis, whose potentials stay."""
 
+    memories = ("v_mem", "i_syn")
+
     def has(self, module: nn.Module) -> bool:
         """Whether it is a stateful layer."""
         return isinstance(module, classes(_STATEFUL))

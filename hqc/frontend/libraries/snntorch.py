@@ -36,6 +36,8 @@ class SnnTorch(Library):
     then does not leak, as it does where a potential is reset at once.
     """
 
+    memories = ("mem", "spk", "syn")
+
     def has(self, module: nn.Module) -> bool:
         """Whether it is a neuron of the library."""
         return isinstance(module, classes(_STATEFUL))

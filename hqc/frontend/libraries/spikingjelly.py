@@ -37,6 +37,8 @@ class SpikingJelly(Library):
 
     all_steps = "functional.set_step_mode(model, 'm'), and give frames [T, N, ...]"
 
+    memories = ("v", "v_seq", "spike")
+
     def has(self, module: nn.Module) -> bool:
         """Whether it has memories; dropout has only in training, PSN only step by step."""
         stateless = classes(_STATELESS_IN_EVALUATION)
