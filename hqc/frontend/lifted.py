@@ -89,7 +89,7 @@ class Lifted:
         (value,) = node.outputs
         value.shape, value.type = ir.Shape(shape), like.type
         if node not in self._copied:
-            node.name = f"{node.name}_{next(self._numbers)}"
+            node.name = f"{node.name}:{next(self._numbers)}"  # an exporter numbers by _2, too
         value.name = f"{node.name}:all_steps"
         self._nodes.append(node)
         return value
