@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 
-def in_short(error: Exception) -> str:
+def in_short(error: BaseException) -> str:
     """An exception of another package as part of a message: its kind and its first line."""
     first = next(iter(str(error).strip().splitlines()), "no message")
     return f"{type(error).__name__}: {first}"

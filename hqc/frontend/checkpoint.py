@@ -127,8 +127,7 @@ def _read(path: Path) -> object:
             ) from None
         raise UserError(
             f"{path} wants to load {wanted[1]}, and hqc does not run code in checkpoints",
-            hint="where you trust it, save its weights alone: "
-            "torch.save(model.state_dict(), path)",
+            hint="where you trust it, save its weights alone: torch.save(model.state_dict(), path)",
         ) from None
     except Exception as error:  # torch raises whatever the file makes it stumble over
         raise UserError(
