@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from multiprocessing import get_context
 from typing import Any, Protocol
 
 import torch
 
 from hqc.errors import UserError
-from hqc.quantize.recipe import Choice
-
-Candidate = Mapping[str, Choice]
+from hqc.post_training.network import Candidate
 
 
 class Measure(Protocol):
@@ -33,7 +31,8 @@ def _start(trial: Measure) -> None:
     _here = trial
 
 
-def _measure(what: str, candidate: Candidate) -> float:
+def _measure(asked: tuple[str, Candidate]) -> float:
+    what, candidate = asked
     return getattr(_here, what)(candidate)
 
 
@@ -44,18 +43,18 @@ class Candidates:
         self._trial = trial
         self._pool = _pool(trial, workers, ray) if workers > 1 or ray else None
 
-    def drops(self, candidates: Sequence[Candidate]) -> list[float]:
+    def drops(self, candidates: Sequence[Candidate]) -> Iterator[float]:
         """The accuracy that each candidate loses."""
         return self._map("drop", candidates)
 
-    def drifts(self, candidates: Sequence[Candidate]) -> list[float]:
+    def drifts(self, candidates: Sequence[Candidate]) -> Iterator[float]:
         """How far each candidate moves membrane potentials."""
         return self._map("drift", candidates)
 
-    def _map(self, what: str, candidates: Sequence[Candidate]) -> list[float]:
+    def _map(self, what: str, candidates: Sequence[Candidate]) -> Iterator[float]:
         if self._pool is None:
-            return [getattr(self._trial, what)(c) for c in candidates]
-        return list(self._pool.starmap(_measure, [(what, c) for c in candidates]))
+            return map(getattr(self._trial, what), candidates)
+        return self._pool.imap(_measure, [(what, c) for c in candidates])
 
     def close(self) -> None:
         """End the processes."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import fnmatch
 import importlib
 import pkgutil
 from collections.abc import Callable, Mapping
@@ -15,6 +14,7 @@ from torch import nn
 from hqc.data.task import Task
 from hqc.errors import UserError
 from hqc.models.lif import fuse_neurons
+from hqc.post_training.space import space_of
 from hqc.quantize.recipe import Choice, quantizable_layers, quantizer
 from hqc.search.device import find_device
 from hqc.search.run_folder import RunFolder
@@ -111,14 +111,4 @@ def search_space(model: nn.Module, options: Options) -> dict[str, list[Choice]]:
     """The choices of every layer; one alone where `keep` fixes it. Raises `UserError`."""
     for choice in (*options.choices, *options.keep.values()):
         quantizer(choice, torch.ones(1))
-    layers = quantizable_layers(model)
-    for pattern in options.keep:
-        if not fnmatch.filter(layers, pattern):
-            raise UserError(
-                f"--keep {pattern!r} matches no layer", hint=f"layers are: {', '.join(layers)}"
-            )
-    space = {}
-    for name in layers:
-        kept = [c for pattern, c in options.keep.items() if fnmatch.fnmatchcase(name, pattern)]
-        space[name] = kept[:1] or list(options.choices)
-    return space
+    return space_of(quantizable_layers(model), options.choices, options.keep)

@@ -9,10 +9,9 @@ import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from torch import nn
 
 from hqc.atomic_files import replacing
-from hqc.quantize.recipe import Choice, quantizable_layers
+from hqc.post_training.network import Choice
 
 _ROW, _WIDTH = 0.28, 9.0
 """Inches: of a layer's row, and of a picture."""
@@ -21,15 +20,6 @@ _NEAR = 0.4
 """Percent of energy and of accuracy by which two points of one label differ at most."""
 
 Weights = Mapping[str, np.ndarray]
-
-
-def weights_of(model: nn.Module) -> dict[str, np.ndarray]:
-    """The weights of every layer, as they are used: quantized where there is a quantizer."""
-    was_training = model.training
-    layers = quantizable_layers(model.eval())
-    found = {name: layer.weight.detach().cpu().numpy().ravel() for name, layer in layers.items()}
-    model.train(was_training)
-    return found
 
 
 def _save(figure: Figure, path: Path) -> None:

@@ -1,9 +1,10 @@
-"""Searches after training: weights are rounded for a while, to see what that costs."""
+"""Searches after training, of a torch module: it is trained in float, and then only rounded."""
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -11,47 +12,46 @@ from torch.nn.utils import parametrize
 
 from hqc.data.task import Labelled, Task
 from hqc.energy.count_module import is_neuron
-from hqc.errors import UserError
 from hqc.models.lif import integrate
-from hqc.quantize.recipe import Choice, quantizable_layers, quantizer
+from hqc.post_training.kinds import kind_of
+from hqc.post_training.method import Choose, methods
+from hqc.post_training.network import Candidate, Choice, Layer, Network
+from hqc.post_training.rounding import range_scale
+from hqc.post_training.search import Search
+from hqc.post_training.space import uniform_space
+from hqc.quantize.recipe import quantizable_layers, quantizer
 from hqc.search.candidates import Candidates
-from hqc.search.method import Options, search_space
-from hqc.search.plots import draw_weights, weights_of
-from hqc.search.result import counted_frames, describe
+from hqc.search.method import Options, method
+from hqc.search.plots import draw_sensitivity, draw_weights
+from hqc.search.result import counted_frames, describe, weights_of
 from hqc.search.results import RECIPE, RESULT
 from hqc.search.run_folder import RunFolder
 from hqc.search.training import FLOAT_RATE, accuracy, fit, split
 
 _NEURON = ("tau", "v_threshold", "v_reset", "decay_input")
 
-CHOICES = ("16u", "12u", "8u", "4u")
-
-
-def range_scale(weight: Tensor, bits: int) -> Tensor:
-    """S = w_range / q_range, with Qmax = 2^(b-1) - 1 and Qmin = -2^(b-1); one for the layer.
-
-    The range is symmetric, twice the largest |w|, as the codes have no zero point: with max - min a
-    weight that is alone on its side would be clipped, at any precision.
-    """
-    return (2 * weight.abs().max() / (2**bits - 1)).clamp(min=1e-8)
-
 
 def ranged_quantizer(choice: Choice, weight: Tensor) -> nn.Module:
     """A uniform quantizer of a recipe's notation, its scale from the weights' range (QSViT)."""
     module = quantizer(choice, weight)
     with torch.no_grad():
-        module.scale.fill_(range_scale(weight, module.bits))
+        module.scale.fill_(float(range_scale(weight.cpu().numpy(), module.bits)))
     return module
 
 
-def lowest(choices: list[Choice], is_harmless: Callable[[Choice], bool]) -> Choice:
-    """The last of choices, from high precision to low, that is harmless as are all before it."""
-    found = choices[0]
-    for choice in choices:
-        if not is_harmless(choice):
-            break
-        found = choice
-    return found
+def kinds_of(model: nn.Module) -> dict[str, str]:
+    """The kind of every quantizable layer, by name."""
+    repconvs = [n for n, m in model.named_modules() if type(m).__name__ == "RepConv"]
+    return {
+        name: kind_of(
+            name,
+            linear=isinstance(layer, nn.Linear),
+            groups=getattr(layer, "groups", 1),
+            window=getattr(layer, "kernel_size", ()),
+            repconv=any(name.startswith(f"{parent}.") for parent in repconvs),
+        )
+        for name, layer in quantizable_layers(model).items()
+    }
 
 
 class Trial:
@@ -63,17 +63,17 @@ class Trial:
     def __init__(self, model: nn.Module, data: Labelled, frames: Tensor) -> None:
         self._model, self._data, self._frames = model, data, frames
         self.layers = quantizable_layers(model)
-        self._weights = {n: layer.weight.detach().clone() for n, layer in self.layers.items()}
+        self.weights = {n: layer.weight.detach().clone() for n, layer in self.layers.items()}
         self.float_accuracy = accuracy(model, data)
         self._potentials = self._run()
 
-    def drop(self, choices: Mapping[str, Choice]) -> float:
+    def drop(self, choices: Candidate) -> float:
         """Accuracy lost with the given layers rounded and all others in float."""
         return self._rounded(
             choices, lambda: self.float_accuracy - accuracy(self._model, self._data)
         )
 
-    def drift(self, choices: Mapping[str, Choice]) -> float:
+    def drift(self, choices: Candidate) -> float:
         """How far membrane potentials move, relative to their size, in the mean over layers."""
         moved = self._rounded(choices, self._run)
         shares = [
@@ -83,15 +83,15 @@ class Trial:
         return float(torch.stack(shares).mean())
 
     @torch.no_grad()
-    def _rounded(self, choices: Mapping[str, Choice], measure: Callable):
+    def _rounded(self, choices: Candidate, measure: Callable):
         for name, choice in choices.items():
-            weight = self._weights[name]
+            weight = self.weights[name]
             self.layers[name].weight.copy_(ranged_quantizer(choice, weight).eval()(weight))
         try:
             return measure()
         finally:
             for name in choices:
-                self.layers[name].weight.copy_(self._weights[name])
+                self.layers[name].weight.copy_(self.weights[name])
 
     @torch.no_grad()
     def _run(self) -> list[Tensor]:
@@ -112,52 +112,75 @@ class Trial:
         return found
 
 
-class PostTraining:
-    """A search that trains in float and then only rounds.
+class TorchNetwork(Network):
+    """A torch module that was trained in float.
 
-    `space` holds each layer's choices from high precision to low, `free` the layers that have more
-    than one, `trial` measures on a fifth of the training recordings, `candidates` does so for many.
+    Candidates are measured on a fifth of the training recordings, in several processes where
+    options ask for that; the result is that on the test split.
     """
 
     def __init__(self, model: nn.Module, task: Task, options: Options, run: RunFolder) -> None:
-        space = search_space(model, options)
-        for choice in dict.fromkeys(c for choices in space.values() for c in choices):
-            if not choice.endswith("u"):
-                raise UserError(
-                    f"{choice!r} is not uniform, and rounding after training is",
-                    hint="choose among bits with u, e.g. --choices 16u,12u,8u,4u",
-                )
         fit(model, task, run, "float", options.float_epochs, FLOAT_RATE, options, options.seed)
         if options.workers > 1 or options.ray:
             model.cpu()  # forked processes cannot go on with a GPU
         self._model, self._task, self._options, self._run = model, task, options, run
         self._float_model = copy.deepcopy(model)
-        self.space = {n: sorted(c, key=lambda c: -int(c[:-1])) for n, c in space.items()}
-        self.free = [name for name, choices in self.space.items() if len(choices) > 1]
         run.progress("measure the float network")
         self.trial = Trial(model, split(task.train, options.seed)[1], counted_frames(task, model))
-        self.candidates = Candidates(self.trial, options.workers, options.ray)
+        self._candidates = Candidates(self.trial, options.workers, options.ray)
+        weights = self.trial.weights
+        self.layers = {
+            name: Layer(name, kind, weights[name].cpu().numpy())
+            for name, kind in kinds_of(model).items()
+        }
 
-    def weights(self, name: str) -> int:
-        """How many weights a layer has."""
-        return self.trial.layers[name].weight.numel()
+    def drop(self, choices: Candidate) -> float:
+        """Accuracy lost on a fifth of the training recordings."""
+        return self.trial.drop(choices)
 
-    def bits(self, recipe: Mapping[str, Choice]) -> int:
-        """Bits that all weights of a recipe's layers take."""
-        return sum(int(c[:-1]) * self.weights(n) for n, c in recipe.items())
+    def drift(self, choices: Candidate) -> float:
+        """How far membrane potentials move on a few recordings."""
+        return self.trial.drift(choices)
+
+    def drops(self, candidates: Sequence[Candidate]) -> Iterator[float]:
+        """The drop of each candidate, several at a time."""
+        return self._candidates.drops(candidates)
+
+    def drifts(self, candidates: Sequence[Candidate]) -> Iterator[float]:
+        """The drift of each candidate, several at a time."""
+        return self._candidates.drifts(candidates)
 
     def finish(self, recipe: dict[str, Choice], **found: object) -> dict:
         """Round the weights for good; write recipe, weights and result; return the result."""
-        self.candidates.close()
+        self._candidates.close()
+        layers = quantizable_layers(self._model)
         for name, choice in recipe.items():
-            layer = self.trial.layers[name]
-            module = ranged_quantizer(choice, layer.weight.detach())
-            parametrize.register_parametrization(layer, "weight", module)
+            module = ranged_quantizer(choice, layers[name].weight.detach())
+            parametrize.register_parametrization(layers[name], "weight", module)
         before, after = weights_of(self._float_model), weights_of(self._model)
         self._run.draw("weights.svg", draw_weights, before, after, recipe)
+        if "sensitivity" in found:
+            self._run.draw("sensitivity.svg", draw_sensitivity, found["sensitivity"])
         self._run.write_json(RECIPE, recipe)
         self._run.save("train", self._model.state_dict())
         result = describe(self._model, self._float_model, recipe, self._task, self._options)
         result |= found
         self._run.write_json(RESULT, result)
         return result
+
+
+def train_and_round(
+    choose: Choose, model: nn.Module, task: Task, options: Options, run: RunFolder
+) -> dict:
+    """Train in float, let a method choose each layer's bits, and round."""
+    space = uniform_space(quantizable_layers(model), options.choices, options.keep)
+    network = TorchNetwork(model, task, options, run)
+    search = Search(
+        network, space, tolerance=options.tolerance, beam=options.beam, progress=run.progress
+    )
+    found = choose(search)
+    return network.finish(found.recipe, **found.about)
+
+
+for _name, _method in methods().items():
+    method(_name, _method.choices)(partial(train_and_round, _method.choose))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -12,7 +13,7 @@ from hqc.energy import estimate
 from hqc.energy.count_module import count_module
 from hqc.energy.overhead import precisions_of
 from hqc.quantize import average_bits
-from hqc.quantize.recipe import Choice
+from hqc.quantize.recipe import Choice, quantizable_layers
 from hqc.search.device import device_of
 from hqc.search.method import Options
 from hqc.search.training import accuracy
@@ -26,6 +27,15 @@ def counted_frames(task: Task, model: nn.Module) -> Tensor:
     frames = task.train[0]
     chosen = torch.linspace(0, len(frames) - 1, min(_COUNTED, len(frames))).long()
     return frames[chosen].float().transpose(0, 1).to(device_of(model))
+
+
+def weights_of(model: nn.Module) -> dict[str, np.ndarray]:
+    """The weights of every layer, as they are used: quantized where there is a quantizer."""
+    was_training = model.training
+    layers = quantizable_layers(model.eval())
+    found = {name: layer.weight.detach().cpu().numpy().ravel() for name, layer in layers.items()}
+    model.train(was_training)
+    return found
 
 
 def describe(

@@ -9,15 +9,14 @@ from pathlib import Path
 
 import torch
 
-from hqc.atomic_files import replacing
 from hqc.errors import UserError
+from hqc.post_training.folder import Folder
 from hqc.search import distributed
 from hqc.search.metrics import METRICS, read_metrics
-from hqc.search.results import CONFIG
 
 
-class RunFolder:
-    """Files of one search; each is written whole or not at all.
+class RunFolder(Folder):
+    """Files of one search with training; each is written whole or not at all.
 
     `config.json` what was asked for, `metrics.jsonl` one line an epoch, `STAGE.pt` the weights
     that a finished stage left, `checkpoint.pt` the stage under way, `recipe.json`, `result.json`.
@@ -32,29 +31,10 @@ class RunFolder:
         tensorboard: bool = False,
         progress: Callable[[str], None] = lambda text: None,
     ) -> None:
-        self.path, self.progress, self._tensorboard = Path(path), progress, tensorboard
+        self._tensorboard = tensorboard
         if tensorboard:
             _summary_writer()
-        there = self.path / CONFIG
-        if resume:
-            if not there.exists():
-                raise UserError(f"{path} holds no search to resume")
-            before = json.loads(there.read_text())
-            changed = [k for k in config if before.get(k) != config[k]]
-            if changed:
-                raise UserError(
-                    f"{path} was searched with other options: {', '.join(changed)}",
-                    hint=f"resume with those in {there}, or start anew in another folder",
-                )
-            return
-        if self.path.exists() and any(self.path.iterdir()):
-            raise UserError(
-                f"{path} is not empty", hint="continue with --resume, or choose another folder"
-            )
-        distributed.wait()
-        if distributed.is_first():
-            self.path.mkdir(parents=True, exist_ok=True)
-        self.write_json(CONFIG, config)
+        super().__init__(path, config, resume=resume, progress=progress)
 
     @staticmethod
     def float_weights(path: str | PathLike[str]) -> dict:
@@ -67,15 +47,11 @@ class RunFolder:
             )
         return torch.load(file, map_location="cpu", weights_only=True)
 
-    def write_json(self, name: str, data: object) -> None:
-        """Write a JSON file."""
-        self._write(name, lambda file: file.write_text(json.dumps(data, indent=2) + "\n"))
-
     def _write(self, name: str, write: Callable[[Path], object]) -> None:
-        """Let the first process write a file, and all wait for it."""
+        """Let the first process write a file once all have come here, and all wait for it."""
+        distributed.wait()
         if distributed.is_first():
-            with replacing(self.path / name) as file:
-                write(file)
+            super()._write(name, write)
         distributed.wait()
 
     def log(self, stage: str, epoch: int, **metrics: object) -> None:
@@ -85,7 +61,6 @@ class RunFolder:
         if (stage, epoch) in places:
             before = before[: places.index((stage, epoch))]
         lines = [json.dumps(m) for m in (*before, {"stage": stage, "epoch": epoch, **metrics})]
-        distributed.wait()
         self._write(METRICS, lambda file: file.write_text("\n".join(lines) + "\n"))
         if self._tensorboard and distributed.is_first():
             with _summary_writer()(str(self.path / "tensorboard" / stage)) as writer:
@@ -98,9 +73,9 @@ class RunFolder:
         self._write(f"{name}.pt", lambda file: torch.save(state, file))
 
     def draw(self, name: str, picture: Callable, *found: object) -> None:
-        """Draw a picture of `hqc.search.plots` into the folder."""
+        """Draw a picture of `hqc.search.plots` into the folder, in the first process."""
         if distributed.is_first():
-            picture(*found, self.path / name)
+            super().draw(name, picture, *found)
 
     def load(self, name: str) -> dict | None:
         """Read `NAME.pt`, None where there is none."""

@@ -17,8 +17,8 @@ from hqc.quantize.recipe import Choice, quantizable_layers, quantizer
 from hqc.search import distributed
 from hqc.search.method import Options, method, search_space
 from hqc.search.metrics import read_metrics
-from hqc.search.plots import draw_probabilities, draw_weights, weights_of
-from hqc.search.result import counted_frames, describe
+from hqc.search.plots import draw_probabilities, draw_weights
+from hqc.search.result import counted_frames, describe, weights_of
 from hqc.search.results import RECIPE, RESULT, read_result
 from hqc.search.run_folder import RunFolder
 from hqc.search.training import (

@@ -7,7 +7,7 @@ import torch
 
 from hqc.quantize import apply_recipe
 from hqc.search.method import Options, find_method
-from hqc.search.post_training import PostTraining, Trial
+from hqc.search.post_training import TorchNetwork, Trial
 from hqc.search.run_folder import RunFolder
 from tests.search.places import network, places
 
@@ -22,7 +22,7 @@ def trained(task, tmp_path_factory):
     """Weights of a network that was trained in float."""
     run = RunFolder(tmp_path_factory.mktemp("float") / "run", {})
     options = Options(float_epochs=25, batch=8)
-    PostTraining(network(), task, options, run)
+    TorchNetwork(network(), task, options, run)
     return run.load("float")
 
 
@@ -45,8 +45,8 @@ def test_fewer_bits_than_uniform_within_the_tolerance(name, task, trained, tmp_p
     assert found["average_bits"] < 8
     model = network()
     model.load_state_dict(trained)
-    search_again = PostTraining(model, task, Options(), _run_with(trained, tmp_path / "check"))
-    assert search_again.trial.drop(found["choices"]) <= 0.1
+    search_again = TorchNetwork(model, task, Options(), _run_with(trained, tmp_path / "check"))
+    assert search_again.drop(found["choices"]) <= 0.1
 
 
 def _run_with(trained, folder):

@@ -8,11 +8,10 @@ from torch import nn
 
 from hqc.errors import UserError
 from hqc.models.meta_spikeformer import MetaSpikeFormer
+from hqc.post_training.qsvit import SENSITIVE, lowest
 from hqc.quantize import apply_recipe
-from hqc.quantize.recipe import quantizable_layers
 from hqc.search.method import Options, find_method
-from hqc.search.post_training import Trial, lowest, ranged_quantizer
-from hqc.search.qsvit import SENSITIVE, kind_of, kinds_of
+from hqc.search.post_training import Trial, kinds_of, ranged_quantizer
 from hqc.search.run_folder import RunFolder
 from tests.search.places import network, places
 
@@ -46,16 +45,23 @@ def test_scales_are_range_over_range(bits):
     ],
 )
 def test_kinds_of_layers(name, layer, kind):
-    assert kind_of(name, layer) == kind
+    model = nn.Module()
+    owner = model
+    *path, last = name.split(".")
+    for part in path:
+        owner.add_module(part, nn.Module())
+        owner = getattr(owner, part)
+    owner.add_module(last, layer)
+    assert kinds_of(model) == {name: kind}
 
 
 def test_layers_of_a_repconv_are_a_kind_of_their_own():
     with torch.device("meta"):
         model = MetaSpikeFormer(dims=(8, 8, 8, 8), depths=(1, 1), heads=2)
-    kinds = kinds_of(model, list(quantizable_layers(model)))
-    assert set(kinds) == {"conv", "pwconv", "dwconv", "sdsa", "repconv", "linear"}
-    assert kinds["repconv"][0] == "stages.8.attention.proj.conv.mix"
-    assert kinds["dwconv"][0] == "stages.1.mixer.depthwise"
+    kinds = kinds_of(model)
+    assert set(kinds.values()) == {"conv", "pwconv", "dwconv", "sdsa", "repconv", "linear"}
+    assert kinds["stages.8.attention.proj.conv.mix"] == "repconv"
+    assert kinds["stages.1.mixer.depthwise"] == "dwconv"
 
 
 def test_the_lowest_precision_before_one_that_costs_too_much():
