@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import ClassVar
 
 import numpy as np
 import onnx_ir as ir
@@ -19,6 +20,8 @@ class ReferenceSession:
     where onnxruntime takes no such model.
     """
 
+    _optimized: ClassVar[bool] = False
+
     def __init__(self, model: ir.Model, watch: Sequence[str] = ()) -> None:
         import onnxruntime  # heavy: loaded when a model is first run
 
@@ -26,7 +29,8 @@ class ReferenceSession:
         for name in watch:
             proto.graph.output.add().name = name
         options = onnxruntime.SessionOptions()
-        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+        if not self._optimized:
+            options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
         options.intra_op_num_threads = 1
         options.log_severity_level = 4
         if aside:
@@ -53,6 +57,12 @@ class ReferenceSession:
             return self._session.run(None, dict(feeds))
         except Exception as error:  # onnxruntime's own kinds, which have no base
             raise self._refused(error) from None
+
+
+class FastSession(ReferenceSession):
+    """A session with all graph optimizations, for models of floats, which they round otherwise."""
+
+    _optimized = True
 
 
 def run_reference(

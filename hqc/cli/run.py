@@ -16,7 +16,7 @@ from hqc.cli.application import Output, cli, output_options
 @click.option("--summary", is_flag=True, help="Print the accuracy alone, not every recording.")
 @output_options
 def run(out: Output, model: Path, recordings: tuple[Path, ...], summary: bool) -> None:
-    """Run MODEL on RECORDINGS: .bin events, .npy frames, or folders of them.
+    """Run MODEL on RECORDINGS: .bin events, images, .npy or .npz frames, or folders.
 
     MODEL is a folder made by `hqc compile --target host`, or an ONNX file, which runs in
     onnxruntime. Recordings in folders named by class count towards an accuracy.

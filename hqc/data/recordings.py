@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
+from hqc.data.archives import read_archive
 from hqc.data.arrays import read_array
 from hqc.data.events import events_to_frames, read_events
 from hqc.data.frames import as_frames, fitted
@@ -21,6 +22,7 @@ PREPROCESSING = "hqc.preprocessing"
 """Key of a model's metadata that says, in JSON, how recordings become frames."""
 
 
+_ARCHIVE = ".npz"
 _SUFFIXES = (".bin", ".npy", *IMAGE_SUFFIXES)
 _PLURAL = {"events": "events", "image": "images"}
 _SIZES = ("time_steps", "height", "width")
@@ -48,9 +50,14 @@ def read_recording(
     except OSError as error:
         raise UserError(f"cannot read {path}: {error.strerror}") from None
     except UserError as error:
-        where = "" if str(path) in error.message else f"{path}: "
-        raise UserError(f"{where}{error.message}", error.hint) from None
+        raise _named(str(path), error) from None
     return Recording(str(path), frames, _label(path.parent.name))
+
+
+def _named(name: str, error: UserError) -> UserError:
+    """The error with the recording's name in it."""
+    where = "" if name in error.message else f"{name}: "
+    return UserError(f"{where}{error.message}", error.hint)
 
 
 def _label(folder: str) -> int | None:
@@ -64,7 +71,7 @@ def _read_frames(path: Path, shape: Sequence[int], preprocessing: dict | None) -
         return read_array(path)
     kind = "events" if suffix == ".bin" else "image"
     if suffix not in _SUFFIXES:
-        raise UserError(f"{path}: recordings are .bin (events), images, or .npy (frames)")
+        raise UserError(f"{path}: recordings are .bin (events), images, .npy or .npz (frames)")
     if preprocessing is None or preprocessing.get("kind") != kind:
         raise UserError(
             f"{path}: the model does not say how {_PLURAL[kind]} become frames",
@@ -93,26 +100,89 @@ def _normalized(pixels: np.ndarray, preprocessing: dict) -> np.ndarray:
     return (pixels / 255 - mean) / std
 
 
+class Recordings(Sequence[Recording]):
+    """One recording, or all below a folder or in an archive, in order; at most `limit`, spread.
+
+    Each is read when it is asked for, and not kept. An archive (.npz) holds many, as `x` [N, ...]
+    of frames like those of a .npy, and may hold their classes as `y` [N]. `labels` are the classes,
+    where they are known. Raises `UserError` where there are none.
+    """
+
+    def __init__(
+        self,
+        path: str | PathLike[str],
+        shape: Sequence[int],
+        preprocessing: dict | None,
+        limit: int | None = None,
+    ) -> None:
+        path = Path(path)
+        if not path.exists():
+            raise UserError(f"there is no {path}")
+        files = [path]
+        if path.is_dir():
+            suffixes = (*_SUFFIXES, _ARCHIVE)
+            found = (p for p in path.rglob("*") if p.suffix.lower() in suffixes)
+            files = sorted(p for p in found if not p.is_dir())
+        self._shape, self._preprocessing = shape, preprocessing
+        self._archives = {f: read_archive(f) for f in files if f.suffix.lower() == _ARCHIVE}
+        places: list[tuple[Path, int]] = []
+        for file in files:
+            many = len(self._archives[file].frames) if file in self._archives else 1
+            places += [(file, i) for i in range(many)]
+        if not places:
+            raise UserError(f"{path} holds no .bin, .npy, .npz or image recordings")
+        if limit is not None and limit < len(places):
+            places = [places[i * len(places) // limit] for i in range(limit)]
+        self._places = places
+        self.labels = [self._label(file, i) for file, i in places]
+
+    def _label(self, file: Path, index: int) -> int | None:
+        if file not in self._archives:
+            return _label(file.parent.name)
+        labels = self._archives[file].labels
+        return None if labels is None else int(labels[index])
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+    def __getitem__(self, number):
+        """One recording, or a list of those of a slice. Raises `UserError`."""
+        if isinstance(number, slice):
+            return [self[i] for i in range(*number.indices(len(self)))]
+        file, index = self._places[number]
+        if file not in self._archives:
+            return read_recording(file, self._shape, self._preprocessing)
+        name, frames = f"{file}[{index}]", self._archives[file].frames[index]
+        try:
+            return Recording(
+                name, as_frames(fitted(frames, self._shape), self._shape), self.labels[number]
+            )
+        except UserError as error:
+            raise _named(name, error) from None
+
+
+class Frames(Sequence[np.ndarray]):
+    """The frames of recordings alone, read as those are."""
+
+    def __init__(self, recordings: Recordings) -> None:
+        self._recordings = recordings
+
+    def __len__(self) -> int:
+        return len(self._recordings)
+
+    def __getitem__(self, number):
+        """Those of one recording. Raises `UserError`."""
+        return self._recordings[number].frames
+
+
 def read_recordings(
     path: str | PathLike[str],
     shape: Sequence[int],
     preprocessing: dict | None,
     limit: int | None = None,
 ) -> list[Recording]:
-    """One recording, or all below a folder, in order; at most `limit`, evenly spread."""
-    path = Path(path)
-    if not path.exists():
-        raise UserError(f"there is no {path}")
-    files = (
-        sorted(p for p in path.rglob("*") if p.suffix.lower() in _SUFFIXES and not p.is_dir())
-        if path.is_dir()
-        else [path]
-    )
-    if not files:
-        raise UserError(f"{path} holds no .bin, .npy or image recordings")
-    if limit is not None and limit < len(files):
-        files = [files[i * len(files) // limit] for i in range(limit)]
-    return [read_recording(file, shape, preprocessing) for file in files]
+    """The same, all read at once."""
+    return list(Recordings(path, shape, preprocessing, limit))
 
 
 def sample_beside(model: str | PathLike[str]) -> Path | None:

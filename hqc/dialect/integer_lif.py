@@ -11,30 +11,36 @@ NEURONS = ("LIF", "IntegerLIF")
 """Ops of the dialect that fire."""
 
 
-def integer_lif(
+def integrate(
     x: np.ndarray,
     levels: int,
     tau: float = 2.0,
     v_threshold: float = 1.0,
     decay_input: int = 1,
     half_up: int = 0,
-) -> np.ndarray:
+) -> tuple[np.ndarray, np.ndarray]:
+    """Membrane potentials before spikes are taken off, and spikes, of `integer_lif`: [T, ...]."""
+    one = np.float32(1)
+    tau, v_threshold = np.array([tau, v_threshold], np.float32)
+    v = np.zeros_like(x[0])
+    charged, spikes = np.empty_like(x), np.empty_like(x)
+    for t, x_t in enumerate(x):
+        v = v + (x_t - v) / tau if decay_input else v * (one - one / tau) + x_t
+        charged[t] = v
+        ratio = v / v_threshold
+        whole = np.floor(ratio + np.float32(0.5)) if half_up else np.round(ratio)
+        spikes[t] = np.clip(whole, 0, levels)
+        v = v - spikes[t] * v_threshold
+    return charged, spikes
+
+
+def integer_lif(x: np.ndarray, levels: int, **attributes: float) -> np.ndarray:
     """I-LIF neurons (SpikeYOLO, Luo et al. 2024, equation 9): x float [T, ...] -> {0 .. levels}.
 
     Charge as LIF; s = clip(round(v / v_threshold), 0, levels), half to even, or up with half_up;
     v -= s * v_threshold. With tau = 1 and without decay_input a step knows nothing of others.
     """
-    one = np.float32(1)
-    tau, v_threshold = np.array([tau, v_threshold], np.float32)
-    v = np.zeros_like(x[0])
-    spikes = np.empty_like(x)
-    for t, x_t in enumerate(x):
-        v = v + (x_t - v) / tau if decay_input else v * (one - one / tau) + x_t
-        ratio = v / v_threshold
-        whole = np.floor(ratio + np.float32(0.5)) if half_up else np.round(ratio)
-        spikes[t] = np.clip(whole, 0, levels)
-        v = v - spikes[t] * v_threshold
-    return spikes
+    return integrate(x, levels, **attributes)[1]
 
 
 def _check(attributes: dict) -> str | None:

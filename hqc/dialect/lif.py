@@ -7,31 +7,37 @@ import numpy as np
 from hqc.dialect.op import Op, register
 
 
-def lif(
+def integrate(
     x: np.ndarray,
     tau: float = 2.0,
     v_threshold: float = 1.0,
     v_reset: float = 0.0,
     soft_reset: int = 0,
     decay_input: int = 1,
-) -> np.ndarray:
+) -> tuple[np.ndarray, np.ndarray]:
+    """Membrane potentials before any reset, and spikes, of `lif`: x [T, ...] -> both [T, ...]."""
+    one = np.float32(1)
+    tau, v_threshold, v_reset = np.array([tau, v_threshold, v_reset], np.float32)
+    drop = v_threshold - v_reset
+    v = np.zeros_like(x[0])
+    charged, spikes = np.empty_like(x), np.empty_like(x)
+    for t, x_t in enumerate(x):
+        v = v + (x_t - v) / tau if decay_input else v * (one - one / tau) + x_t
+        charged[t] = v
+        fires = v >= v_threshold
+        spikes[t] = fires
+        v = v - fires * drop if soft_reset else np.where(fires, v_reset, v)
+    return charged, spikes
+
+
+def lif(x: np.ndarray, **attributes: float) -> np.ndarray:
     """LIF neurons over time: x float [T, ...] -> spikes {0, 1}, same shape and type.
 
     Charge: v += (x - v) / tau with decay_input, v = v * (1 - 1 / tau) + x without; tau = inf
     without decay_input is IF. Fire: v >= v_threshold. Reset: v = v_reset, or with soft_reset
     v -= v_threshold - v_reset. The membrane potential starts at 0. With tau = 1 nothing is kept.
     """
-    one = np.float32(1)
-    tau, v_threshold, v_reset = np.array([tau, v_threshold, v_reset], np.float32)
-    drop = v_threshold - v_reset
-    v = np.zeros_like(x[0])
-    spikes = np.empty_like(x)
-    for t, x_t in enumerate(x):
-        v = v + (x_t - v) / tau if decay_input else v * (one - one / tau) + x_t
-        fires = v >= v_threshold
-        spikes[t] = fires
-        v = v - fires * drop if soft_reset else np.where(fires, v_reset, v)
-    return spikes
+    return integrate(x, **attributes)[1]
 
 
 def _check(attributes: dict) -> str | None:

@@ -59,4 +59,4 @@ class Network(ABC):
 
     @abstractmethod
     def finish(self, recipe: dict[str, Choice], **found: object) -> dict:
-        """Round every layer for good; write what was found, and return the result."""
+        """Round every layer for good, and return the result."""
