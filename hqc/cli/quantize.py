@@ -143,14 +143,18 @@ def _choices(bits: int | None, choices: str) -> tuple[str, ...]:
     return (f"{bits}u",) if bits else tuple(filter(None, choices.split(",")))
 
 
+def _percent(lost: float) -> str:
+    return f"{100 * lost + 0.0:.1f}%"  # 0.0 makes no zero of a negative one
+
+
 def _table(result: dict) -> str:
     layers = result["layers"]
     width = max(len("layer"), *(len(x["name"]) for x in layers))
     alone = any(x["drop_alone"] is not None for x in layers)
-    lines = [f"{'layer':{width}}  kind        weights  bits  scheme" + "   alone" * alone]
+    lines = [f"{'layer':{width}}  kind        weights  bits  scheme" + "  lost alone" * alone]
     for x in layers:
         line = f"{x['name']:{width}}  {x['kind']:7}  {x['weights']:10,}  {x['bits']:4}  uniform"
-        lines.append(line + (f"  {-100 * x['drop_alone']:+5.1f}%" if alone else ""))
+        lines.append(line + (f"  {_percent(x['drop_alone']):>10}" if alone else ""))
     counted = _COUNTED[result["counted"]]
     lines += [
         "",
