@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from hqc.dialect.lif import _check as check_lif
@@ -34,7 +36,7 @@ def integrate(
     return charged, spikes
 
 
-def integer_lif(x: np.ndarray, levels: int, **attributes: float) -> np.ndarray:
+def integer_lif(x: np.ndarray, levels: int, **attributes: Any) -> np.ndarray:
     """I-LIF neurons (SpikeYOLO, Luo et al. 2024, equation 9): x float [T, ...] -> {0 .. levels}.
 
     Charge as LIF; s = clip(round(v / v_threshold), 0, levels), half to even, or up with half_up;

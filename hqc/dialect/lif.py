@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from hqc.dialect.op import Op, register
@@ -30,7 +32,7 @@ def integrate(
     return charged, spikes
 
 
-def lif(x: np.ndarray, **attributes: float) -> np.ndarray:
+def lif(x: np.ndarray, **attributes: Any) -> np.ndarray:
     """LIF neurons over time: x float [T, ...] -> spikes {0, 1}, same shape and type.
 
     Charge: v += (x - v) / tau with decay_input, v = v * (1 - 1 / tau) + x without; tau = inf

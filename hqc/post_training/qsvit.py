@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from functools import partial
 
 from hqc.post_training.method import method
 from hqc.post_training.network import Choice
@@ -56,14 +57,14 @@ def qsvit(search: Search) -> Found:
     for kind, names in kinds.items():
         search.expect(drops=of_kinds)
         search.say(f"base setting of {kind}")
-        base[kind] = lowest(space[names[0]], _are_harmless(search, names))
+        base[kind] = lowest(space[names[0]], partial(_are_harmless, search, names))
         of_kinds -= len(space[names[0]])
 
     recipe = {name: choices[0] for name, choices in space.items()}
     for kind, names in kinds.items():
         for name in names:
             above = space[name][: space[name].index(base[kind]) + 1]
-            recipe[name] = lowest(above, lambda choice, n=name: sensitivity[n][choice] <= SENSITIVE)
+            recipe[name] = lowest(above, partial(_is_harmless, sensitivity[name]))
     while search.drop(recipe) > SENSITIVE:
         movable = [n for n in recipe if space[n].index(recipe[n]) > 0]
         if not movable:
@@ -74,5 +75,9 @@ def qsvit(search: Search) -> Found:
     return Found(recipe, {"sensitivity": sensitivity, "base": base})
 
 
-def _are_harmless(search: Search, names: list[str]) -> Callable[[Choice], bool]:
-    return lambda choice: search.drop(dict.fromkeys(names, choice)) <= SENSITIVE
+def _are_harmless(search: Search, names: list[str], choice: Choice) -> bool:
+    return search.drop(dict.fromkeys(names, choice)) <= SENSITIVE
+
+
+def _is_harmless(drops: Mapping[Choice, float], choice: Choice) -> bool:
+    return drops[choice] <= SENSITIVE
