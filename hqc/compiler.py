@@ -18,6 +18,7 @@ from hqc.bench_program import RECORDINGS, check_linux, link_bench
 from hqc.codegen.javascript import write_package
 from hqc.codegen.names import check_name
 from hqc.codegen.toolchain import Toolchain
+from hqc.copies import copy_model
 from hqc.data.recordings import Recording, preprocessing_of, read_recordings, sample_beside
 from hqc.data.synthetic import frames_over_range, sparse_frames
 from hqc.emulator import runs_here
@@ -30,7 +31,6 @@ from hqc.frontend.save import save_model
 from hqc.manifest import describe
 from hqc.pass_verifier import PassVerifier
 from hqc.passes import DEFAULT, Pass, PassDumper, parse_pipeline, run_passes
-from hqc.passes.graph import copy_model
 from hqc.reference import run_reference
 from hqc.targets import Target, load_target
 from hqc.targets.formatting import show

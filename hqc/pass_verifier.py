@@ -7,11 +7,11 @@ from collections.abc import Mapping
 import numpy as np
 import onnx_ir as ir
 
+from hqc.copies import copy_model
 from hqc.dialect.facts import Facts
 from hqc.dialect.integer_lif import NEURONS
 from hqc.dialect.planes import unpack_planes
 from hqc.errors import VerificationError
-from hqc.passes.graph import copy_model
 from hqc.passes.pass_base import Pass
 from hqc.reference import run_reference
 from hqc.verdict import FloatLayers, Verdict

@@ -8,8 +8,8 @@ from typing import ClassVar
 import numpy as np
 import onnx_ir as ir
 
+from hqc.copies import without_large
 from hqc.errors import NotRunnableError, in_short
-from hqc.passes.graph import without_large
 
 
 class ReferenceSession:

@@ -18,13 +18,13 @@ from onnx.reference import ReferenceEvaluator
 from onnx.reference.op_run import OpRun
 from onnx_ir.passes.common import RemoveUnusedNodesPass
 
+from hqc.copies import copy_model
 from hqc.dialect import DIALECT, find_op
 from hqc.dialect.facts import read_bound
 from hqc.dialect.integer_lif import NEURONS
 from hqc.dialect.quant_uniform import quant_uniform
 from hqc.errors import VerificationError
 from hqc.passes.fold_quantizers import FoldQuantizers
-from hqc.passes.graph import copy_model
 from hqc.passes.spellings import Rewrite
 from hqc.passes.spellings.interpolation import matrices
 

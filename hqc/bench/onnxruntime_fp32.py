@@ -10,8 +10,8 @@ import onnx_ir as ir
 import onnxruntime
 
 from hqc.bench.peer import Runner, peer
+from hqc.copies import copy_model
 from hqc.passes import parse_pipeline, run_passes
-from hqc.passes.graph import copy_model
 
 
 def standard_model(model: ir.Model) -> onnx.ModelProto:

@@ -16,11 +16,12 @@ import numpy as np
 import onnx_ir as ir
 from onnx_ir.passes.common import RemoveUnusedNodesPass
 
+from hqc.copies import copy_model
 from hqc.dialect import attach_functions
 from hqc.exporters.exporter import Wanted, exporter
 from hqc.exporters.quantizers import Quantizer, check_floats, quantizers, stands_for
 from hqc.frontend.save import save_model
-from hqc.passes.graph import add_initializer, copy_model, unsupported
+from hqc.passes.graph import add_initializer, unsupported
 
 _TYPES = {
     (-8, 7): ir.DataType.INT4,

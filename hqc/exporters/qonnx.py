@@ -8,13 +8,14 @@ import numpy as np
 import onnx_ir as ir
 from onnx_ir.passes.common import RemoveUnusedNodesPass
 
+from hqc.copies import copy_model
 from hqc.dialect import DIALECT
 from hqc.dialect.quant_uniform import along, code_range
 from hqc.exporters.exporter import Wanted, exporter
 from hqc.exporters.plain_neurons import write_neurons_plainly
 from hqc.exporters.quantizers import Quantizer, check_floats, quantizers, stands_for
 from hqc.frontend.save import save_model
-from hqc.passes.graph import add_initializer, copy_model
+from hqc.passes.graph import add_initializer
 
 _DOMAIN = "qonnx.custom_op.general"
 

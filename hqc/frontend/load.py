@@ -14,6 +14,7 @@ from google.protobuf.message import DecodeError
 from onnx_ir.passes.common import LiftConstantsToInitializersPass
 
 from hqc.codegen.names import c_name
+from hqc.copies import put_back, without_large
 from hqc.dialect import DIALECT, attach_functions, find_op
 from hqc.dialect.facts import BOUND, FACTS, Facts
 from hqc.errors import UnsupportedModelError, UserError, in_short
@@ -26,7 +27,6 @@ from hqc.frontend.opsets import check_ops, with_our_opset
 from hqc.frontend.raising import take_raised
 from hqc.frontend.stored_codes import with_quantizers
 from hqc.frontend.tensors import LARGEST_FILE, check_tensors, read_external_data, without_external
-from hqc.passes.graph import put_back, without_large
 from hqc.regular_files import read_file
 
 _IR_VERSION = 10

@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import onnx_ir as ir
 
+from hqc.copies import copy_model
 from hqc.dialect import DIALECT, Op, attach_functions, find_op
 from hqc.dialect.pow2_codes import POW2_CODES, pow2_places
 from hqc.dialect.quant_pow2 import QUANT_POW2, magnitudes, pow2_codes
@@ -22,7 +23,7 @@ from hqc.dialect.quant_uniform import QUANT_UNIFORM, code_range, uniform_codes
 from hqc.dialect.two_bit_codes import TWO_BIT_CODES, packed
 from hqc.dialect.uniform_codes import UNIFORM_CODES
 from hqc.errors import UserError
-from hqc.passes.graph import add_initializer, constant, copy_model
+from hqc.passes.graph import add_initializer, constant
 
 TYPES = {
     4: (ir.DataType.UINT4, ir.DataType.INT4),

@@ -12,6 +12,7 @@ import numpy as np
 import onnx_ir as ir
 
 from hqc.classes import class_of
+from hqc.copies import copy_model
 from hqc.data.recordings import Recordings
 from hqc.dialect import DIALECT, attach_functions, find_op
 from hqc.dialect.integer_lif import NEURONS
@@ -19,7 +20,7 @@ from hqc.dialect.integer_lif import integrate as integrate_levels
 from hqc.dialect.lif import integrate
 from hqc.dialect.metadata import LAYER
 from hqc.passes import parse_pipeline, run_passes
-from hqc.passes.graph import add_initializer, constant, copy_model, integer
+from hqc.passes.graph import add_initializer, constant, integer
 from hqc.post_training.kinds import kind_of
 from hqc.post_training.network import Candidate, Choice, Layer, Network, bits_of
 from hqc.post_training.rounding import range_scale, rounded

@@ -12,12 +12,12 @@ import pytest
 
 from hqc.atomic_files import placing
 from hqc.compiler import lower, pipeline_for
+from hqc.copies import copy_model
 from hqc.errors import UserError
 from hqc.frontend import tensors
 from hqc.frontend.load import load_model
 from hqc.frontend.save import save_model
 from hqc.passes import graph
-from hqc.passes.graph import copy_model
 from hqc.reference import run_reference
 from hqc.targets import load_target
 from tests.conftest import MODEL

@@ -15,10 +15,10 @@ import onnx
 import onnx_ir as ir
 import pytest
 
+from hqc.copies import copy_model
 from hqc.frontend.load import load_model
 from hqc.pass_verifier import PassVerifier
 from hqc.passes import DEFAULT, parse_pipeline, passes
-from hqc.passes.graph import copy_model
 from hqc.passes.pipeline import run_passes
 from hqc.reference import run_reference
 

@@ -10,12 +10,12 @@ import onnx_ir as ir
 import pytest
 
 from hqc.compiler import lower, pipeline_for
+from hqc.copies import copy_model
 from hqc.data.synthetic import sparse_frames
 from hqc.errors import UserError, VerificationError
 from hqc.frontend.load import load_model
 from hqc.pass_verifier import PassVerifier
 from hqc.passes import DEFAULT, PassDumper, parse_pipeline, run_passes
-from hqc.passes.graph import copy_model
 from hqc.passes.pass_base import Pass
 from hqc.passes.plan_memory import Area, place
 from hqc.reference import run_reference
