@@ -123,7 +123,7 @@ def read_model(path: Path) -> onnx.ModelProto:
     except DecodeError:
         raise UserError(
             f"{path} is not an ONNX model, or is cut short ({len(data)} bytes)",
-            hint="export it again, with hqc.frontend.export.export or torch.onnx.export",
+            hint="export it again; a file of another format: hqc import FILE -o model.onnx",
         ) from None
     if not proto.graph.node:
         raise UserError(

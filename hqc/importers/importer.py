@@ -49,6 +49,8 @@ class Importer:
         return self._read(path, asked)
 
 
+_CHECKPOINTS = (".bin", ".ckpt", ".pt", ".pth", ".safetensors", ".tar")
+
 _IMPORTERS: dict[str, Importer] = {}
 
 
@@ -80,11 +82,15 @@ def find_importer(path: Path, name: str | None = None) -> Importer:
                 hint=f"formats are: {known}",
             )
         return _IMPORTERS[name]
+    if path.suffix in _CHECKPOINTS:
+        raise UserError(
+            f"{path} is a checkpoint, which holds a network's weights and not the network",
+            hint=f"hqc export FILE.py:FUNCTION --checkpoint {path.name}",
+        )
     found = [i for i in importers().values() if i.recognizes(path)]
     if not found:
         raise UserError(
             f"{path} is of no format that hqc knows by its name",
-            hint=f"say which it is with --from: {known}; a checkpoint alone is no network, see "
-            "hqc export",
+            hint=f"say which it is with --from: {known}",
         )
     return found[0]

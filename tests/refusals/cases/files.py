@@ -19,7 +19,7 @@ def sound(net: Small) -> onnx.ModelProto:
 
 @refused(
     "model.onnx is not an ONNX model, or is cut short (13 bytes)",
-    hint="export it again, with hqc.frontend.export.export or torch.onnx.export",
+    hint="export it again; a file of another format: hqc import FILE -o model.onnx",
 )
 def a_text(net):
     return b"hello, world\n"
