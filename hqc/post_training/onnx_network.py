@@ -46,15 +46,19 @@ class _Place:
 def float_layers(model: ir.Model) -> dict[str, tuple[Layer, _Place]]:
     """The layers whose weights are floats, by name: Conv, Gemm and MatMul with a matrix.
 
-    The model's constants are folded, so that views of weights are weights.
+    The model's constants are folded, so that views of weights are weights. A matrix that sums past
+    time steps, as of a current that decays, is no layer's.
     """
     found = {}
+    steps = model.graph.inputs[0].shape.numpy()[0]
     for node in model.graph:
         place = None if node.domain else _place(node)
         if place is None:
             continue
         name = node.metadata_props.get(LAYER, node.name)
         weights = constant(node.inputs[place.index])
+        if place.index == 0 and _sums_past_steps(weights, steps):
+            continue
         kind = kind_of(
             name,
             linear=node.op_type != "Conv",
@@ -64,6 +68,10 @@ def float_layers(model: ir.Model) -> dict[str, tuple[Layer, _Place]]:
         )
         found[name] = Layer(name, kind, weights), place
     return found
+
+
+def _sums_past_steps(weights: np.ndarray, steps: int) -> bool:
+    return weights.shape == (steps, steps) and not np.triu(weights, 1).any()
 
 
 def _place(node: ir.Node) -> _Place | None:

@@ -210,3 +210,16 @@ def test_each_spelling_has_scales_along_its_outputs(spellings, tmp_path, rng):
         for m in (stages.dialect, stages.kernels)
     )
     np.testing.assert_allclose(found, expected, atol=1e-5)
+
+
+def test_a_sum_of_past_steps_is_no_layer(tmp_path, rng):
+    """Currents that decay: how much each step takes of those before is not rounded."""
+    net = Graph((3, 1, 2, 4, 4), classes=2)
+    x = net.op("Conv", net.input(), net.constant(rng.normal(size=(5, 2, 1, 1))), name="conv")
+    past = net.constant(np.tril(0.5 ** np.subtract.outer(np.arange(3), np.arange(3))))
+    x = net.op("MatMul", past, net.view(x, (3, 80)), name="current")
+    x = net.lif(net.view(x, (3, 5, 4, 4)))
+    net.op("Gemm", net.view(net.mean(x, [0, 2, 3]), (1, 5)), net.constant(rng.normal(size=(5, 2))),
+           name="head", out="logits")  # fmt: skip
+    model = load_model(net.save(tmp_path / "net.onnx"))
+    assert list(float_layers(model)) == ["conv", "head"]
