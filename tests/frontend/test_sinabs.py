@@ -61,10 +61,10 @@ class Net(nn.Module):
 class Squeezed(nn.Module):
     """Layers in a row, as sinabs converts networks, over batch and time in one axis."""
 
-    def __init__(self, make):
+    def __init__(self, make, pool=nn.AvgPool2d):
         super().__init__()
         self.net = nn.Sequential(
-            nn.Conv2d(1, 7, 5), make(), nn.AvgPool2d(2), nn.Conv2d(7, 9, 3), make(), nn.Flatten(),
+            nn.Conv2d(1, 7, 5), make(), pool(2), nn.Conv2d(7, 9, 3), make(), nn.Flatten(),
             nn.Linear(9 * 16, CLASSES), make(),
         )  # fmt: skip
 
@@ -93,6 +93,7 @@ NETS = {
     "squeeze by steps": lambda: Squeezed(lambda: lif_squeeze(T, None)),
     "squeeze, zero": lambda: Squeezed(lambda: lif_squeeze(reset_fn=MembraneReset())),
     "squeeze, integrate": lambda: Squeezed(iaf_squeeze),
+    "squeeze, sums": lambda: Squeezed(iaf_squeeze, sl.SumPool2d),
 }
 
 

@@ -110,6 +110,27 @@ def a_mean_of_windows_before_the_classifier(net):
     net.end(net.op("AveragePool", net.spikes(), kernel_shape=[2, 2], strides=[2, 2]))
 
 
+def pool_of_a_norm(net: Small, x: str, rectified: bool, sign_first: bool) -> str:
+    """A sum of windows as exporters write a pool of a norm of 1: signs, magnitudes and powers."""
+    one = net.constant(1.0)
+    mean = net.op("AveragePool", net.op("Pow", x, one), kernel_shape=[2, 2], strides=[2, 2])
+    sign = net.op("Sign", mean) if sign_first else ""
+    size = net.op("Abs", mean)
+    sign = sign or net.op("Sign", mean)
+    size = net.op("Relu", size) if rectified else size
+    return net.op("Pow", net.op("Mul", net.op("Mul", sign, size), net.constant(4.0)), one)
+
+
+@spelling
+def a_pool_of_a_norm_of_one(net):
+    net.end(fires(net, net.conv(pool_of_a_norm(net, net.spikes(), True, True))))
+
+
+@spelling
+def a_pool_of_a_norm_of_one_of_potentials(net):
+    net.end(fires(net, pool_of_a_norm(net, net.conv(net.spikes()), False, False)))
+
+
 @spelling
 def a_pool_of_all_positions(net):
     net.end(fires(net, net.op("GlobalAveragePool", net.conv(net.spikes()))))
