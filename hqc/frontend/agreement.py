@@ -162,7 +162,8 @@ def record(module: nn.Module, frames: Tensor, output: int | str | None = None) -
         x, spikes = inputs[0], outputs
         if library:
             held[part] = library.left(part, inputs, outputs)
-            x, spikes = (library.steps(part, y) for y in (x, library.spikes(outputs)))
+            both = library.taken(part, inputs), library.spikes(outputs)
+            x, spikes = (library.steps(part, y) for y in both)
         levels = library.levels(part) if library else part.levels
         call = Call(_array(x), _array(spikes), max(map(abs, levels)))
         if part in last:

@@ -22,15 +22,21 @@ SPIKINGJELLY = {
 LEVELS = {"spikingjelly.activation_based.neuron": ("ILIFNode",)}
 """Neurons of several levels."""
 
-INTEGRATORS = {"spikingjelly.activation_based.neuron": ("NonSpikingLIFNode", "NonSpikingIFNode")}
-"""Leaky integrators, which read potentials out."""
+SPIKINGJELLY_INTEGRATORS = {
+    "spikingjelly.activation_based.neuron": ("NonSpikingLIFNode", "NonSpikingIFNode")
+}
 
-SNNTORCH = {"snntorch": ("Leaky", "Lapicque")}
+SNNTORCH = {"snntorch": ("Leaky", "Lapicque", "Synaptic")}
 
 NORSE = {
     "norse.torch.module.lif_box": ("LIFBoxCell",),
     "norse.torch.module.lif": ("LIFCell", "LIF"),
     "norse.torch.module.iaf": ("IAFCell", "IAF"),
+}
+
+NORSE_INTEGRATORS = {
+    "norse.torch.module.leaky_integrator": ("LICell", "LI", "LILinearCell"),
+    "norse.torch.module.leaky_integrator_box": ("LIBoxCell",),
 }
 
 SINABS = {
@@ -40,3 +46,6 @@ SINABS = {
 
 NODES = SPIKINGJELLY | SNNTORCH | NORSE | SINABS
 """Neurons that remember from one call to the next, in a loop over time or over parts of it."""
+
+INTEGRATORS = SPIKINGJELLY_INTEGRATORS | NORSE_INTEGRATORS
+"""Leaky integrators, which read potentials out."""

@@ -6,6 +6,7 @@ import norse.torch as norse
 import numpy as np
 import pytest
 import torch
+from norse.torch.functional.lif import LIFFeedForwardState
 from norse.torch.functional.lif_box import LIFBoxFeedForwardState
 from norse.torch.functional.reset import reset_subtract
 from norse.torch.module import snn
@@ -15,7 +16,9 @@ import hqc
 from hqc.errors import UserError
 from hqc.frontend.export import export
 from hqc.frontend.neurons import with_own_neurons
+from hqc.models.lif import LIF
 from tests.conftest import needs_compiler
+from tests.frontend.compiled import compiles_to_what_it_does
 
 T, CLASSES = 6, 10
 
@@ -62,6 +65,17 @@ class Net(nn.Module):
         return count
 
 
+class NumberEach(Net):
+    """The last layer's neurons have settings of their own, all the same."""
+
+    def __init__(self):
+        super().__init__(lambda: lif(tau_syn_inv=200.0))
+        given = {"tau_syn_inv": 200.0, "tau_mem_inv": 300.0, "v_th": 0.2, "v_leak": 0.0}
+        self.lif3 = norse.LIFCell(
+            norse.LIFParameters(**{k: torch.full((CLASSES,), v) for k, v in given.items()})
+        )
+
+
 class Whole(nn.Module):
     """Layers of all time steps in Norse's own sequence."""
 
@@ -106,6 +120,12 @@ NETS = {
     "heaviside": lambda: Net(lambda: box(method="heaviside")),
     "start": lambda: Net(box, lambda: LIFBoxFeedForwardState(v=torch.zeros(1, 7, 6, 6))),
     "current of a step": lambda: Net(lif),
+    "current": lambda: Net(lambda: lif(tau_syn_inv=200.0)),
+    "current that stays": lambda: Net(lambda: lif(tau_syn_inv=10.0, v_th=0.4)),
+    "current and a leak": lambda: Net(lambda: lif(tau_syn_inv=400.0, v_leak=0.1)),
+    "currents, sequence": lambda: Stepped(lambda: lif(tau_syn_inv=200.0)),
+    "currents, all steps": lambda: Whole(lambda: lif(norse.LIF, tau_syn_inv=200.0)),
+    "a number each": NumberEach,
     "integrate": lambda: Net(iaf),
     "integrate from below": lambda: Net(lambda: iaf(v_reset=-0.2, v_th=0.2)),
     "sequence": lambda: Stepped(box),
@@ -147,6 +167,72 @@ def test_compiled_spikes_are_the_librarys(name, tmp_path):
     assert np.std(counts, 0).max() > 0.1
 
 
+class ReadOut(nn.Module):
+    """Neurons of a current that lasts, and an integrator's potentials over time."""
+
+    def __init__(self, integrator, read, linear=True):
+        super().__init__()
+        self.conv, self.lif = nn.Conv2d(1, 7, 5), lif(tau_syn_inv=200.0)
+        self.head = nn.Linear(7 * 36, CLASSES) if linear else nn.Identity()
+        self.integrator, self.read = integrator, read
+
+    def forward(self, x):
+        state = left = None
+        potentials = []
+        for step in x:
+            spikes, state = self.lif(nn.functional.max_pool2d(self.conv(step), 2), state)
+            v, left = self.integrator(self.head(spikes.flatten(1)), left)
+            potentials.append(v)
+        return self.read(torch.stack(potentials))
+
+
+class WholeReadOut(ReadOut):
+    """The same in layers of all steps."""
+
+    def __init__(self, integrator, read):
+        super().__init__(integrator, read)
+        self.lif = LIF(3.0, 0.2)
+
+    def forward(self, x):
+        spikes = self.lif(self.conv(x.flatten(0, 1)).unflatten(0, (T, 1)))
+        spikes = nn.functional.max_pool2d(spikes.flatten(0, 1), 2).flatten(1)
+        return self.read(self.integrator(self.head(spikes).unsqueeze(1))[0])
+
+
+def last(x):
+    return x[-1]
+
+
+def mean(x):
+    return x.mean(0)
+
+
+def highest(x):
+    return x.amax(0)
+
+
+def leaking(**settings):
+    return norse.LIParameters(**{k: value(v) for k, v in settings.items()})
+
+
+READ_OUTS = {
+    "box": lambda read: ReadOut(norse.LIBoxCell(), read),
+    "current": lambda read: ReadOut(norse.LICell(), read),
+    "leak": lambda read: ReadOut(norse.LICell(leaking(v_leak=0.4)), read),
+    "current of a step": lambda read: ReadOut(norse.LICell(leaking(tau_syn_inv=1000)), read),
+    "linear": lambda read: ReadOut(norse.LILinearCell(7 * 36, CLASSES), read, linear=False),
+    "all steps": lambda read: WholeReadOut(norse.LI(leaking(v_leak=-0.1)), read),
+}
+
+
+@needs_compiler
+@pytest.mark.parametrize("read", [last, mean, highest])
+@pytest.mark.parametrize("name", READ_OUTS)
+def test_potentials_of_integrators_are_the_librarys(name, read, tmp_path):
+    net = built(lambda: READ_OUTS[name](read))
+    compiles_to_what_it_does(net, [frames(seed) for seed in range(4)], tmp_path)
+
+
 class Small(nn.Module):
     def __init__(self, make):
         super().__init__()
@@ -181,10 +267,10 @@ def changed_activation():
 
 
 REFUSED = {
-    "current": (lambda: norse.LIFCell(), "its synaptic current keeps 0.8 of itself"),
+    "current": (lambda: lif(tau_syn_inv=1500.0), r"dt \* tau_syn_inv is 1.5"),
     "recurrent": (lambda: norse.LIFRecurrentCell(3, 3), r"no norse\S*\.LIFRecurrentCell"),
     "adaptive": (lambda: norse.LIFAdExCell(), r"no norse\S*\.LIFAdExCell"),
-    "integrator": (lambda: norse.LIBoxCell(), r"no norse\S*\.LIBoxCell"),
+    "integrator": (lambda: norse.LICell(leaking(tau_mem_inv=2500)), r"dt \* tau_mem_inv is 2.5"),
     "own": (own_activation, r"no norse\S*\.SNNCell"),
     "activation": (changed_activation, "its activation is own_activation"),
     "fast": (lambda: box(rate=2000.0), r"dt \* tau_mem_inv is 2"),
@@ -218,6 +304,26 @@ def test_potentials_are_neither_read_nor_set(tmp_path):
         export(Probed(box), frames(0), tmp_path / "model.onnx")
     with pytest.raises(UserError, match="'lif1' begins with potentials that are set"):
         export(built(lambda: Halved(box)), frames(0), tmp_path / "model.onnx")
+
+
+@pytest.mark.parametrize("make", [lif, lambda: lif(tau_syn_inv=200.0)])
+def test_currents_are_not_set(make, tmp_path):
+    """Whether they would last or not."""
+    start = LIFFeedForwardState(v=torch.zeros(1, 7, 6, 6), i=torch.ones(1, 7, 6, 6))
+    with pytest.raises(UserError, match="inputs of layer 'lif1' differ"):
+        export(built(lambda: Net(make, lambda: start)), frames(0), tmp_path / "model.onnx")
+
+
+def test_a_current_may_be_read(tmp_path):
+    class Current(Net):
+        def forward(self, x):
+            state = None
+            for step in x:
+                spikes, state = self.lif1(self.conv1(step), state)
+            return (spikes + state.i).mean((2, 3))
+
+    net = built(lambda: Current(lambda: lif(tau_syn_inv=200.0)))
+    compiles_to_what_it_does(net, [frames(seed) for seed in range(4)], tmp_path)
 
 
 def test_training_takes_all_steps_at_once():

@@ -43,19 +43,36 @@ class Net(nn.Module):
         return torch.stack(spikes), torch.stack(potentials)
 
 
+class Currents(Net):
+    """Neurons that keep a current too, and hand both on."""
+
+    def __init__(self, **settings):
+        super().__init__(lambda **own: snn.Synaptic(0.7, **own), **settings)
+
+    def forward(self, x):
+        states = [lif.reset_mem() for lif in (self.lif1, self.lif2, self.lif3)]
+        spikes = []
+        for step in x:
+            s, *states[0] = self.lif1(nn.functional.max_pool2d(self.conv1(step), 2), *states[0])
+            s, *states[1] = self.lif2(nn.functional.max_pool2d(self.conv2(s), 2), *states[1])
+            s, *states[2] = self.lif3(self.head(s.flatten(1)), *states[2])
+            spikes.append(s)
+        return torch.stack(spikes), states
+
+
 class Hidden(nn.Module):
     """Layers in a row that keep their potentials themselves, as the tutorials' nn.Sequential."""
 
-    def __init__(self):
+    def __init__(self, make=snn.Leaky):
         super().__init__()
         settings = {"init_hidden": True, "spike_grad": surrogate.fast_sigmoid(slope=25)}
         self.net = nn.Sequential(
             nn.Conv2d(1, 12, 5),
             nn.MaxPool2d(2),
-            snn.Leaky(beta=0.5, threshold=0.2, **settings),
+            make(beta=0.5, threshold=0.2, **settings),
             nn.Flatten(),
             nn.Linear(12 * 6 * 6, CLASSES),
-            snn.Leaky(beta=0.7, threshold=0.1, output=True, **settings),
+            make(beta=0.7, threshold=0.1, output=True, **settings),
         )
 
     def forward(self, x):
@@ -81,13 +98,21 @@ SETTINGS = {
     "learned": {"learn_beta": True, "learn_threshold": True},
     "lapicque": {"make": snn.Lapicque, "betas": (0.9, 0.5, 0.8)},
 }
+NETS = {
+    **{name: lambda settings=settings: Net(**settings) for name, settings in SETTINGS.items()},
+    "currents": Currents,
+    "currents, zero": lambda: Currents(reset_mechanism="zero", reset_delay=False),
+    "currents, none": lambda: Currents(reset_mechanism="none"),
+    "hidden": Hidden,
+    "hidden currents": lambda: Hidden(lambda **settings: snn.Synaptic(0.6, **settings)),
+}
 
 
 @needs_compiler
-@pytest.mark.parametrize("name", [*SETTINGS, "hidden"])
+@pytest.mark.parametrize("name", NETS)
 def test_compiled_spikes_are_the_librarys(name, tmp_path):
-    hidden = name == "hidden"
-    net = built(Hidden if hidden else lambda: Net(**SETTINGS[name]))
+    net = built(NETS[name])
+    hidden = isinstance(net, Hidden)
     path = tmp_path / "model.onnx"
     model = export(net, frames(0), path, output=None if hidden else 0)
     names = [node.name for node in model.graph if node.op_type == "LIF"]
@@ -131,7 +156,12 @@ def test_reading_potentials_is_refused(tmp_path):
 
 
 REFUSED = {
-    "Synaptic": (lambda: snn.Synaptic(alpha=0.9, beta=0.8), r"no snntorch\S*\.Synaptic"),
+    "Alpha": (lambda: snn.Alpha(alpha=0.9, beta=0.8), r"no snntorch\S*\.Alpha"),
+    "Synaptic": (
+        lambda: snn.Synaptic(0.9, 0.8, reset_mechanism="zero"),
+        "loses the current of the step after",
+    ),
+    "many currents": (lambda: snn.Synaptic(torch.rand(3), 0.8), "alpha has 3 values"),
     "delay": (lambda: snn.Leaky(0.9, reset_delay=False), "reset_delay is False"),
     "nothing kept": (lambda: snn.Leaky(beta=0.0), "beta is 0, with reset_mechanism"),
     "inhibition": (lambda: snn.Leaky(0.9, inhibition=True), "inhibition is set"),

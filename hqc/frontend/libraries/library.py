@@ -72,6 +72,10 @@ class Library(ABC):
         """The spikes, of what a call returns."""
         return outputs
 
+    def taken(self, node: nn.Module, inputs: tuple) -> Tensor:
+        """What its potentials took in a call that has ended: x, or a current that x adds to."""
+        return inputs[0]
+
     def steps(self, node: nn.Module, x: Tensor) -> Tensor:
         """What a call is given, or its spikes, as [T, ...]."""
         return x.unsqueeze(0) if self.is_single_step(node) else x
@@ -104,9 +108,18 @@ def classes(names: Mapping[str, tuple[str, ...]]) -> tuple[type, ...]:
 
 
 def number(name: str, key: str, value: float | Tensor | None) -> float | None:
-    """A setting as one finite number, or none; a tau may be infinite."""
+    """A setting as one finite number, or none; a tau may be infinite.
+
+    As a tensor it may say that number for each neuron.
+    """
     if value is None:
         return None
+    if (
+        isinstance(value, Tensor)
+        and value.numel() > 1
+        and bool((value == value.flatten()[0]).all())
+    ):
+        value = value.flatten()[0]
     if isinstance(value, Tensor) and value.numel() != 1:
         raise UnsupportedModelError(
             f"layer {name!r}: {key} has {value.numel()} values, shape {list(value.shape)}",

@@ -1,4 +1,4 @@
-"""snnTorch's Leaky and Lapicque neurons."""
+"""snnTorch's Leaky, Lapicque and Synaptic neurons."""
 
 from __future__ import annotations
 
@@ -48,12 +48,19 @@ class SnnTorch(Library):
 
     def put_at_rest(self, node: Any) -> None:
         """As before the first call, when the number of neurons is not known."""
-        node.mem = torch.zeros(0)
+        for key in ("mem", "syn"):
+            if hasattr(node, key):
+                setattr(node, key, torch.zeros(0))
 
     def state(self, node: Any, inputs: tuple) -> Tensor | None:
-        """What is handed on, or what it keeps itself."""
-        mem = inputs[1] if len(inputs) > 1 and inputs[1] is not None else node.mem
+        """What is handed on last, or what it keeps itself."""
+        place = 2 if hasattr(node, "syn") else 1
+        mem = inputs[place] if len(inputs) > place and inputs[place] is not None else node.mem
         return mem if mem.numel() else None
+
+    def taken(self, node: Any, inputs: tuple) -> Tensor:
+        """A synaptic current, which it keeps."""
+        return getattr(node, "syn", inputs[0])
 
     def is_rest(self, node: nn.Module, state: Tensor) -> bool:
         """Zeros are, which `init_leaky` gives."""
@@ -61,7 +68,7 @@ class SnnTorch(Library):
 
     def levels(self, node: Any) -> tuple[float, ...]:
         """Its threshold."""
-        return (float(node.threshold),)
+        return (number("", "threshold", node.threshold),)
 
     def spikes(self, outputs: Any) -> Tensor:
         """Potentials are given back behind them, but for hidden ones."""
@@ -69,11 +76,16 @@ class SnnTorch(Library):
 
     def traced(self, name: str, node: Any) -> nn.Module:
         """It hands on a sign of its own in place of potentials."""
-        return _Traced(self.own(name, node), bool(node.init_hidden), bool(node.output))
+        own, hidden = self.own(name, node), (bool(node.init_hidden), bool(node.output))
+        return (
+            _TracedSynaptic(own, *hidden, _alpha(name, node))
+            if hasattr(node, "syn")
+            else _Traced(own, *hidden)
+        )
 
     def own(self, name: str, node: Any) -> LIF:
-        """See `_leaky` and `_lapicque`."""
-        kind = plain_kind(name, node, "snntorch", SNNTORCH, "snntorch.Leaky, or Lapicque")
+        """See `_leaky`, `_lapicque` and `_synaptic`."""
+        kind = plain_kind(name, node, "snntorch", SNNTORCH, "snntorch.Leaky, Lapicque or Synaptic")
         for key in ("inhibition", "state_quant"):
             if getattr(node, key):
                 raise UnsupportedModelError(
@@ -92,7 +104,8 @@ class SnnTorch(Library):
                 hint="neurons that fire without any input are not compiled",
             )
         reset = _RESETS[int(node.reset_mechanism_val)]
-        return (_lapicque if kind.__name__ == "Lapicque" else _leaky)(name, node, threshold, reset)
+        make = {"Leaky": _leaky, "Lapicque": _lapicque, "Synaptic": _synaptic}[kind.__name__]
+        return make(name, node, threshold, reset)
 
 
 def _above(threshold: float) -> float:
@@ -138,6 +151,22 @@ def _lapicque(name: str, node: Any, threshold: float, reset: str) -> LIF:
     return LIF(tau, _above(threshold) / R, None, decay_input=True, drop=drop / R)
 
 
+def _synaptic(name: str, node: Any, threshold: float, reset: str) -> LIF:
+    """A Leaky neuron of a current, syn = alpha * syn + x, which a spike does not change."""
+    if reset == "zero" and node.reset_delay:
+        raise UnsupportedModelError(
+            f"layer {name!r}: a Synaptic neuron that is reset to zero loses the current of the "
+            "step after",
+            hint="use reset_delay=False, or reset_mechanism='subtract'",
+        )
+    return _leaky(name, node, threshold, reset)
+
+
+def _alpha(name: str, node: Any) -> float:
+    """What a synaptic current keeps of itself in a time step."""
+    return min(max(number(name, "alpha", node.alpha), 0.0), 1.0)
+
+
 def _subtracted(name: str, threshold: float, keep: float, key: str) -> float:
     if keep < 2.0**-10:
         raise UnsupportedModelError(
@@ -168,12 +197,40 @@ class _Traced(SteppedLIF):
 
     def forward(self, x: Tensor, mem: Tensor | None = None) -> Any:
         """x [...] -> spikes [...], and what stands for its potentials."""
+        return self._fired(x, mem)
+
+    def _fired(self, x: Tensor, mem: Tensor | None) -> Any:
         if mem is not None and mem is not self._mem:
             self.reset()
-        spikes = super().forward(x)
+        spikes = SteppedLIF.forward(self, x)
         if self._hidden and not self._output:
             return spikes
         self._mem = torch.onnx.ops.symbolic(
             f"{DIALECT}::{POTENTIAL}", (x,), {}, dtype=x.dtype, shape=x.shape, version=1
         )
         return spikes, self._mem
+
+
+class _TracedSynaptic(_Traced):
+    """A neuron of a synaptic current, which is written out, and may be read."""
+
+    def __init__(self, own: LIF, hidden: bool, output: bool, alpha: float) -> None:
+        super().__init__(own, hidden, output)
+        self._alpha = alpha
+        self._syn = torch.zeros(0)
+
+    def reset_mem(self) -> Any:
+        """Come to rest."""
+        self._syn = torch.zeros(0)
+        return self._syn, super().reset_mem()
+
+    init_synaptic = reset_mem
+
+    def forward(  # type: ignore[override]  # as a Synaptic is called
+        self, x: Tensor, syn: Tensor | None = None, mem: Tensor | None = None
+    ) -> Any:
+        """x [...] -> spikes [...], the current, and what stands for potentials."""
+        syn = self._syn if syn is None else syn
+        self._syn = self._alpha * syn + x if syn.shape == x.shape else x
+        outputs = self._fired(self._syn, mem)
+        return (outputs[0], self._syn, outputs[1]) if isinstance(outputs, tuple) else outputs

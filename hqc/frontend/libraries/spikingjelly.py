@@ -18,7 +18,7 @@ from hqc.frontend.libraries.library import (
     register,
 )
 from hqc.frontend.libraries.written_out import Integrator, Levels
-from hqc.frontend.neuron_names import INTEGRATORS, LEVELS, SPIKINGJELLY
+from hqc.frontend.neuron_names import LEVELS, SPIKINGJELLY, SPIKINGJELLY_INTEGRATORS
 from hqc.models.lif import LIF
 
 _STATEFUL = {
@@ -44,12 +44,12 @@ class SpikingJelly(Library):
         stateless = classes(_STATELESS_IN_EVALUATION)
         if not self.is_single_step(module):
             stateless += classes(_STATELESS_IN_ALL_STEPS)
-        stateful = classes(_STATEFUL) + classes(INTEGRATORS)
+        stateful = classes(_STATEFUL) + classes(SPIKINGJELLY_INTEGRATORS)
         return isinstance(module, stateful) and not isinstance(module, stateless)
 
     def fires(self, node: nn.Module) -> bool:
         """Neither integrators do, nor neurons of several levels, which are rounded activations."""
-        return type(node) not in classes(INTEGRATORS) + classes(LEVELS)
+        return type(node) not in classes(SPIKINGJELLY_INTEGRATORS) + classes(LEVELS)
 
     def is_single_step(self, node: nn.Module) -> bool:
         """In the older package the class says so."""
@@ -85,7 +85,7 @@ class SpikingJelly(Library):
 
     def own(self, name: str, node: Any) -> nn.Module:
         """Potentials counted from where the node rests, starts and is reset."""
-        if type(node) in classes(INTEGRATORS):
+        if type(node) in classes(SPIKINGJELLY_INTEGRATORS):
             tau = number(name, "tau", getattr(node, "tau", math.inf))
             return Integrator(tau, node.decode)
         _check_kind(name, node)
