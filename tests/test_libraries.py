@@ -1,8 +1,12 @@
-"""The trained networks of other libraries, exported and compiled: they classify as they did."""
+"""The trained networks of other libraries, from torch and through NIR: they classify as before."""
 
 from __future__ import annotations
 
 import importlib.util
+import json
+import os
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -30,8 +34,8 @@ def networks():
 
 
 def by_library(name, frames):
-    """How often each output neuron fires, as the library's own forward says."""
-    net = getattr(networks(), name)()
+    """How often each output neuron fires, as the library's own forward says: [N, 10]."""
+    net = networks().NETWORKS[name]()
     weights = torch.load(LIBRARIES / f"{name}.pt", weights_only=True)
     missing, unexpected = net.load_state_dict(weights, strict=False)
     assert (missing, unexpected) == ([], [])
@@ -41,10 +45,31 @@ def by_library(name, frames):
         )
 
 
+def check(model, folder, name, steps, least):
+    """Compiled code fires `steps` times a rate of the library's, and finds as many of each digit."""
+    artifact = hqc.compile(model, "host", folder / "build")
+    frames, labels = recordings()
+    expected = by_library(name, frames)
+    found = np.stack([artifact.run(x).ravel() for x in frames]) / steps
+    np.testing.assert_allclose(found, expected, atol=1e-6)
+    assert len(labels) == 100
+    for digit in range(10):
+        own, theirs = (x[labels == digit].argmax(1) == digit for x in (found, expected))
+        assert own.sum() == theirs.sum(), digit
+    accuracy = (found.argmax(1) == labels).mean()
+    assert accuracy >= least
+    return accuracy
+
+
 @needs_compiler
 @pytest.mark.parametrize(
     ("name", "more", "least"),
-    [("snntorch_net", ["--take", "0"], 0.95), ("norse_net", [], 0.92)],
+    [
+        ("snntorch_net", ["--take", "0"], 0.95),
+        ("norse_net", [], 0.92),
+        ("snntorch_nir_net", ["--take", "0"], 0.95),
+        ("norse_nir_net", [], 0.9),
+    ],
 )
 def test_compiled_code_classifies_as_the_library_does(name, more, least, run_hqc, tmp_path):
     arguments = ["--input", ",".join(map(str, SHAPE)), "--time-steps", "8"]
@@ -54,13 +79,21 @@ def test_compiled_code_classifies_as_the_library_does(name, more, least, run_hqc
     network = f"{LIBRARIES / 'networks.py'}:{name}"
     done = run_hqc("export", network, "--checkpoint", checkpoint, *arguments, *real, *more)
     assert done.returncode == 0, done.stderr
-    artifact = hqc.compile(tmp_path / "model.onnx", "host", tmp_path / "build")
-    frames, labels = recordings()
-    expected = by_library(name, frames)
-    found = np.stack([artifact.run(x).ravel() for x in frames])
-    np.testing.assert_allclose(found, expected, atol=1e-6)
-    assert len(labels) == 100
-    for digit in range(10):
-        own, theirs = (x[labels == digit].argmax(1) == digit for x in (found, expected))
-        assert own.sum() == theirs.sum(), digit
-    assert (found.argmax(1) == labels).mean() >= least
+    check(tmp_path / "model.onnx", tmp_path, name, 1, least)
+
+
+@needs_compiler
+@pytest.mark.parametrize(
+    ("name", "more", "least"),
+    [("snntorch_nir_net", [], 0.95), ("norse_nir_net", ["--dt", "1e-3"], 0.9)],
+)
+def test_so_does_what_went_through_nir(name, more, least, run_hqc, tmp_path):
+    file = tmp_path / "network.nir"
+    script = [sys.executable, LIBRARIES / "write_nir.py", name, LIBRARIES / f"{name}.pt"]
+    subprocess.run([*script, "-o", file], env={**os.environ, "PYTHONPATH": str(ROOT)}, check=True)
+    asked = ["--time-steps", "8", "--input-scale", "1", "--preprocessing", "events"]
+    done = run_hqc("import", file, *asked, *more)
+    assert done.returncode == 0, done.stderr
+    found = check(tmp_path / "model.onnx", tmp_path, name, 8, least)
+    ran = run_hqc("run", tmp_path / "build", NMNIST / "sample", "--summary", "--json")
+    assert json.loads(ran.stdout)["accuracy"] == found

@@ -30,7 +30,7 @@ def accuracy(net: torch.nn.Module, frames: torch.Tensor, labels: torch.Tensor) -
 def main() -> None:
     """Train, say how well at the end, and save the weights."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("network", choices=["snntorch_net", "norse_net"])
+    parser.add_argument("network", choices=sorted(networks.NETWORKS))
     parser.add_argument("data", type=Path)
     parser.add_argument("-o", "--output", type=Path, required=True)
     parser.add_argument("--epochs", type=int, default=30)
@@ -42,7 +42,7 @@ def main() -> None:
     generator = torch.manual_seed(asked.seed)
     task = load(asked.data, TIME_STEPS)
     frames, labels = task.train
-    net = getattr(networks, asked.network)()
+    net = networks.NETWORKS[asked.network]()
     optimizer = torch.optim.Adam(net.parameters(), lr=2e-3)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, asked.epochs)
     start = time.monotonic()
