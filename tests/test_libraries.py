@@ -46,7 +46,7 @@ def by_library(name, frames):
 
 
 def check(model, folder, name, steps, least):
-    """Compiled code fires `steps` times a rate of the library's, and finds as many of each digit."""
+    """Compiled code fires at the library's rates times `steps`, and finds as many of each digit."""
     artifact = hqc.compile(model, "host", folder / "build")
     frames, labels = recordings()
     expected = by_library(name, frames)

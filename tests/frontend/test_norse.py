@@ -15,8 +15,10 @@ from torch import nn
 import hqc
 from hqc.errors import UserError
 from hqc.frontend.export import export
+from hqc.frontend.load import load_model
 from hqc.frontend.neurons import with_own_neurons
 from hqc.models.lif import LIF
+from hqc.reference import run_reference
 from tests.conftest import needs_compiler
 from tests.frontend.compiled import compiles_to_what_it_does
 
@@ -312,6 +314,21 @@ def test_currents_are_not_set(make, tmp_path):
     start = LIFFeedForwardState(v=torch.zeros(1, 7, 6, 6), i=torch.ones(1, 7, 6, 6))
     with pytest.raises(UserError, match="inputs of layer 'lif1' differ"):
         export(built(lambda: Net(make, lambda: start)), frames(0), tmp_path / "model.onnx")
+
+
+def test_what_torch_exports_by_itself_is_raised(tmp_path):
+    """Currents and neurons, written out step by step."""
+    net, path = built(lambda: Net(lambda: lif(tau_syn_inv=200.0))), tmp_path / "stock.onnx"
+    torch.onnx.export(net, (frames(0),), path, dynamo=True, opset_version=20, verbose=False)
+    model = load_model(path)
+    kinds = [node.op_type for node in model.graph]
+    assert (kinds.count("LIF"), kinds.count("Conv")) == (3, 2)
+    for seed in range(4):
+        with torch.no_grad():
+            expected = net(frames(seed)).numpy()
+        given = {model.graph.inputs[0].name: frames(seed).numpy()}
+        np.testing.assert_array_equal(run_reference(model, given)[0], expected)
+        assert expected.any()
 
 
 def test_a_current_may_be_read(tmp_path):

@@ -309,6 +309,28 @@ def test_norse_networks_are_their_own(written_by, read_by, tmp_path):
 
 
 @needs_compiler
+def test_norse_currents_are_their_own_with_the_gain_that_norse_leaves_out(tmp_path):
+    """A current takes all of its input, which NIR's equation divides by tau_syn, in time steps."""
+    torch.manual_seed(1)
+    net = Potentials(
+        nn.Conv2d(2, 4, 3, padding=1),
+        norse.LIFCell(),
+        nn.Conv2d(4, 3, (5, 7)),
+        norse.LIFCell(norse.LIFParameters(v_th=torch.tensor(0.3))),
+    )
+    for layer in (net.layers[0], net.layers[2]):
+        layer.weight.data *= 5
+    graph = norse.to_nir(net.layers, torch.rand(1, 2, 5, 7), dt=1)
+    for node in graph.nodes.values():
+        if isinstance(node, nir.CubaLIF):
+            assert node.w_in == 1
+            node.w_in = node.tau_syn / 1e-3
+    path = written(graph, tmp_path / "net.nir", {"0": (5, 7), "2": (5, 7)})
+    artifact = compiled(path, T, tmp_path, dt=1e-3)
+    same(artifact, torch.randint(0, 3, (8, T, 1, 2, 5, 7)).float(), net.counts)
+
+
+@needs_compiler
 def test_sinabs_networks_are_their_own(tmp_path):
     """Neurons of one spike a step: files do not say how many may be fired, nor the reset."""
     torch.manual_seed(1)
