@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Any
@@ -46,8 +46,9 @@ class Affine:
         """The sum with a multiple of another."""
         terms = dict(self.terms)
         for value, coefficient in other.terms.items():
-            terms[value] = terms.get(value, 0.0) + factor * coefficient
-        terms = {v: c for v, c in terms.items() if np.any(c)}
+            made = terms.pop(value, 0.0) + factor * coefficient
+            if made.any() if isinstance(made, np.ndarray) else made:
+                terms[value] = made
         return Affine(self.constant + factor * other.constant, terms)
 
     def times(self, factor: Number) -> Affine:
@@ -91,6 +92,9 @@ _OF_NUMBERS: dict[str, Callable] = {
 
 _AFFINE = {"Add", "Sub", "Mul", "Div", "Neg", "Cast", "CastLike", "Where"}
 
+_KEPT = {*VIEWS, "Cast", "CastLike"}
+"""Ops that give the numbers that they read."""
+
 ELEMENTWISE = {*_COMPARISONS, *_OF_NUMBERS, *_AFFINE, *VIEWS}
 
 
@@ -124,21 +128,40 @@ class Evaluation:
 
     def of(self, value: ir.Value) -> Affine | None:
         """The value; None where it is no affine function."""
-        if value not in self._known:
-            self._known[value] = self._evaluate(value)
+        stack = [value]  # a call for each would be too deep where steps are many
+        while stack:
+            top = stack[-1]
+            if top in self._known:
+                stack.pop()
+                continue
+            read = self._read(top)
+            unknown = [v for v in read if v not in self._known]
+            if unknown:
+                stack += reversed(unknown)
+            else:
+                self._known[top] = self._evaluate(top, [self._known[v] for v in read])
         return self._known[value]
 
-    def _evaluate(self, value: ir.Value) -> Affine | None:
+    def _read(self, value: ir.Value) -> Sequence[ir.Value]:
+        """What a value is evaluated of; nothing where it is constant or not looked into."""
+        node = value.producer()
+        if value.const_value is not None or self._unknown(value) or not is_elementwise(node):
+            return ()
+        if node.op_type in _KEPT:
+            return node.inputs[:1]
+        return [v for v in node.inputs if v is not None]
+
+    def _evaluate(self, value: ir.Value, operands: list[Affine | None]) -> Affine | None:
         array = constant(value)
         if array is not None:
             return Affine(narrowed(array)) if array.dtype.kind in "fiub" else None
-        node = value.producer()
-        if self._unknown(value) or not is_elementwise(node):
+        if not operands:
             return Affine(np.float64(0), {value: np.float64(1)})
-        if node.op_type in VIEWS or node.op_type in ("Cast", "CastLike"):
-            return self.of(node.inputs[0])
-        operands = [self.of(v) for v in node.inputs if v is not None]
-        return None if None in operands else self._apply(node, operands)
+        known = [x for x in operands if x is not None]
+        if len(known) < len(operands):
+            return None
+        node = value.producer()
+        return known[0] if node.op_type in _KEPT else self._apply(node, known)
 
     def _apply(self, node: ir.Node, operands: list[Affine]) -> Affine | None:
         op_type, a = node.op_type, operands[0]

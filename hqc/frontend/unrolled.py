@@ -32,7 +32,7 @@ from hqc.frontend.affine import (
     narrowed,
 )
 from hqc.frontend.names import layer_of
-from hqc.passes.graph import add_initializer, constant, reshape, unsupported
+from hqc.passes.graph import add_initializer, constant, unsupported
 
 _FIRST = {"Greater", "GreaterOrEqual", "Less", "LessOrEqual", "Equal", "Sign"}
 """Ops that find out on which side of a threshold a potential is."""
@@ -114,11 +114,12 @@ def find_neurons(graph: ir.Graph) -> list[tuple[ir.Value, ir.Value]]:
                 raise refused
     pairs: dict[ir.Value, ir.Value] = {}
     followed = {other for other, _ in before.values()}
+    integers: dict[tuple[int, ...], ir.Value] = {}
     for last in [f for f in firings if f in before and f not in followed]:
         chain = [last]
         while chain[0] in before:
             chain.insert(0, before[chain[0]][0])
-        for old, new in _Layer(graph, chain, [before[f][1] for f in chain[1:]]).pairs():
+        for old, new in _Layer(graph, chain, [before[f][1] for f in chain[1:]], integers).pairs():
             pairs.setdefault(old, new)  # layers may share their first step
     return list(pairs.items())
 
@@ -362,10 +363,19 @@ def _size(x: Number) -> float:
 
 
 class _Layer:
-    """A layer of neurons: one firing a step, and what leads from each to the next."""
+    """A layer of neurons: one firing a step, and what leads from each to the next.
 
-    def __init__(self, graph: ir.Graph, chain: Sequence[_Firing], steps: Sequence[_Step]) -> None:
-        self._graph, self._chain, self._steps = graph, chain, steps
+    `integers` are constants that the layers of a graph share.
+    """
+
+    def __init__(
+        self,
+        graph: ir.Graph,
+        chain: Sequence[_Firing],
+        steps: Sequence[_Step],
+        integers: dict[tuple[int, ...], ir.Value],
+    ) -> None:
+        self._graph, self._chain, self._steps, self._shared = graph, chain, steps, integers
         self._node = chain[0].name
         self._name = layer_of([node for firing in chain for node in firing.nodes])
 
@@ -387,11 +397,9 @@ class _Layer:
         found = []
         for t, firing in enumerate(self._chain):
             for value, low, high in firing.spikes:
-                at = self._constant(np.array(t), "step")
-                made = self._op("Gather", [spikes, at], shape, axis=0)
+                made = self._op("Gather", [spikes, self._integers(t)], (1, *shape), axis=0)
                 own = value.shape.numpy()
-                if own != shape:
-                    made = self._view(made, own)
+                made = self._view(made, own)
                 if high - low != 1:
                     made = self._op("Mul", [made, self._constant(high - low, "height")], own)
                 if low:
@@ -487,9 +495,14 @@ class _Layer:
         made = made.astype(np.float32) if made.dtype.kind == "f" else made
         return add_initializer(self._graph, made, f"{self._name}.{what}")
 
+    def _integers(self, *numbers: int) -> ir.Value:
+        if numbers not in self._shared:
+            name = f"{self._name}.{'_'.join(map(str, numbers))}"
+            self._shared[numbers] = add_initializer(self._graph, np.array(numbers), name)
+        return self._shared[numbers]
+
     def _view(self, x: ir.Value, shape: Sequence[int]) -> ir.Value:
-        node = reshape(self._graph, x, shape)
-        return self._put(node, shape)
+        return self._op("Reshape", [x, self._integers(*shape)], shape)
 
     def _op(
         self,
