@@ -127,6 +127,7 @@ class Lifted:
         return self._known[parts]
 
     def _lift(self, parts: tuple[ir.Value, ...]) -> ir.Value | None:
+        parts = tuple(_before_views(part) for part in parts)
         if len(parts) == 1:
             return parts[0]
         nodes = [part.producer() for part in parts]
@@ -316,6 +317,16 @@ class Lifted:
         old = node.outputs[0]
         shape = old.shape.numpy()
         return self._put(made, (steps * shape[0], *shape[1:]), old)
+
+
+def _before_views(value: ir.Value) -> ir.Value:
+    """The first tensor of the same shape that a value is a view of, which some steps may have."""
+    found = x = value
+    while (node := x.producer()) is not None and not node.domain and _only_views(node):
+        x = node.inputs[0]
+        if x.shape == value.shape:
+            found = x
+    return found
 
 
 def shows_frames(value: ir.Value) -> bool:

@@ -34,6 +34,7 @@ def take_raised(model: ir.Model) -> ir.Model:
     Raises `VerificationError` where what stands for a value is not what that was, and
     `UnsupportedModelError` where it reads NaN or infinities, of which nobody can say.
     """
+    _take_out_copies(model.graph)
     if any(is_threshold(node) for node in model.graph):
         model = FoldConstants().run(model)  # of which time constants and first potentials are made
     for find in (find_written, find_neurons, find_rounded, find_comparisons, find_steps):
@@ -51,6 +52,17 @@ def take_raised(model: ir.Model) -> ir.Model:
         RemoveUnusedNodesPass()(model)  # what was made and not taken leaves constants, too
         name_nodes(model.graph)
     return attach_functions(model)
+
+
+def _take_out_copies(graph: ir.Graph) -> None:
+    """Ops that give what they read: Identity, and casts of floats to floats."""
+    for node in list(graph):
+        if node.domain or node.op_type not in ("Cast", "CastLike", "Identity"):
+            continue
+        x, copy = node.inputs[0], node.outputs[0]
+        if x is not None and x.dtype == copy.dtype and not copy.is_graph_output():
+            copy.replace_all_uses_with(x)
+            graph.remove(node, safe=True)
 
 
 def _read(graph: ir.Graph, before: Sequence[ir.Node]) -> list[ir.Value]:

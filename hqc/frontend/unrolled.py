@@ -147,7 +147,7 @@ def _gap(node: ir.Node) -> _Seen | None:
     numbers = [constant(v) for v in node.inputs]
     if node.op_type != "Sign" and sum(n is None for n in numbers) != 1:
         return None
-    which = numbers.index(None)
+    which = [n is None for n in numbers].index(True)
     gap = Affine(np.float64(0), {node.inputs[which]: np.float64(1)})
     if node.op_type != "Sign":
         gap = gap.plus(Affine(narrowed(numbers[1 - which])), -1.0)

@@ -149,6 +149,12 @@ def a_threshold_a_channel(o, x, v):
     return s, o("Sub", h, o("Mul", s, LEVELS))
 
 
+def below_a_threshold_a_channel(o, x, v):
+    h = kept(o, x, v)
+    s = o.number(o("Less", LEVELS, h))
+    return s, o("Sub", h, o("Mul", s, LEVELS))
+
+
 FORMS = {
     decays: "2h1",
     decays_by_a_factor: "2h1",
@@ -165,6 +171,7 @@ FORMS = {
     reset_a_step_later: "4s0>",
     computed_constant: "4s0",
     a_threshold_a_channel: "4s0",
+    below_a_threshold_a_channel: "4s0>",
 }
 
 
@@ -214,6 +221,27 @@ def test_what_is_raised_compiles(step, tmp_path):
     quantize_input(model, [frames()], None)
     save_model(model, tmp_path / "model.onnx")
     assert hqc.verify(tmp_path / "model.onnx").ok
+
+
+def test_views_and_copies_of_some_steps_are_seen_through(tmp_path):
+    """Ops that give what they read, as exporters leave them where they do not optimize."""
+    steps = iter(range(T))
+
+    def step(o, x, v):
+        match next(steps):
+            case 1:
+                x = o.op("Cast", o.op("Identity", x), to=1)
+            case 2:
+                x = o.view(o.view(x, (1, D * H * W)), (1, D, H, W))
+        s, v = undecayed(o, x, v)
+        return o.op("Cast", s, to=1), v
+
+    path = written(step, tmp_path)
+    model = load_model(path)
+    assert [n.op_type for n in model.graph].count("Conv") == len(neurons_of(model)) == 1
+    assert not {n.op_type for n in model.graph} & {"Cast", "Concat", "Identity"}
+    save_model(model, tmp_path / "raised.onnx")
+    np.testing.assert_allclose(logits_of(tmp_path / "raised.onnx"), logits_of(path), atol=1e-5)
 
 
 def test_neurons_that_rest_elsewhere_are_counted_from_there(tmp_path):
