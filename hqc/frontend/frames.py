@@ -163,6 +163,7 @@ def _sizes(entry: _Entry) -> tuple[int, ...]:
 def _show(graph: ir.Graph, entry: _Entry, time: str, shape: tuple[int, ...]) -> None:
     """Give the input that shape, its quantizer, and one view of both for the first layer."""
     frames, used = graph.inputs[0], entry.value
+    uses = list(used.uses())  # not those of the views below, where the first layer reads frames
     first = graph[0]
     wanted = used.shape.numpy()
     frames.shape = ir.Shape(shape)
@@ -195,5 +196,6 @@ def _show(graph: ir.Graph, entry: _Entry, time: str, shape: tuple[int, ...]) -> 
         value = add(turned, tuple(f.size for f in factors))
     if value.shape.numpy() != wanted:
         value = viewed(value, wanted, name)
-    used.replace_all_uses_with(value)
+    for use in uses:
+        use.node.replace_input_with(use.idx, value)
     graph.remove(list(entry.nodes), safe=True)

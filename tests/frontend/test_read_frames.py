@@ -10,8 +10,11 @@ from torch.nn import functional as F
 
 import hqc
 from hqc.frontend.export import export
+from hqc.frontend.load import load_model
+from hqc.frontend.save import save_model
 from hqc.models.lif import LIF
 from hqc.quantize import apply_recipe
+from hqc.reference import run_reference
 from tests.conftest import needs_compiler
 
 T, C, SIZE, D = 3, 3, 8, 12
@@ -143,6 +146,20 @@ def test_an_image_may_be_repeated_behind_its_first_layers(stem, repeat, tmp_path
         expected = net(image).numpy()
     found = artifact.run(np.broadcast_to(image.numpy(), (T, 1, C, SIZE, SIZE)))
     np.testing.assert_allclose(found.reshape(expected.shape), expected, atol=1e-5)
+
+
+def test_an_image_may_be_read_by_a_layer_itself(tmp_path):
+    """Of an image without time, as stock exporters write a network of one step."""
+    net = nn.Sequential(nn.Conv2d(C, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(144, 5)).eval()
+    image = torch.rand(1, C, SIZE, SIZE)
+    with torch.no_grad():
+        torch.onnx.export(net, (image,), tmp_path / "net.onnx", dynamo=True, verbose=False)
+        expected = net(image).numpy()
+    model = load_model(tmp_path / "net.onnx")
+    save_model(model, tmp_path / "loaded.onnx")
+    (frames,) = model.graph.inputs
+    given = {frames.name: image.reshape(1, 1, C, SIZE, SIZE).numpy()}
+    np.testing.assert_allclose(run_reference(model, given)[0], expected, atol=1e-5)
 
 
 @needs_compiler
