@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 import operator
-from collections import defaultdict
+from collections import defaultdict, deque
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -225,14 +225,27 @@ def _is_of(node: ir.Node, made: Container[ir.Value]) -> bool:
 
 
 def _reached(firing: _Firing, met: Mapping[ir.Value, Sequence[_Firing]]) -> Iterator[_Firing]:
-    """The firings that a number depends on through elementwise ops, the nearest first."""
+    """The firings that a number depends on through elementwise ops, the nearest first.
+
+    Of those that are as near, as of neurons that read one input, first those that it depends on.
+    """
     compared = firing.way[0][0]
-    pending, seen, given = [compared], {compared}, {firing}
-    while pending:
-        value = pending.pop(0)
+    given = {firing}
+    for value in _behind(compared):
         others = [other for other in met.get(value, ()) if other not in given]
         given.update(others)
+        if len(others) > 1:
+            behind = set(_behind(compared))
+            others.sort(key=lambda o: not any(n.outputs[0] in behind for n in o.nodes))
         yield from others
+
+
+def _behind(value: ir.Value) -> Iterator[ir.Value]:
+    """What a number is made of by elementwise ops up to comparisons, the nearest first."""
+    pending, seen = deque([value]), {value}
+    while pending:
+        value = pending.popleft()
+        yield value
         node = value.producer()
         if not is_elementwise(node) or is_threshold(node):
             continue
@@ -348,6 +361,8 @@ def _alike(a: ir.Value, b: ir.Value) -> bool:
     if nodes[0].op_type in VIEWS:
         return True
     numbers = [[constant(v) for v in node.inputs] for node in nodes]
+    if nodes[0].op_type in ("Add", "Mul"):
+        numbers = [sorted(given, key=lambda n: n is None) for given in numbers]
     return len(numbers[0]) == len(numbers[1]) and all(
         (x is None and y is None) or (x is not None and y is not None and np.array_equal(x, y))
         for x, y in zip(*numbers, strict=True)

@@ -244,6 +244,38 @@ def test_views_and_copies_of_some_steps_are_seen_through(tmp_path):
     np.testing.assert_allclose(logits_of(tmp_path / "raised.onnx"), logits_of(path), atol=1e-5)
 
 
+def test_two_layers_on_one_stream_are_told_apart(tmp_path):
+    """At the first step both fire at once, and begin with the same number."""
+    others = {}
+
+    def step(o, x, v):
+        h = o("Add", o("Mul", v, 0.25), o("Mul", x, 0.75))
+        s, v = o.hard(h, o.fires(h, 0.75))
+        h = o("Add", x, o("Mul", others[o], 0.5)) if o in others else x
+        fired, others[o] = o.soft(h, o.fires(h))
+        return o("Add", fired, s), v
+
+    path = written(step, tmp_path)
+    model = load_model(path)
+    assert [described(n)[:2] for n in neurons_of(model)] == ["1h", "2s"]
+    save_model(model, tmp_path / "raised.onnx")
+    np.testing.assert_allclose(logits_of(tmp_path / "raised.onnx"), logits_of(path), atol=1e-5)
+
+
+def test_biases_may_be_on_either_side(tmp_path):
+    steps = iter(range(T))
+
+    def step(o, x, v):
+        bias = np.linspace(0, 0.5, D).reshape(1, D, 1, 1)
+        return lossless(o, o("Add", *((x, bias) if next(steps) % 2 else (bias, x))), v)
+
+    path = written(step, tmp_path)
+    model = load_model(path)
+    assert described(*neurons_of(model)) == "infh0"
+    save_model(model, tmp_path / "raised.onnx")
+    np.testing.assert_allclose(logits_of(tmp_path / "raised.onnx"), logits_of(path), atol=1e-5)
+
+
 def test_neurons_that_rest_elsewhere_are_counted_from_there(tmp_path):
     def step(o, x, v):
         h = o("Add", v, o("Div", o("Sub", x, o("Sub", v, 0.25)), 2.0))
