@@ -18,6 +18,9 @@ from onnx.reference import ReferenceEvaluator
 from hqc.dialect.metadata import STANDS_FOR
 from hqc.errors import UnsupportedModelError
 
+_STEPS = 4096
+"""Steps at most of a loop that is written out."""
+
 _FOLDED = 4096
 """Numbers at most of an array that is computed here: shapes, indices and conditions."""
 
@@ -37,9 +40,11 @@ def without_control_flow(path: Path, proto: onnx.ModelProto) -> onnx.ModelProto:
     _remove_unread(proto.graph)
     node = next((n for n in proto.graph.node if n.op_type in _LOOPS and _is_control(n)), None)
     if node is not None:
+        what = "which branch it takes" if node.op_type == "If" else "how often it runs"
         raise UnsupportedModelError(
-            f"{path}: node {node.name!r} ({node.op_type}): how often it runs is not known before",
-            hint="hqc writes loops out: give them a constant number of steps",
+            f"{path}: node {node.name!r} ({node.op_type}): {what} is not known before",
+            hint="hqc writes loops out: give them a constant number of steps, and let no condition "
+            "depend on data",
         )
     return proto
 
@@ -215,6 +220,7 @@ class _Graph:
         if len(lengths) != 1:
             return False
         (steps,) = lengths
+        _check_steps(node, steps)
         carried = list(node.input[:states])
         outputs = len(node.output) - states
         collected: list[list[str]] = [[] for _ in range(outputs)]
@@ -243,6 +249,7 @@ class _Graph:
             return False
         if not self._goes_on(body):
             return False
+        _check_steps(node, int(count.item()))
         carried = list(node.input[2:])
         outputs = len(node.output) - len(carried)
         collected: list[list[str]] = [[] for _ in range(outputs)]
@@ -375,6 +382,14 @@ class _Graph:
             self._add("Gather", [node.input[0], at], part, axis=axis)
         self._sequences[node.output[0]] = parts
         return False
+
+
+def _check_steps(node: onnx.NodeProto, steps: int) -> None:
+    if not 0 < steps <= _STEPS:
+        raise UnsupportedModelError(
+            f"node {node.name!r} ({node.op_type}): it runs {max(steps, 0)} times",
+            hint=f"hqc writes loops out, of 1 to {_STEPS} steps",
+        )
 
 
 def _static(value: onnx.ValueInfoProto) -> list[int] | None:

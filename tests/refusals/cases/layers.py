@@ -52,8 +52,9 @@ def a_second_output(net):
 
 
 @refused(
-    "model.onnx: node 'if' (If): how often it runs is not known before",
-    hint="hqc writes loops out: give them a constant number of steps",
+    "model.onnx: node 'if' (If): which branch it takes is not known before",
+    hint="hqc writes loops out: give them a constant number of steps, and let no condition depend "
+    "on data",
 )
 def a_choice_by_what_is_computed(net):
     s = net.spikes()
@@ -63,6 +64,26 @@ def a_choice_by_what_is_computed(net):
     most = net.op("ReduceMax", s, keepdims=0)
     condition = net.op("Greater", most, net.constant(0.5))
     net.end(net.op("If", condition, then_branch=branch, else_branch=branch, name="if"))
+
+
+@refused(
+    "node 'loop' (Loop): it runs 9223372036854775807 times",
+    hint="hqc writes loops out, of 1 to 4096 steps",
+)
+def a_loop_without_an_end(net):
+    """As exporters write `while True`."""
+    s = net.spikes()
+    of = {
+        "step": (TensorProto.INT64, ()),
+        "goes_on": (TensorProto.BOOL, ()),
+        "before": (TensorProto.FLOAT, (T, D, H, W)),
+        "after": (TensorProto.FLOAT, (T, D, H, W)),
+    }
+    step, goes_on, before, after = (helper.make_tensor_value_info(n, *t) for n, t in of.items())
+    doubled = helper.make_node("Add", ["before", "before"], ["after"])
+    body = helper.make_graph([doubled], "body", [step, goes_on, before], [goes_on, after])
+    count = net.constant(2**63 - 1, np.int64)
+    net.end(net.op("Loop", count, net.constant(True, np.bool_), s, body=body, name="loop"))
 
 
 @refused(
