@@ -353,13 +353,19 @@ def _at_rest(start: Number, rest: Number) -> bool:
     return bool(np.all(np.abs(start - rest) <= _CLOSE * _size(rest)))
 
 
+def _before_views(value: ir.Value) -> ir.Value:
+    while (node := value.producer()) is not None and not node.domain and node.op_type in VIEWS:
+        value = node.inputs[0]
+    return value
+
+
 def _alike(a: ir.Value, b: ir.Value) -> bool:
-    """Whether two values are given by the same op, with the same constants if it is no view."""
-    nodes = [value.producer() for value in (a, b)]
-    if None in nodes or nodes[0].op_type != nodes[1].op_type:
+    """Whether two values are given by the same op, with the same constants, views left out."""
+    nodes = [_before_views(value).producer() for value in (a, b)]
+    if nodes[0] is None or nodes[1] is None:
+        return nodes[0] is nodes[1]
+    if nodes[0].op_type != nodes[1].op_type:
         return False
-    if nodes[0].op_type in VIEWS:
-        return True
     numbers = [[constant(v) for v in node.inputs] for node in nodes]
     if nodes[0].op_type in ("Add", "Mul"):
         numbers = [sorted(given, key=lambda n: n is None) for given in numbers]

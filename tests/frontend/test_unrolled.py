@@ -267,7 +267,9 @@ def test_biases_may_be_on_either_side(tmp_path):
 
     def step(o, x, v):
         bias = np.linspace(0, 0.5, D).reshape(1, D, 1, 1)
-        return lossless(o, o("Add", *((x, bias) if next(steps) % 2 else (bias, x))), v)
+        odd = next(steps) % 2
+        x = o("Add", *((x, bias) if odd else (bias, x)))
+        return lossless(o, x if odd else o.view(x, (1, D, H, W)), v)
 
     path = written(step, tmp_path)
     model = load_model(path)
