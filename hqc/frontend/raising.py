@@ -55,9 +55,10 @@ def take_raised(model: ir.Model) -> ir.Model:
 
 
 def _take_out_copies(graph: ir.Graph) -> None:
-    """Ops that give what they read: Identity, and casts of floats to floats."""
+    """Ops that give what they read: Identity, casts of floats to floats, Concat of one tensor."""
     for node in list(graph):
-        if node.domain or node.op_type not in ("Cast", "CastLike", "Identity"):
+        alone = node.op_type == "Concat" and len(node.inputs) == 1
+        if node.domain or not (alone or node.op_type in ("Cast", "CastLike", "Identity")):
             continue
         x, copy = node.inputs[0], node.outputs[0]
         if x is not None and x.dtype == copy.dtype and not copy.is_graph_output():
