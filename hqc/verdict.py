@@ -16,7 +16,6 @@ import numpy as np
 import onnx_ir as ir
 from onnx.reference import ReferenceEvaluator
 from onnx.reference.op_run import OpRun
-from onnx_ir.passes.common import RemoveUnusedNodesPass
 
 from hqc.copies import copy_model
 from hqc.dialect import DIALECT, find_op
@@ -24,6 +23,7 @@ from hqc.dialect.facts import read_bound
 from hqc.dialect.integer_lif import NEURONS
 from hqc.dialect.quant_uniform import quant_uniform
 from hqc.errors import VerificationError
+from hqc.passes.fold_constants import FoldConstants
 from hqc.passes.fold_quantizers import FoldQuantizers
 from hqc.passes.spellings import Rewrite
 from hqc.passes.spellings.interpolation import matrices
@@ -188,8 +188,7 @@ class FloatLayers:
     """A dialect model, layer by layer, in float64, on spikes that are given."""
 
     def __init__(self, dialect: ir.Model) -> None:
-        model = copy_model(dialect)
-        RemoveUnusedNodesPass()(model)
+        model = FoldConstants().run(copy_model(dialect))
         self._input = model.graph.inputs[0].name
         self._outputs = len(model.graph.outputs)
         self._frames = _take_codes(model.graph)

@@ -42,7 +42,8 @@ class Charge:
     """What neurons of the float network do, in units of their accumulators, by channel.
 
     u = keep * u + accumulator + bias; fire where u >= threshold; then u = reset, or u -= reset in
-    neurons of soft reset. `error` bounds how far the accumulators are from the float network's.
+    neurons of soft reset. `error` bounds how far the accumulators are from the float network's,
+    `rounded` how far below the threshold a potential may be that is rounded to it in float32.
     """
 
     low: np.ndarray
@@ -54,6 +55,7 @@ class Charge:
     keep: float
     soft_reset: int
     time_steps: int
+    rounded: np.ndarray | float = 0.0
 
 
 @dataclass(frozen=True)
@@ -97,9 +99,11 @@ def hold(charge: Charge, form: Format) -> Held:
     most = INT32 >> (charge.time_steps - 1) if form.exact else INT32
     bias, reset = (np.round(level * unit) for level in (charge.bias, charge.reset))
     # What takes in whole numbers reaches a threshold where it reaches the next whole number, not
-    # the nearest: a threshold just above a count is not reached by it.
+    # the nearest: a threshold just above a count is not reached by it. In float32 a count times its
+    # scale may be rounded up to one.
     level, whole = charge.threshold * unit, (charge.error == 0) & (bias == charge.bias * unit)
-    threshold = np.where(whole, np.ceil(level), np.round(level))
+    reached = np.ceil(level - charge.rounded * unit)
+    threshold = np.where(whole, reached, np.round(level))
     beyond, threshold = threshold > most, np.clip(threshold, -most, most)
     reset = np.where(beyond, 0, reset)  # what never fires is never reset
     if max(np.abs(bias).max(), np.abs(reset).max()) > INT32:
@@ -130,7 +134,9 @@ def _error(charge: Charge, held: Held, unit: float, reach: np.ndarray) -> np.nda
     )
     keep = charge.keep if exact else multiplier / 2**shift
     at_threshold = np.abs(charge.threshold - held.threshold / unit)
-    at_threshold = np.where(at_threshold > 1 / unit, 0, at_threshold)  # it is out of reach
+    at_threshold = np.where(
+        at_threshold > 1 / unit + charge.rounded, 0, at_threshold
+    )  # it is out of reach
     a_step = charge.error + np.abs(charge.bias - held.bias / unit)
     if shift:
         a_step = a_step + 0.5 / unit + abs(keep - charge.keep) * reach
@@ -246,9 +252,16 @@ def _candidate(node: ir.Node, x: Quantity, lowering: Lowering) -> Candidate | No
         keep,
         attributes["soft_reset"],
         time_steps,
+        _rounded_to(v_threshold) / unit,
     )
     held = choose_format(charge, lowering.mode)
     return None if held is None else Candidate(x, charge, held, signs, unit)
+
+
+def _rounded_to(number: float) -> float:
+    """How far below a float32 a number may be that is rounded to it: half way to the one before."""
+    level = np.float32(number)
+    return float(level - np.nextafter(level, np.float32(-np.inf))) / 2
 
 
 def _signs_fit(x: Quantity, signs: np.ndarray, lowering: Lowering) -> bool:

@@ -8,6 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from hqc.compiler import lower, pipeline_for
+from hqc.data.recordings import Recording
+from hqc.dialect import DIALECT
 from hqc.dialect.fixed_point_lif import fixed_point_lif
 from hqc.dialect.intervals import RangeError, neuron_interval
 from hqc.dialect.lif import lif
@@ -16,6 +19,9 @@ from hqc.frontend.load import load_model
 from hqc.passes import parse_pipeline, run_passes
 from hqc.passes.integer_rules.neurons import Charge, Format, choose_format, hold, leak
 from hqc.reference import run_reference
+from hqc.targets import load_target
+from hqc.verification import compare
+from tests.networks import Network
 
 INTEGER = "fold-batch-norm,make-integer"
 
@@ -367,3 +373,21 @@ def test_guarded_potentials_stay_within_their_bound(rng):
             np.testing.assert_array_equal(ours, theirs)
         else:
             assert (ours != theirs).mean() < 2.5 * 2**-frac_bits
+
+
+@pytest.mark.parametrize("threshold", [1.0, np.nextafter(np.float32(1), np.float32(2))])
+def test_counts_fire_where_they_do_in_float32(threshold, tmp_path):
+    """Of scales 1 / k, k times the scale is 1, or a rounding away from it, above or below."""
+    channels = 64
+    net = Network((2, 1, 1, 9, 9))
+    scales = net.constant(1 / np.arange(1, channels + 1))
+    weights = net.view(scales, (channels, 1, 1, 1))
+    codes = net.op("QuantUniform", weights, scales, domain=DIALECT, bits=4)
+    x = net.op("Conv", net.input(), codes, name="conv")
+    spikes = net.lif(x, tau=np.inf, v_threshold=float(threshold), decay_input=0)
+    net.head(net.mean(spikes, [0, 2, 3]), channels)
+    stages = lower(load_model(net.save(tmp_path / "net.onnx")), pipeline_for(load_target("host")))
+    counts = np.arange(162, dtype=np.float32).reshape(2, 1, 1, 9, 9)
+    found = compare(stages, [Recording("counts", counts)], {}, "host")
+    assert found.ok
+    assert found.spikes_differ == 0
