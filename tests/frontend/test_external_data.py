@@ -10,6 +10,7 @@ import onnx_ir as ir
 import onnxruntime
 import pytest
 
+from hqc import copies
 from hqc.atomic_files import placing
 from hqc.compiler import lower, pipeline_for
 from hqc.copies import copy_model
@@ -17,7 +18,6 @@ from hqc.errors import UserError
 from hqc.frontend import tensors
 from hqc.frontend.load import load_model
 from hqc.frontend.save import save_model
-from hqc.passes import graph
 from hqc.reference import run_reference
 from hqc.targets import load_target
 from tests.conftest import MODEL
@@ -28,7 +28,7 @@ def outside(monkeypatch):
     """Every weight counts as large: it stays in its file, and is not copied with its model."""
     monkeypatch.setattr(tensors, "IN_MEMORY", 0)
     monkeypatch.setattr(tensors, "_SMALL", 256)
-    monkeypatch.setattr(graph, "_LARGE", 256)
+    monkeypatch.setattr(copies, "_LARGE", 256)
 
 
 @pytest.fixture

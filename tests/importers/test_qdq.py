@@ -307,17 +307,6 @@ def blocks_of_an_activation(net):
     net.end(net.lif(net.conv(x)))
 
 
-@refused("node 'w' (DequantizeLinear): it is inside a loop or a branch")
-def weights_in_a_branch(net):
-    codes = net.codes(drawn(Type.INT4, D, C, 1, 1))
-    given = codes, net.constant(0.1)
-    inner = onnx.helper.make_node("DequantizeLinear", given, ["inner"], name="w")
-    out = onnx.helper.make_tensor_value_info("inner", Type.FLOAT, (D, C, 1, 1))
-    branch = onnx.helper.make_graph([inner], "branch", [], [out])
-    asked = net.constant(True, np.bool_)
-    conv(net, net.op("If", asked, then_branch=branch, else_branch=branch))
-
-
 @refused("node 'view' (Reshape): its constants cannot be computed")
 def constants_that_do_not_fit(net):
     view = net.view(net.codes(drawn(Type.INT4, D, C, 1, 1)), (D, C, 2, 1), name="view")
