@@ -657,7 +657,7 @@ def test_large_numbers_that_take_little_room_are_refused(tmp_path, monkeypatch):
         file.create_dataset(
             "node/nodes/n/weight", (1 << 20, 1 << 20), "f4", compression="gzip", chunks=(1024, 1024)
         )
-    with pytest.raises(UserError, match="its numbers take more than [0-9,]+ bytes"):
+    with pytest.raises(UserError, match=r"its numbers take more than [0-9,]+ bytes"):
         imported(path, T)
 
 
