@@ -35,9 +35,9 @@ def without_control_flow(path: Path, proto: onnx.ModelProto) -> onnx.ModelProto:
     while any(_is_control(node) for node in proto.graph.node):
         graph = _Graph(proto)
         graph.rewrite()
+        _remove_unread(proto.graph)
         if not graph.changed:
             break
-    _remove_unread(proto.graph)
     node = next((n for n in proto.graph.node if n.op_type in _LOOPS and _is_control(n)), None)
     if node is not None:
         what = "which branch it takes" if node.op_type == "If" else "how often it runs"
@@ -80,7 +80,8 @@ _SEQUENCES = (
 def _is_control(node: onnx.NodeProto) -> bool:
     if any(entry.key == STANDS_FOR for entry in node.metadata_props):
         return False  # of hqc's own writing, and read back with its metadata
-    return not node.domain and node.op_type in (*_LOOPS, *_SHAPES, "ConcatFromSequence")
+    named = (*_LOOPS, *_SHAPES, *_SEQUENCES, "SequenceLength", "SplitToSequence")
+    return not node.domain and node.op_type in named
 
 
 class _Graph:
@@ -121,13 +122,11 @@ class _Graph:
             "SequenceLength": self._length,
             **dict.fromkeys(_SEQUENCES, self._sequence),
         }
-        control = node.op_type not in _LOOPS or _is_control(node)
-        rule = rules.get(node.op_type, self._fold) if control and not node.domain else None
-        if rule is None or not rule(node):
+        left = node.domain or (node.op_type in _LOOPS and not _is_control(node))
+        if left or not rules.get(node.op_type, self._fold)(node):
             self._nodes.append(node)
-
-    def _number(self, name: str) -> np.ndarray | None:
-        return self._known.get(name)
+        else:
+            self.changed = True
 
     def _replace(self, node: onnx.NodeProto, array: np.ndarray) -> bool:
         self._known[node.output[0]] = array
@@ -135,14 +134,12 @@ class _Graph:
         self._nodes.append(
             helper.make_node("Constant", [], [node.output[0]], name=node.name, value=value)
         )
-        self.changed = True
         return True
 
     def _add(self, op_type: str, inputs: Sequence[str], output: str, **attributes) -> None:
         self._count += 1
         name = f"{output}/{op_type}{self._count}"
         self._visit(helper.make_node(op_type, inputs, [output], name=name, **attributes))
-        self.changed = True
 
     def _indices(self, numbers: Sequence[int] | int) -> str:
         """The name of a constant."""
@@ -178,7 +175,7 @@ class _Graph:
         """What is computed from known integers and conditions alone."""
         if len(node.output) != 1 or not node.input or node.output[0] in self._known:
             return False
-        arrays = [self._number(name) for name in node.input if name]
+        arrays = [self._known.get(name) for name in node.input if name]
         if any(a is None for a in arrays) or not any(a.dtype.kind in "iub" for a in arrays):
             return False
         if any(a.dtype.kind not in "iub" and a.size > 1 for a in arrays):
@@ -198,7 +195,7 @@ class _Graph:
         return found.size <= _FOLDED and self._replace(node, found)
 
     def _if(self, node: onnx.NodeProto) -> bool:
-        condition = self._number(node.input[0])
+        condition = self._known.get(node.input[0])
         if condition is None:
             return False
         wanted = "then_branch" if condition.item() else "else_branch"
@@ -244,7 +241,7 @@ class _Graph:
 
     def _loop(self, node: onnx.NodeProto) -> bool:
         body = node.attribute[0].g
-        count, condition = (self._number(n) if n else None for n in node.input[:2])
+        count, condition = (self._known.get(n) if n else None for n in node.input[:2])
         if count is None or (node.input[1] and (condition is None or not condition.item())):
             return False
         if not self._goes_on(body):
@@ -276,7 +273,7 @@ class _Graph:
                 return bool(numpy_helper.to_array(tensor).item())
         node = next((n for n in body.node if name in n.output), None)
         if node is None:
-            known = self._number(name)
+            known = self._known.get(name)
             return known is not None and bool(known.item())
         if node.op_type == "Constant":
             return bool(numpy_helper.to_array(node.attribute[0].t).item())
@@ -294,7 +291,7 @@ class _Graph:
         collected: Sequence[list[str]],
         axes: Sequence[int],
     ) -> None:
-        for name, output in zip((*carried,), node.output, strict=False):
+        for name, output in zip(carried, node.output, strict=False):
             if output:
                 self._add("Identity", [name], output)
         for names, axis, output in zip(collected, axes, node.output[len(carried) :], strict=True):
@@ -315,8 +312,9 @@ class _Graph:
     ) -> list[str]:
         """The body's nodes, in a step of their own; what its outputs are called there."""
         names = dict(given)
+        own = next(name for name in node.output if name)  # no other node has it, as it may the name
         for name in _defined(body):
-            names.setdefault(name, f"{node.name}/{name}/{step}")
+            names.setdefault(name, f"{own}/{name}/{step}")
         for tensor in body.initializer:
             made = self._proto.graph.initializer.add()
             made.CopyFrom(tensor)
@@ -327,7 +325,6 @@ class _Graph:
             _rename(made, names)
             made.name = f"{node.name}/{inner.name or inner.output[0]}"
             self._visit(made)
-        self.changed = True
         return [names.get(o.name, o.name) for o in body.output]
 
     def _unused(self, name: str) -> str:
@@ -355,12 +352,12 @@ class _Graph:
             self._join(names, node.output[0], given["axis"], bool(given.get("new_axis", 0)))
             return True
         if node.op_type == "SequenceAt":
-            place = self._number(node.input[1])
+            place = self._known.get(node.input[1])
             if place is None:
                 return False
             self._add("Identity", [names[int(place.item())]], node.output[0])
             return True
-        at = self._number(node.input[2]) if len(node.input) > 2 else np.array(len(names))
+        at = self._known.get(node.input[2]) if len(node.input) > 2 else np.array(len(names))
         if at is not None:
             where = int(at.item())
             self._sequences[node.output[0]] = [*names[:where], node.input[1], *names[where:]]

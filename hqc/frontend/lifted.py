@@ -12,20 +12,18 @@ import onnx_ir as ir
 
 from hqc.dialect import DIALECT, find_op
 from hqc.frontend.affine import Affine, Evaluation, Side
+from hqc.frontend.first_axis import (
+    alike,
+    before_views,
+    by_first_axis,
+    charge_behind,
+    equal,
+    is_whole,
+    only_views,
+    shows_frames,
+    span,
+)
 from hqc.passes.graph import add_initializer, constant, integer, ints, reshape
-
-_VIEWS = {"Flatten", "Reshape", "Squeeze", "Unsqueeze"}
-
-_ELEMENTWISE = {
-    *("Add", "Sub", "Mul", "Div", "Neg", "Abs", "Max", "Min", "Round", "Floor", "Identity"),
-    *("Relu", "Clip", "LeakyRelu", "PRelu", "HardSigmoid"),
-}
-
-_LAYERS = {
-    *("Conv", "ConvTranspose", "BatchNormalization", "Gemm", "DepthToSpace", "SpaceToDepth"),
-    *("MaxPool", "AveragePool", "GlobalAveragePool", "GlobalMaxPool"),
-}
-"""Ops that treat what lies along the first axis of their first operand one by one."""
 
 _MEMORYLESS = {"tau": 1.0, "decay_input": 0, "v_threshold": 1.0}
 """Attributes of neurons that are called for each step by itself."""
@@ -127,7 +125,7 @@ class Lifted:
         return self._known[parts]
 
     def _lift(self, parts: tuple[ir.Value, ...]) -> ir.Value | None:
-        parts = tuple(_before_views(part) for part in parts)
+        parts = tuple(before_views(part) for part in parts)
         if len(parts) == 1:
             return parts[0]
         nodes = [part.producer() for part in parts]
@@ -135,7 +133,7 @@ class Lifted:
         whole = None
         if all(n is not None for n in nodes) and len({(n.domain, n.op_type) for n in nodes}) == 1:
             whole = None if same else self._in_turn(parts)
-            if whole is None and _alike(nodes):
+            if whole is None and alike(nodes):
                 single = all(len(n.outputs) == 1 for n in nodes)
                 whole = self._of_copies(nodes) if single else self._of_splits(parts)
         if whole is None and same:
@@ -177,7 +175,7 @@ class Lifted:
 
     def _in_turn(self, parts: tuple[ir.Value, ...]) -> ir.Value | None:
         """All of one tensor, in order, as slices of its time axis."""
-        spans = [_span(part) for part in parts]
+        spans = [span(part) for part in parts]
         if any(span is None for span in spans):
             return None
         x, axis = parts[0].producer().inputs[0], spans[0][0]
@@ -208,12 +206,12 @@ class Lifted:
             return None if whole is None else self._copy(first, [whole], len(nodes))
         if first.domain:
             return None
-        if _only_views(first) or all(_is_whole(n.outputs[0]) for n in nodes):
+        if only_views(first) or all(is_whole(n.outputs[0]) for n in nodes):
             return self._viewed(nodes)
         if first.op_type in ("Transpose", "ReduceMean", "ReduceSum"):
             return self._with_steps_ahead(nodes)
         inputs = self._operands(nodes)
-        if inputs is None or not _by_first_axis(first, inputs):
+        if inputs is None or not by_first_axis(first, inputs):
             return None
         return self._copy(first, inputs, len(nodes))
 
@@ -224,7 +222,7 @@ class Lifted:
         rank = len(parts[0].shape)
         sizes = [n.inputs[1:] for n in nodes]
         along_steps = first.op_type != "Split" or integer(first, "axis", 0) % rank == 0
-        if along_steps or any(p.index() != which for p in parts) or not _equal(sizes):
+        if along_steps or any(p.index() != which for p in parts) or not equal(sizes):
             return None
         whole = self._all_of(tuple(n.inputs[0] for n in nodes))
         if whole is None:
@@ -255,7 +253,7 @@ class Lifted:
         first, (old,) = nodes[0], nodes[0].outputs
         whole = self._all_of(tuple(n.inputs[0] for n in nodes))
         shape, rank = old.shape.numpy(), len(first.inputs[0].shape)
-        if whole is None or not shape or not _equal([n.inputs[1:] for n in nodes]):
+        if whole is None or not shape or not equal([n.inputs[1:] for n in nodes]):
             return None
         x = self._view(whole, (len(nodes), *first.inputs[0].shape.numpy()))
         if first.op_type == "Transpose":
@@ -279,7 +277,7 @@ class Lifted:
                 inputs.append(self._all_of(values))
                 if inputs[-1] is None:
                     return None
-            elif _equal([(v,) for v in values]):
+            elif equal([(v,) for v in values]):
                 inputs.append(values[0])
             else:
                 return None
@@ -290,7 +288,9 @@ class Lifted:
         given = find_op(nodes[0]).attributes(nodes[0])
         if any(given[name] != n for name, n in _MEMORYLESS.items()):
             return None
-        charges = [_charge(node.inputs[0], before) for before, node in itertools.pairwise(nodes)]
+        charges = [
+            charge_behind(node.inputs[0], before) for before, node in itertools.pairwise(nodes)
+        ]
         decays = {None if charge is None else charge[1] for charge in charges}
         if len(decays) != 1:  # some steps remember, or some for longer
             return None
@@ -317,136 +317,3 @@ class Lifted:
         old = node.outputs[0]
         shape = old.shape.numpy()
         return self._put(made, (steps * shape[0], *shape[1:]), old)
-
-
-def _before_views(value: ir.Value) -> ir.Value:
-    """The first tensor of the same shape that a value is a view of, which some steps may have."""
-    found = x = value
-    while (node := x.producer()) is not None and not node.domain and _only_views(node):
-        x = node.inputs[0]
-        if x.shape == value.shape:
-            found = x
-    return found
-
-
-def shows_frames(value: ir.Value) -> bool:
-    """Whether a tensor is a view of the network's input, quantized or not."""
-    while (node := value.producer()) is not None:
-        if node.op_type != "QuantUniform" and not _only_views(node):
-            return False
-        value = node.inputs[0]
-    return value.is_graph_input()
-
-
-def _only_views(node: ir.Node) -> bool:
-    """Whether a node gives its numbers in another shape at most."""
-    repeats = node.op_type in ("Expand", "Tile")
-    return node.op_type in _VIEWS or (repeats and node.outputs[0].shape == node.inputs[0].shape)
-
-
-def _by_first_axis(node: ir.Node, inputs: Sequence[ir.Value | None]) -> bool:
-    """Whether an op treats what lies along the first axis of such inputs one by one.
-
-    `inputs` are of all steps where they differ from the node's.
-    """
-    lifted = [a is not b for a, b in zip(inputs, node.inputs, strict=True)]
-    ranks = [0 if v is None else len(v.shape) for v in node.inputs]
-    (out,) = node.outputs
-    rank, steps = len(out.shape), out.shape.numpy()[0]
-    firsts = [v.shape.numpy()[0] if v is not None and v.shape else 0 for v in node.inputs]
-    if node.op_type in _ELEMENTWISE:
-        return all(
-            (r == rank and n == steps) if is_lifted else (r < rank or n == 1)
-            for r, n, is_lifted in zip(ranks, firsts, lifted, strict=True)
-        )
-    if node.op_type == "MatMul":
-        if all(lifted):
-            return min(ranks) > 2 and firsts[0] == firsts[1]
-        return ranks[lifted.index(True)] > 2 >= ranks[lifted.index(False)] or (
-            lifted[0] and ranks == [2, 2]
-        )
-    if not lifted[0]:
-        return False
-    if node.op_type == "Concat":
-        return all(lifted) and integer(node, "axis", 0) % rank != 0
-    if any(lifted[1:]):
-        return False
-    if node.op_type == "Gemm":
-        bias_by_row = len(ranks) > 2 and ranks[2] == 2 and firsts[2] != 1
-        return not integer(node, "transA", 0) and not bias_by_row
-    if node.op_type == "Pad":
-        pads = constant(node.inputs[1])
-        return pads is not None and len(node.inputs) < 4 and not pads[0] and not pads[ranks[0]]
-    if node.op_type == "Gather":
-        return integer(node, "axis", 0) % ranks[0] != 0
-    if node.op_type == "Slice":
-        axes = constant(node.inputs[3]) if len(node.inputs) > 3 else None
-        return axes is not None and all(int(i) % ranks[0] for i in axes.reshape(-1))
-    return node.op_type in _LAYERS
-
-
-def _alike(nodes: Sequence[ir.Node]) -> bool:
-    """Whether nodes have the same attributes, and as many inputs."""
-    given = [({name: a.value for name, a in n.attributes.items()}, len(n.inputs)) for n in nodes]
-    return all(g == given[0] for g in given)
-
-
-def _equal(given: Sequence[Sequence[ir.Value | None]]) -> bool:
-    """Whether values are one, or constants of the same numbers."""
-    for values in zip(*given, strict=True):
-        arrays = [constant(v) for v in values]
-        if any(v is not values[0] for v in values) and not all(
-            a is not None and np.array_equal(a, arrays[0]) for a in arrays
-        ):
-            return False
-    return True
-
-
-def _span(value: ir.Value) -> tuple[int, int, int] | None:
-    """Axis, start and end of what is taken of a tensor by Gather, Slice or Split."""
-    node = value.producer()
-    numbers = [constant(v) for v in node.inputs[1:]]
-    if node.op_type == "Split":
-        sizes = [v.shape.numpy() for v in node.outputs]
-        axis = integer(node, "axis", 0) % len(sizes[0])
-        start = sum(s[axis] for s in sizes[: value.index()])
-        return axis, start, start + sizes[value.index()][axis]
-    if node.op_type not in ("Gather", "Slice") or any(n is None or n.size != 1 for n in numbers):
-        return None
-    shape = node.inputs[0].shape.numpy()
-    if node.op_type == "Gather":
-        axis = integer(node, "axis", 0) % len(shape)
-        start = int(numbers[0].item()) % shape[axis]
-        return axis, start, start + 1
-    given = [int(n.item()) for n in numbers]
-    start, end, axis, step = given + [0, 1][len(given) - 2 :]
-    axis %= len(shape)
-    start, end, _ = slice(start, end).indices(shape[axis])
-    return (axis, start, end) if step == 1 else None
-
-
-def _is_whole(value: ir.Value) -> bool:
-    """Whether it is all that there is along an axis of size 1, as `x[0]` of [1, ...]."""
-    span = _span(value)
-    if span is None:
-        return False
-    axis, *taken = span
-    return taken == [0, value.producer().inputs[0].shape.numpy()[axis]] == [0, 1]
-
-
-def _charge(potential: ir.Value, before: ir.Node) -> tuple[ir.Value, float] | None:
-    """What is added to (potential - spikes) * decay of the neurons before, and the decay."""
-    total = potential.producer()
-    if total is None or (total.domain, total.op_type) != ("", "Add"):
-        return None
-    for kept, added in (total.inputs, total.inputs[::-1]):
-        product = kept.producer()
-        if product is None or product.op_type != "Mul":
-            continue
-        left, factor = product.inputs
-        decay, rest = constant(factor), left.producer()
-        if decay is None or decay.size > 1 or rest is None or rest.op_type != "Sub":
-            continue
-        if list(rest.inputs) == [before.inputs[0], before.outputs[0]] and 0 < decay.item() < 1:
-            return added, float(decay.item())
-    return None

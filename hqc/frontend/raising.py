@@ -12,10 +12,11 @@ from hqc.data.synthetic import frames_over_range
 from hqc.dialect import attach_functions
 from hqc.errors import VerificationError
 from hqc.frontend.comparisons import find_comparisons
+from hqc.frontend.firings import is_threshold
 from hqc.frontend.names import name_nodes
 from hqc.frontend.rounded_activations import find_rounded
 from hqc.frontend.steps import find_steps
-from hqc.frontend.unrolled import find_neurons, is_threshold
+from hqc.frontend.unrolled import find_neurons
 from hqc.frontend.written_neurons import find_written
 from hqc.passes.fold_constants import FoldConstants
 from hqc.passes.graph import unsupported

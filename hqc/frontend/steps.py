@@ -13,7 +13,8 @@ from collections.abc import Iterator
 import numpy as np
 import onnx_ir as ir
 
-from hqc.frontend.lifted import Lifted, Together, shows_frames
+from hqc.frontend.first_axis import shows_frames
+from hqc.frontend.lifted import Lifted, Together
 from hqc.passes.graph import constant, integer
 
 

@@ -10,11 +10,9 @@ give tau, threshold and reset.
 from __future__ import annotations
 
 import math
-import operator
-from collections import defaultdict, deque
-from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 
 import numpy as np
 import onnx_ir as ir
@@ -29,13 +27,10 @@ from hqc.frontend.affine import (
     Number,
     Side,
     is_elementwise,
-    narrowed,
 )
+from hqc.frontend.firings import Firing, Seen, behind, find_firings
 from hqc.frontend.names import layer_of
 from hqc.passes.graph import add_initializer, constant, unsupported
-
-_FIRST = {"Greater", "GreaterOrEqual", "Less", "LessOrEqual", "Equal", "Sign"}
-"""Ops that find out on which side of a threshold a potential is."""
 
 _CLOSE = 1e-5
 """Relative: constants were rounded to float32 more than once on their way."""
@@ -44,30 +39,6 @@ _WANTED = (
     "neurons over time are LIF, IF or parametric LIF with a hard or a soft reset: "
     "v = keep * v + gain * x, with numbers that are the same at every step"
 )
-
-
-_Seen = tuple[ir.Value, Affine]
-"""A value, and an affine function of it."""
-
-
-@dataclass(eq=False)
-class _Firing:
-    """Where one step's neurons are compared with their threshold.
-
-    `way` leads from the number that `nodes` compare to what it is made of with constants alone;
-    each with what the gap to the threshold is of it. `spikes` are the values, made of the
-    comparisons alone, that others read, with what they are below and above.
-    """
-
-    way: list[_Seen]
-    nodes: list[ir.Node]
-    strict: bool
-    spikes: list[tuple[ir.Value, float, float]]
-
-    @property
-    def name(self) -> ir.Node:
-        """The node that messages name."""
-        return self.nodes[0]
 
 
 @dataclass(frozen=True)
@@ -82,22 +53,17 @@ class _Step:
     bias_fired: Number
 
 
-def is_threshold(node: ir.Node) -> bool:
-    """Whether a node may compare a potential with its threshold."""
-    return not node.domain and node.op_type in _FIRST
-
-
 def find_neurons(graph: ir.Graph) -> list[tuple[ir.Value, ir.Value]]:
     """Spikes of single steps, and those of layers over all steps, put at the end of the graph.
 
     Raises `UnsupportedModelError`, naming the node, for neurons that remember in another way.
     """
-    firings = list(_firings(graph))
-    met: defaultdict[ir.Value, list[_Firing]] = defaultdict(list)
+    firings = list(find_firings(graph))
+    met: defaultdict[ir.Value, list[Firing]] = defaultdict(list)
     for firing in firings:
         for value in (*(x for x, _ in firing.way), *(n.outputs[0] for n in firing.nodes)):
             met[value].append(firing)
-    before: dict[_Firing, tuple[_Firing, _Step]] = {}
+    before: dict[Firing, tuple[Firing, _Step]] = {}
     for firing in firings:
         refused = None
         for other in _reached(firing, met):
@@ -124,137 +90,23 @@ def find_neurons(graph: ir.Graph) -> list[tuple[ir.Value, ir.Value]]:
     return list(pairs.items())
 
 
-def _firings(graph: ir.Graph) -> Iterator[_Firing]:
-    """Comparisons of one number, computed in floats, with a threshold, in the graph's order."""
-    groups: dict[tuple[ir.Value, bytes], tuple[list[_Seen], list[ir.Node]]] = {}
-    for node in graph:
-        found = _gap(node) if is_threshold(node) else None
-        if found is not None:
-            compared, gap = found
-            way = [(x, Affine(gap.constant).plus(made)) for x, made in _on_the_way(compared)]
-            key = compared, np.asarray(np.float32(gap.constant)).tobytes()
-            groups.setdefault(key, (way, []))[1].append(node)
-    for way, nodes in groups.values():
-        spikes, strict = _spikes(*way[0], nodes)
-        if spikes:
-            yield _Firing(way, nodes, strict, spikes)
-
-
-def _gap(node: ir.Node) -> _Seen | None:
-    """The one number that is compared, and how far it is above the threshold."""
-    if any(v.dtype != ir.DataType.FLOAT or v.shape is None for v in node.inputs):
-        return None
-    numbers = [constant(v) for v in node.inputs]
-    if node.op_type != "Sign" and sum(n is None for n in numbers) != 1:
-        return None
-    which = [n is None for n in numbers].index(True)
-    gap = Affine(np.float64(0), {node.inputs[which]: np.float64(1)})
-    if node.op_type != "Sign":
-        gap = gap.plus(Affine(narrowed(numbers[1 - which])), -1.0)
-    return node.inputs[which], gap
-
-
-def _on_the_way(value: ir.Value) -> Iterator[_Seen]:
-    """A number, and those before it, as far as only constants were added and multiplied.
-
-    Each comes with what the first is of it.
-    """
-    factor, offset = np.float64(1), np.float64(0)
-    yield value, Affine(offset, {value: factor})
-    while (node := value.producer()) is not None and not node.domain:
-        rest = [v for v in node.inputs if v is not None and constant(v) is None]
-        if len(rest) != 1 or not is_elementwise(node):
-            return
-        (inner,) = rest
-        alone = Evaluation(Affine(np.float64(0)), Side.AT, partial(operator.is_, inner))
-        made = alone.of(value)
-        if made is None or made.terms.keys() != {inner} or np.size(made.of(inner)) > 1:
-            return
-        offset = offset + factor * made.constant
-        factor = factor * made.of(inner)
-        value = inner
-        yield value, Affine(offset, {value: factor})
-
-
-def _spikes(
-    compared: ir.Value, gap: Affine, nodes: Sequence[ir.Node]
-) -> tuple[list[tuple[ir.Value, float, float]], bool]:
-    """Floats that say whether it fired: what they are below and above; whether at it, it did not.
-
-    None of them is made of another.
-    """
-    sides = {side: Evaluation(gap, side, lambda v: v is compared) for side in Side}
-    made: dict[ir.Value, tuple[float, ...]] = {}
-    pending = [v for node in nodes for v in node.outputs]
-    while pending:
-        value = pending.pop(0)
-        node = value.producer()
-        if value in made or not (node in nodes or _is_of(node, made)):
-            continue
-        levels = [sides[side].of(value) for side in Side]
-        if all(x is not None and x.is_constant and not x.constant.ndim for x in levels):
-            made[value] = tuple(float(x.constant) for x in levels)
-            pending += [v for use in value.uses() for v in use.node.outputs]
-    fires = {v: ls for v, ls in made.items() if ls[0] != ls[2] and ls[1] in ls[::2]}
-    fires = {v: ls for v, ls in fires.items() if v.dtype == ir.DataType.FLOAT}
-    read = [
-        v
-        for v in fires
-        if v.is_graph_output() or any(not _is_of(use.node, made) for use in v.uses())
-    ]
-    strict = {fires[v][0] == fires[v][1] for v in read}
-    if len(strict) != 1:
-        return [], False
-    picked: dict[ir.Value, None] = {}
-    pending = read
-    while pending:
-        value = pending.pop()
-        inputs = [v for v in value.producer().inputs if v is not None and constant(v) is None]
-        if all(v in fires and (fires[v][0] == fires[v][1]) in strict for v in inputs):
-            pending += inputs
-        else:
-            picked[value] = None
-    return [(v, fires[v][0], fires[v][2]) for v in picked], strict.pop()
-
-
-def _is_of(node: ir.Node, made: Container[ir.Value]) -> bool:
-    """Whether a node computes of such values and constants alone."""
-    return is_elementwise(node) and all(
-        v is None or v in made or constant(v) is not None for v in node.inputs
-    )
-
-
-def _reached(firing: _Firing, met: Mapping[ir.Value, Sequence[_Firing]]) -> Iterator[_Firing]:
+def _reached(firing: Firing, met: Mapping[ir.Value, Sequence[Firing]]) -> Iterator[Firing]:
     """The firings that a number depends on through elementwise ops, the nearest first.
 
     Of those that are as near, as of neurons that read one input, first those that it depends on.
     """
     compared = firing.way[0][0]
     given = {firing}
-    for value in _behind(compared):
+    for value in behind(compared):
         others = [other for other in met.get(value, ()) if other not in given]
         given.update(others)
         if len(others) > 1:
-            behind = set(_behind(compared))
-            others.sort(key=lambda o: not any(n.outputs[0] in behind for n in o.nodes))
+            all_behind = set(behind(compared))
+            others.sort(key=lambda o: not any(n.outputs[0] in all_behind for n in o.nodes))
         yield from others
 
 
-def _behind(value: ir.Value) -> Iterator[ir.Value]:
-    """What a number is made of by elementwise ops up to comparisons, the nearest first."""
-    pending, seen = deque([value]), {value}
-    while pending:
-        value = pending.popleft()
-        yield value
-        node = value.producer()
-        if not is_elementwise(node) or is_threshold(node):
-            continue
-        new = [v for v in node.inputs if v is not None and v not in seen and constant(v) is None]
-        seen.update(new)
-        pending += new
-
-
-def _step(firing: _Firing, before: _Firing) -> _Step | None:
+def _step(firing: Firing, before: Firing) -> _Step | None:
     """How a gap follows from that of a step before; None where that is another layer's.
 
     What is kept is the number compared, or one on its way, the nearest that the other depends on.
@@ -262,7 +114,7 @@ def _step(firing: _Firing, before: _Firing) -> _Step | None:
     return next((s for seen in before.way if (s := _from(firing, before, seen))), None)
 
 
-def _from(firing: _Firing, before: _Firing, seen: _Seen) -> _Step | None:
+def _from(firing: Firing, before: Firing, seen: Seen) -> _Step | None:
     symbol, gap_before = seen
     depends = _dependence(before, symbol)
     compared, gap = firing.way[0]
@@ -291,7 +143,7 @@ def _from(firing: _Firing, before: _Firing, seen: _Seen) -> _Step | None:
     )
     if len(gains) != 1 or not same:
         raise unsupported(
-            firing.name,
+            firing.node,
             f"its neurons read {len(gains)} inputs besides what they keep, or read less of them "
             "where they fired",
             _WANTED,
@@ -299,19 +151,19 @@ def _from(firing: _Firing, before: _Firing, seen: _Seen) -> _Step | None:
     at = found[Side.ABOVE if not firing.strict else Side.BELOW]
     if firing.strict != before.strict or not _same(found[Side.AT], at, seen):
         raise unsupported(
-            firing.name, "what happens at the threshold is not what happens above or below", _WANTED
+            firing.node, "what happens at the threshold is not what happens above or below", _WANTED
         )
     ((x, gain),) = gains.items()
     coefficients = {"keep": keep, "gain": gain, "keep_fired": keep_fired}
     for what, coefficient in coefficients.items():
         if np.size(coefficient) > 1:
             raise unsupported(
-                firing.name, f"its neurons have {np.size(coefficient)} numbers for {what}", _WANTED
+                firing.node, f"its neurons have {np.size(coefficient)} numbers for {what}", _WANTED
             )
     return _Step(float(keep), float(gain), x, bias, float(keep_fired), bias_fired)
 
 
-def _same(a: Affine, b: Affine, before: _Seen) -> bool:
+def _same(a: Affine, b: Affine, before: Seen) -> bool:
     """Whether two are the same where the gap before is 0."""
     symbol, gap = before
     level = -gap.constant / gap.of(symbol)
@@ -319,7 +171,7 @@ def _same(a: Affine, b: Affine, before: _Seen) -> bool:
     return bool(np.all(np.abs(numbers[0] - numbers[1]) <= _CLOSE * (1 + np.abs(numbers[0]))))
 
 
-def _dependence(before: _Firing, symbol: ir.Value) -> Callable[[ir.Value], bool]:
+def _dependence(before: Firing, symbol: ir.Value) -> Callable[[ir.Value], bool]:
     """A function that says whether a value depends, elementwise, on a number or its firing."""
     known: dict[ir.Value, bool] = {symbol: True}
     known |= {v: True for node in before.nodes for v in node.outputs}
@@ -392,12 +244,12 @@ class _Layer:
     def __init__(
         self,
         graph: ir.Graph,
-        chain: Sequence[_Firing],
+        chain: Sequence[Firing],
         steps: Sequence[_Step],
         integers: dict[tuple[int, ...], ir.Value],
     ) -> None:
         self._graph, self._chain, self._steps, self._shared = graph, chain, steps, integers
-        self._node = chain[0].name
+        self._node = chain[0].node
         self._name = layer_of([node for firing in chain for node in firing.nodes])
 
     def pairs(self) -> list[tuple[ir.Value, ir.Value]]:
@@ -418,8 +270,8 @@ class _Layer:
         found = []
         for t, firing in enumerate(self._chain):
             for value, low, high in firing.spikes:
-                made = self._op("Gather", [spikes, self._integers(t)], (1, *shape), axis=0)
                 own = value.shape.numpy()
+                made = self._op("Gather", [spikes, self._integers(t)], (1, *shape), axis=0)
                 made = self._view(made, own)
                 if high - low != 1:
                     made = self._op("Mul", [made, self._constant(high - low, "height")], own)
@@ -477,10 +329,10 @@ class _Layer:
             level = (one.bias_fired - rest) / keep
         decays = not lossless and abs(gain - (1 - keep)) <= _CLOSE * gain
         unit = np.float64((1 - keep) if decays else 1) / gain
-        threshold, level = narrowed32(threshold * unit), narrowed32(level * unit)
+        threshold, level = _as_one(threshold * unit), _as_one(level * unit)
         scale = None
         if threshold.ndim:
-            scale, level, threshold = 1 / threshold, narrowed32(level / threshold), np.float64(1)
+            scale, level, threshold = 1 / threshold, _as_one(level / threshold), np.float64(1)
         if level.ndim:
             raise self._refused("its neurons are reset to several levels")
         fires = float(np.float32(threshold))
@@ -512,9 +364,7 @@ class _Layer:
         return unsupported(self._node, why, _WANTED)
 
     def _constant(self, array: Number, what: str) -> ir.Value:
-        made = np.asarray(array)
-        made = made.astype(np.float32) if made.dtype.kind == "f" else made
-        return add_initializer(self._graph, made, f"{self._name}.{what}")
+        return add_initializer(self._graph, np.asarray(array, np.float32), f"{self._name}.{what}")
 
     def _integers(self, *numbers: int) -> ir.Value:
         if numbers not in self._shared:
@@ -534,9 +384,7 @@ class _Layer:
         **attributes: float,
     ) -> ir.Value:
         name = f"{self._name}/{op_type}{len(self._graph)}"
-        return self._put(ir.node(op_type, inputs, attributes, domain=domain, name=name), shape)
-
-    def _put(self, node: ir.Node, shape: Sequence[int]) -> ir.Value:
+        node = ir.node(op_type, inputs, attributes, domain=domain, name=name)
         node.metadata_props[WRITTEN] = self._node.op_type
         (value,) = node.outputs
         value.shape, value.type = ir.Shape(shape), self._chain[0].way[0][0].type
@@ -545,7 +393,7 @@ class _Layer:
         return value
 
 
-def narrowed32(array: Number) -> Number:
+def _as_one(array: Number) -> Number:
     """One number in place of numbers that are the same as float32, but for rounding."""
     first = np.reshape(array, -1)[0]
     return np.float64(first) if np.all(_close(array, first)) else np.asarray(array)

@@ -307,6 +307,32 @@ def blocks_of_an_activation(net):
     net.end(net.lif(net.conv(x)))
 
 
+def in_a_branch(net) -> onnx.NodeProto:
+    """Weights that a branch by a constant gives."""
+    codes = net.codes(drawn(Type.INT4, D, C, 1, 1))
+    given = codes, net.constant(0.1)
+    inner = onnx.helper.make_node("DequantizeLinear", given, ["inner"], name="w")
+    out = onnx.helper.make_tensor_value_info("inner", Type.FLOAT, (D, C, 1, 1))
+    branch = onnx.helper.make_graph([inner], "branch", [], [out])
+    asked = net.constant(True, np.bool_)
+    weights = net.op("If", asked, then_branch=branch, else_branch=branch)
+    node = net.nodes[-1]
+    conv(net, weights)
+    return node
+
+
+def test_weights_in_a_branch_that_is_taken(net):
+    in_a_branch(net)
+    (weights,) = (q for q in quantizers(same(saved(net))).values() if q.name.startswith("w"))
+    assert said(weights)["bits"] == 4
+
+
+@refused("node 'w' (DequantizeLinear): it is inside a loop or a branch")
+def weights_in_a_branch_that_is_left(net):
+    """As a graph is that says that it stands for neurons, and does not."""
+    in_a_branch(net).metadata_props.add(key="hqc.stands_for", value="{}")
+
+
 @refused("node 'view' (Reshape): its constants cannot be computed")
 def constants_that_do_not_fit(net):
     view = net.view(net.codes(drawn(Type.INT4, D, C, 1, 1)), (D, C, 2, 1), name="view")
