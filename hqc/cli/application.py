@@ -10,6 +10,7 @@ import sys
 import time
 import traceback
 from collections.abc import Callable
+from pathlib import Path
 from typing import NoReturn
 
 import click
@@ -90,6 +91,16 @@ target_option = click.option(
     metavar="NAME",
     shell_complete=complete_targets,
     help="Target to compile for, or a .hqt file.",
+)
+
+
+model_file_option = click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path),
+    default=Path("model.onnx"),
+    show_default=True,
+    help="File to write.",
 )
 
 

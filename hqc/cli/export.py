@@ -9,7 +9,13 @@ from typing import Any
 
 import click
 
-from hqc.cli.application import Output, cli, output_options, preprocessing_options
+from hqc.cli.application import (
+    Output,
+    cli,
+    model_file_option,
+    output_options,
+    preprocessing_options,
+)
 from hqc.errors import UserError
 
 _MOST_RECORDINGS = 32
@@ -107,14 +113,7 @@ def _module_options(command: Callable) -> Callable:
 
 @cli.command("export")
 @click.argument("source", metavar="RUN|FILE.py:NAME")
-@click.option(
-    "-o",
-    "--output",
-    type=click.Path(path_type=Path),
-    default=Path("model.onnx"),
-    show_default=True,
-    help="File to write.",
-)
+@model_file_option
 @click.option("--name", default="model", show_default=True, help="The graph's name.")
 @click.option("--float", "as_float", is_flag=True, help="The float model of the same search.")
 @_module_options

@@ -7,19 +7,19 @@ from typing import Any
 
 import click
 
-from hqc.cli.application import Output, bind_option, cli, output_options, preprocessing_options
+from hqc.cli.application import (
+    Output,
+    bind_option,
+    cli,
+    model_file_option,
+    output_options,
+    preprocessing_options,
+)
 
 
 @cli.command("import")
 @click.argument("file", type=click.Path(path_type=Path))
-@click.option(
-    "-o",
-    "--output",
-    type=click.Path(path_type=Path),
-    default=Path("model.onnx"),
-    show_default=True,
-    help="File to write.",
-)
+@model_file_option
 @click.option("--from", "format_", metavar="FORMAT", help="Its format, where the name says none.")
 @click.option("--time-steps", type=click.IntRange(1), help="Time steps of a run.")
 @click.option(

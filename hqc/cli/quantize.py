@@ -7,7 +7,14 @@ from typing import Any
 
 import click
 
-from hqc.cli.application import Output, bind_option, cli, output_options, preprocessing_options
+from hqc.cli.application import (
+    Output,
+    bind_option,
+    cli,
+    model_file_option,
+    output_options,
+    preprocessing_options,
+)
 from hqc.cli.search import parse_keep
 from hqc.errors import UserError
 
@@ -22,14 +29,7 @@ _COUNTED = {"labels": "right", "agreement": "of the float network's class (no la
     type=click.Path(path_type=Path),
     help="Recordings: a folder of them, or .npz with frames x and classes y.",
 )
-@click.option(
-    "-o",
-    "--output",
-    type=click.Path(path_type=Path),
-    default=Path("model.onnx"),
-    show_default=True,
-    help="File to write.",
-)
+@model_file_option
 @click.option("--bits", type=click.IntRange(2, 16), help="The same bits for every layer.")
 @click.option(
     "--method",

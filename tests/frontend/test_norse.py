@@ -21,8 +21,7 @@ from hqc.models.lif import LIF
 from hqc.reference import run_reference
 from tests.conftest import needs_compiler
 from tests.frontend.compiled import compiles_to_what_it_does
-
-T, CLASSES = 6, 10
+from tests.frontend.library_networks import CLASSES, T, built, frames
 
 
 def value(x):
@@ -134,21 +133,6 @@ NETS = {
     "all steps, integrate": lambda: Whole(lambda: iaf(norse.IAF)),
     "all steps": lambda: Whole(lambda: lif(norse.LIF)),
 }
-
-
-def built(make, seed=0):
-    """With weights that are large enough for all layers to fire."""
-    torch.manual_seed(seed)
-    net = make().eval()
-    for name, parameter in net.named_parameters():
-        if name.endswith("weight"):
-            parameter.data *= 3
-    return net
-
-
-def frames(seed):
-    whole = torch.randint(0, 256, (T, 1, 1, 16, 16), generator=torch.manual_seed(seed))
-    return whole.float() / 255
 
 
 @needs_compiler

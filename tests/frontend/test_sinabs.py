@@ -14,8 +14,7 @@ from hqc.errors import UserError
 from hqc.frontend.export import export
 from hqc.frontend.neurons import with_own_neurons
 from tests.conftest import needs_compiler
-
-T, CLASSES = 6, 10
+from tests.frontend.library_networks import CLASSES, T, built, frames
 
 
 def lif(tau_mem=3.0, spike_threshold=0.3, spike_fn=SingleSpike, **settings):
@@ -95,21 +94,6 @@ NETS = {
     "squeeze, integrate": lambda: Squeezed(iaf_squeeze),
     "squeeze, sums": lambda: Squeezed(iaf_squeeze, sl.SumPool2d),
 }
-
-
-def built(make, seed=0):
-    """With weights that are large enough for all layers to fire."""
-    torch.manual_seed(seed)
-    net = make().eval()
-    for name, parameter in net.named_parameters():
-        if name.endswith("weight"):
-            parameter.data *= 3
-    return net
-
-
-def frames(seed):
-    whole = torch.randint(0, 256, (T, 1, 1, 16, 16), generator=torch.manual_seed(seed))
-    return whole.float() / 255
 
 
 def library(net, x):

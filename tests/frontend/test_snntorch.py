@@ -15,8 +15,7 @@ from hqc.frontend.export import export
 from hqc.frontend.neurons import with_own_neurons
 from hqc.models.lif import LIF
 from tests.conftest import needs_compiler
-
-T, CLASSES = 6, 10
+from tests.frontend.library_networks import CLASSES, frames
 
 
 class Net(nn.Module):
@@ -83,11 +82,6 @@ class Hidden(nn.Module):
 def built(make, seed=0):
     torch.manual_seed(seed)
     return make().eval()
-
-
-def frames(seed):
-    whole = torch.randint(0, 256, (T, 1, 1, 16, 16), generator=torch.manual_seed(seed))
-    return whole.float() / 255
 
 
 SETTINGS = {
