@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 from dataclasses import fields
 from typing import ClassVar
 
 import onnx_ir as ir
 
 from hqc.errors import UserError
+from hqc.named import named
 
 
 class Pass:
@@ -42,14 +42,7 @@ def passes() -> dict[str, type[Pass]]:
 
 def find_pass(name: str, options: dict[str, str | int]) -> Pass:
     """The pass of that name with those options. Raises `UserError`, suggesting what exists."""
-    if name not in _PASSES:
-        near = difflib.get_close_matches(name, _PASSES, 1)
-        known = ", ".join(sorted(_PASSES))
-        raise UserError(
-            f"there is no pass {name!r}" + (f"; did you mean {near[0]!r}?" if near else ""),
-            hint=f"passes are: {known}",
-        )
-    cls = _PASSES[name]
+    cls = named("pass", name, _PASSES, "passes")
     defaults = {f.name: f.default for f in fields(cls)}
     if unknown := [o for o in options if o not in defaults]:
         raise UserError(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -12,7 +11,7 @@ import numpy as np
 import onnx_ir as ir
 
 from hqc.classes import class_of
-from hqc.errors import UserError
+from hqc.named import named
 
 Runner = Callable[[np.ndarray], np.ndarray]
 """Frames to logits."""
@@ -40,13 +39,7 @@ def peers() -> list[str]:
 
 def find_peer(name: str) -> PeerBuilder:
     """The builder of a peer. Raises `UserError`, suggesting the nearest."""
-    if name not in _PEERS:
-        near = difflib.get_close_matches(name, _PEERS, 1)
-        raise UserError(
-            f"there is no peer {name!r}" + (f"; did you mean {near[0]!r}?" if near else ""),
-            hint=f"peers are: {', '.join(peers())}",
-        )
-    return _PEERS[name]
+    return named("peer", name, _PEERS, "peers")
 
 
 @dataclass(frozen=True)

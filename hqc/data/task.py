@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import importlib
 import pkgutil
 from collections.abc import Callable, Sequence
@@ -15,6 +14,7 @@ import torch
 from torch import Tensor
 
 from hqc.errors import UserError
+from hqc.named import nearest
 
 
 class Frames(Protocol):
@@ -110,9 +110,8 @@ def load_task(text: str, time_steps: int | None = None) -> Task:
         importlib.import_module(f"hqc.data.{module.name}")
     name, _, path = text.partition(":")
     if name not in _LOADERS or not path:
-        near = difflib.get_close_matches(name, _LOADERS, 1)
         raise UserError(
-            f"--data {text!r} names no dataset" + (f"; did you mean {near[0]!r}?" if near else ""),
+            f"--data {text!r} names no dataset{nearest(name, _LOADERS)}",
             hint=f"say NAME:PATH; datasets are: {', '.join(sorted(_LOADERS))}",
         )
     if not Path(path).is_dir():

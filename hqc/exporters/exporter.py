@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -11,6 +10,7 @@ import onnx_ir as ir
 
 from hqc.atomic_files import replacing
 from hqc.errors import UserError
+from hqc.named import named
 
 
 @dataclass(frozen=True)
@@ -73,10 +73,4 @@ def exporters() -> dict[str, Exporter]:
 
 def find_exporter(name: str) -> Exporter:
     """The exporter of that name. Raises `UserError`."""
-    if name not in _EXPORTERS:
-        near = difflib.get_close_matches(name, _EXPORTERS, 1)
-        raise UserError(
-            f"there is no format {name!r}" + (f"; did you mean {near[0]!r}?" if near else ""),
-            hint=f"formats are: {', '.join(exporters()) or 'none'}",
-        )
-    return _EXPORTERS[name]
+    return named("format", name, _EXPORTERS, "formats")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -10,6 +9,7 @@ from pathlib import Path
 import onnx
 
 from hqc.errors import UserError
+from hqc.named import named
 
 
 @dataclass(frozen=True)
@@ -75,13 +75,7 @@ def find_importer(path: Path, name: str | None = None) -> Importer:
     """The importer of that name, or the one that recognises a file. Raises `UserError`."""
     known = ", ".join(importers())
     if name is not None:
-        if name not in _IMPORTERS:
-            near = difflib.get_close_matches(name, _IMPORTERS, 1)
-            raise UserError(
-                f"there is no format {name!r}" + (f"; did you mean {near[0]!r}?" if near else ""),
-                hint=f"formats are: {known}",
-            )
-        return _IMPORTERS[name]
+        return named("format", name, _IMPORTERS, "formats")
     if path.suffix in _CHECKPOINTS:
         raise UserError(
             f"{path} is a checkpoint, which holds a network's weights and not the network",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import json
 import re
 import shutil
@@ -17,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from hqc.atomic_files import replacing_folder
 from hqc.errors import UserError
+from hqc.named import named
 from hqc.version import VERSION
 
 if TYPE_CHECKING:
@@ -125,13 +125,7 @@ def forms() -> list[Form]:
 
 def find_form(name: str) -> Form:
     """The form of that name. Raises `UserError`, suggesting the nearest."""
-    if name not in _FORMS:
-        near = difflib.get_close_matches(name, _FORMS, 1)
-        raise UserError(
-            f"--as: there is no form {name!r}" + (f"; did you mean {near[0]!r}?" if near else ""),
-            hint=f"forms are: {', '.join(sorted(_FORMS))}",
-        )
-    return _FORMS[name]
+    return named("form", name, _FORMS, "forms")
 
 
 def package(artifact: Artifact, name: str, output: str | PathLike[str]) -> list[str]:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import difflib
 import importlib
 import pkgutil
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from hqc.errors import UserError
+from hqc.named import named
 from hqc.post_training.network import Choice
 from hqc.post_training.search import Found, Search
 
@@ -47,11 +46,4 @@ def methods() -> dict[str, Method]:
 
 def find_method(name: str) -> Method:
     """A method by name. Raises `UserError`, suggesting the nearest."""
-    known = methods()
-    if name not in known:
-        near = difflib.get_close_matches(name, known, 1)
-        raise UserError(
-            f"there is no method {name!r}" + (f"; did you mean {near[0]!r}?" if near else ""),
-            hint=f"methods are: {', '.join(known)}",
-        )
-    return known[name]
+    return named("method", name, methods(), "methods")

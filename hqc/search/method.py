@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import importlib
 import pkgutil
 from collections.abc import Callable, Mapping
@@ -12,8 +11,8 @@ import torch
 from torch import nn
 
 from hqc.data.task import Task
-from hqc.errors import UserError
 from hqc.models.lif import fuse_neurons
+from hqc.named import named
 from hqc.post_training.space import space_of
 from hqc.quantize.recipe import Choice, quantizable_layers, quantizer
 from hqc.search.device import find_device
@@ -97,14 +96,8 @@ def methods() -> list[str]:
 
 def find_method(name: str) -> Method:
     """A method by name. Raises `UserError`, suggesting the nearest."""
-    if name not in methods():
-        near = difflib.get_close_matches(name, _METHODS, 1)
-        raise UserError(
-            f"there is no search method {name!r}"
-            + (f"; did you mean {near[0]!r}?" if near else ""),
-            hint=f"methods are: {', '.join(methods())}",
-        )
-    return _METHODS[name]
+    methods()  # registers them
+    return named("search method", name, _METHODS, "methods")
 
 
 def search_space(model: nn.Module, options: Options) -> dict[str, list[Choice]]:
