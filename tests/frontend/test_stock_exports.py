@@ -8,6 +8,8 @@ import warnings
 
 import norse.torch as norse
 import numpy as np
+import onnx
+import onnxoptimizer
 import pytest
 import snntorch
 import torch
@@ -184,3 +186,19 @@ def test_a_batch_of_no_size_gets_one(tmp_path):
     model = load_model(path, {"batch": 1})
     assert [n.op_type for n in model.graph if n.domain == DIALECT] == ["LIF"] * 3
     assert "Shape" not in [n.op_type for n in model.graph]
+
+
+def test_a_file_that_an_optimizer_rewrote_is_the_same(tmp_path):
+    path = tmp_path / "net.onnx"
+    torch.manual_seed(2)
+    with torch.no_grad(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        torch.onnx.export(leaky().eval(), (torch.rand(FRAMES),), path, verbose=False, **traced(17))
+    plain, optimized = load_model(path), tmp_path / "optimized.onnx"
+    onnx.save(onnxoptimizer.optimize(onnx.load(path)), optimized)
+    frames = np.random.default_rng(5).uniform(0, 1.5, FRAMES).astype(np.float32)
+    found = [
+        ReferenceSession(m).run({m.graph.inputs[0].name: frames})[0]
+        for m in (plain, load_model(optimized))
+    ]
+    np.testing.assert_allclose(*found, atol=1e-5)
