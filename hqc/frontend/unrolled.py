@@ -85,6 +85,10 @@ def find_neurons(graph: ir.Graph) -> list[tuple[ir.Value, ir.Value]]:
         chain = [last]
         while chain[0] in before:
             chain.insert(0, before[chain[0]][0])
+        if any(len(met[x]) > 1 for x, _ in last.way):
+            raise unsupported(
+                last.node, "its potential is compared with more than one threshold", _WANTED
+            )
         for old, new in _Layer(graph, chain, [before[f][1] for f in chain[1:]], integers).pairs():
             pairs.setdefault(old, new)  # layers may share their first step
     return list(pairs.items())

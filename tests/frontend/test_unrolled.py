@@ -351,6 +351,12 @@ def not_reset_at_it(o, x, v):
     return s, o("Where", o("Greater", o("Sub", h, 1.0), 0.0), 0.0, h)
 
 
+def two_thresholds(o, x, v):
+    h = kept(o, x, v)
+    low, high = o.fires(h, 0.5), o.fires(h)
+    return o("Add", low, high), o.hard(h, high)[1]
+
+
 def read_twice(o, x, v):
     h = o("Add", kept(o, x, v), o("Abs", x))
     return o.hard(h, o.fires(h))
@@ -388,6 +394,7 @@ def takes_more():
         (kept_by_channel, 0, "its neurons have 6 numbers for keep"),
         (reset_by_channel, 0, "its neurons are reset to several levels"),
         (not_reset_at_it, 0, "what happens at the threshold is not what happens above or below"),
+        (two_thresholds, 0, "its potential is compared with more than one threshold"),
         (read_twice, 0, "its neurons read 2 inputs besides what they keep"),
         (forgets_faster(), 0, "its keep differs from step to step"),
         (takes_more(), 0, "its first step does not take 0.25 of its input"),
