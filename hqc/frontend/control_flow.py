@@ -172,8 +172,10 @@ class _Graph:
         return shape is not None and self._replace(node, np.array(np.prod(shape), np.int64))
 
     def _fold(self, node: onnx.NodeProto) -> bool:
-        """What is computed from known integers and conditions alone."""
+        """What is computed from known integers and conditions alone; not what codes stand for."""
         if len(node.output) != 1 or not node.input or node.output[0] in self._known:
+            return False
+        if node.op_type in ("QuantizeLinear", "DequantizeLinear"):
             return False
         arrays = [self._known.get(name) for name in node.input if name]
         if any(a is None for a in arrays) or not any(a.dtype.kind in "iub" for a in arrays):

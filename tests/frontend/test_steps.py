@@ -138,8 +138,8 @@ def test_a_loop_that_is_read_wrongly_is_noticed(tmp_path, monkeypatch):
     net = apply_recipe(Steps(remembering).eval(), {"*": "4u"})
     frames = [torch.randint(0, 4, (T, 1, C, 6, 6)).float()]
     export(net, frames, tmp_path / "net.onnx", input_scale=1.0)
-    charge = lifted._charge
-    monkeypatch.setattr(lifted, "_charge", lambda *given: (charge(*given)[0], 0.9))
+    charge = lifted.charge_behind
+    monkeypatch.setattr(lifted, "charge_behind", lambda *given: (charge(*given)[0], 0.9))
     with pytest.raises(VerificationError, match="is not what hqc reads it as"):
         load_model(tmp_path / "net.onnx")
 

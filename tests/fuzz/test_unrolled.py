@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import replace
 
-from hqc.frontend import unrolled
+from hqc.frontend import firings, unrolled
 from tests.fuzz.oracle import reason
 from tests.fuzz.unrolled import outcome
 
@@ -31,6 +31,7 @@ def test_a_wrong_reset_is_noticed(monkeypatch):
 
 
 def test_neurons_that_are_overlooked_are_noticed(monkeypatch):
-    monkeypatch.setattr(unrolled, "_FIRST", unrolled._FIRST - {"Greater", "Less", "Sign"})
+    kinds = firings._THRESHOLDS - {"Greater", "Less", "Sign"}
+    monkeypatch.setattr(firings, "_THRESHOLDS", kinds)
     found = [outcome(seed) for seed in range(1000, 1006)]
     assert any("were found" in text or "no integer lowering" in text for text in found), found

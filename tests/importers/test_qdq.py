@@ -323,7 +323,7 @@ def in_a_branch(net) -> onnx.NodeProto:
 
 def test_weights_in_a_branch_that_is_taken(net):
     in_a_branch(net)
-    (weights,) = (q for q in quantizers(same(saved(net))).values() if q.name.startswith("w"))
+    (weights,) = (q for q in quantizers(same(saved(net))).values() if q.name == "If_0/w")
     assert said(weights)["bits"] == 4
 
 
