@@ -1,4 +1,4 @@
-"""Which kernel adds a layer's weights: by events or by bit planes."""
+"""Which kernel adds a layer's weights: events, fields or bit planes; and frames, whole or not."""
 
 from __future__ import annotations
 
@@ -12,10 +12,25 @@ from hqc.dialect.planes import words
 from hqc.errors import UserError
 from hqc.passes.pass_base import Pass, register
 
-KERNELS = ("auto", "event", "planes")
+KERNELS = ("auto", "event", "fields", "planes")
 
 _LIST_OPS = 5
 """Operations to find one spike and its weight row."""
+
+_ADD_OPS = {"event": 2.0, 2: 2.4, 4: 3.2}
+"""Operations to add a vector of byte lanes: codes as bytes, or fields of 2 or 4 bits."""
+
+_UNPACK_OPS = 4
+"""Operations to unpack a vector of codes to bytes."""
+
+_FAR_OPS = 2
+"""What a vector of weights from beyond the first cache costs."""
+
+_FIRST_CACHE = 32 << 10
+
+_SPARSE = 0.25
+"""Up to this share of values that are not 0, finding out which these are costs less than adding
+the products of all."""
 
 _SCALAR_BYTE_LANES = 2
 """Without vectors, eight byte lanes of a register take nine operations where a vector takes two."""
@@ -24,14 +39,19 @@ _SCALAR_BYTE_LANES = 2
 @register
 @dataclass(frozen=True)
 class ChooseKernels(Pass):
-    """Set the `kernel` of every SpikeConv and SpikeConvPotentials.
+    """Set the `kernel` of every layer of spikes, and of layers of frames.
 
-    1. Events cost the spikes of a position, each a scan and one addition a vector of byte lanes.
-    2. Planes cost each word of inputs, an AND, a popcount and an addition for every bit of the
+    1. Events cost the spikes of a position, each a scan and one addition a vector of byte lanes,
+       more where weights do not fit the first cache; and the unpacking of all weights, which
+       positions and time steps share.
+    2. Fields cost the spikes, too, and more operations a vector, but nothing is unpacked and less
+       is read.
+    3. Planes cost each word of inputs, an AND, a popcount and an addition for every bit of the
        code and every vector of 32-bit lanes, whether anything fires or not.
-    3. Planes are chosen where they cost less and hold the weights without waste; `kernel` names
-       one for all layers instead. `vector_bits` and `popcount_ops` describe the target, and `rate`
-       is the firing rate, in percent, of inputs that none was measured for.
+    4. What costs least is chosen of those that hold the weights without waste; `kernel` names one
+       for all layers instead. `vector_bits` and `popcount_ops` describe the target, and `rate` is
+       the firing rate, in percent, of inputs that none was measured for.
+    5. Of frames, values that are 0 are skipped (`sparse`) if most are, or without vectors.
     """
 
     name: ClassVar[str] = "choose-kernels"
@@ -52,23 +72,42 @@ class ChooseKernels(Pass):
         for node in model.graph:
             if node.op_type in ("SpikeConv", "SpikeConvPotentials"):
                 node.attributes["kernel"] = ir.AttrString("kernel", self._choice(node))
+            elif node.op_type in ("DenseConv", "FrameConvPotentials"):
+                measured = float(node.inputs[0].metadata_props.get(RATE, 1))
+                sparse = self.vector_bits == 0 or measured <= _SPARSE
+                node.attributes["kernel"] = ir.AttrString("kernel", "sparse" if sparse else "dense")
         return model
 
     def _choice(self, node: ir.Node) -> str:
         # TVM, which kernels are written in, takes seconds to load: refused models do without.
+        from hqc.codegen.kernels.spike_conv_fields import suits_fields
         from hqc.codegen.kernels.spike_conv_planes import suits_planes
 
-        if self.kernel == "event" or not suits_planes(node):
-            return "event"
-        if self.kernel == "planes":
-            return "planes"
+        suits = {
+            "event": True,
+            "fields": self.vector_bits > 0 and suits_fields(node),
+            "planes": suits_planes(node),
+        }
+        if self.kernel != "auto":
+            return self.kernel if suits[self.kernel] else "event"
+        costs = self._costs(node)
+        return min((k for k in costs if suits[k]), key=costs.__getitem__)
+
+    def _costs(self, node: ir.Node) -> dict[str, float]:
+        """Operations of each kernel a position and time step."""
         channels, in_channels, height, width = node.inputs[1].shape.numpy()
-        planes, bits = node.inputs[0].shape.numpy()[3], node.attributes["weight_bits"].value
+        steps, _, _, planes, _ = node.inputs[0].shape.numpy()
+        _, out_height, out_width, *_ = node.outputs[0].shape.numpy()
+        bits = node.attributes["weight_bits"].value
+        taps, field = height * width, 2 if bits == 2 else 4
+        byte_vectors = channels / (self.vector_bits // 8 or _SCALAR_BYTE_LANES)
+        word_vectors = channels / (self.vector_bits // 32 or 1)
         rate = float(node.inputs[0].metadata_props.get(RATE, self.rate / 100))
-        byte_lanes = self.vector_bits // 8 or _SCALAR_BYTE_LANES
-        word_lanes = self.vector_bits // 32 or 1
-        inputs = in_channels * height * width * planes
-        events = inputs * rate * (_LIST_OPS + 2 * channels / byte_lanes)
-        in_words = words(in_channels) * height * width * planes
-        counted = in_words * bits * channels / word_lanes * self.popcount_ops
-        return "planes" if counted < events else "event"
+        spikes = in_channels * taps * planes * rate
+        far = _FAR_OPS if in_channels * taps * channels > _FIRST_CACHE else 0
+        unpack = _UNPACK_OPS * in_channels * taps * byte_vectors / (steps * out_height * out_width)
+        return {
+            "event": spikes * (_LIST_OPS + (_ADD_OPS["event"] + far) * byte_vectors) + unpack,
+            "fields": spikes * (_LIST_OPS + (_ADD_OPS[field] + far * field / 8) * byte_vectors),
+            "planes": words(in_channels) * taps * planes * bits * word_vectors * self.popcount_ops,
+        }

@@ -68,6 +68,7 @@ class Library:
     footprint: Footprint | None = None
     kernels: int = 0
     _symbols: dict[tuple, str] = field(default_factory=dict)
+    _stored: dict[bytes, int] = field(default_factory=dict)
     _value_areas: dict[ir.Value, int] = field(default_factory=dict)
 
     @classmethod
@@ -161,9 +162,12 @@ class Library:
         return f"AREA({self._value_areas[value]})"
 
     def _store(self, node: ir.Node, constant: Constant) -> int:
-        self.weights += bytes(-len(self.weights) % ALIGNMENT)
-        offset = len(self.weights)
-        self.weights += constant.array.tobytes()
+        data = constant.array.tobytes()
+        offset = self._stored.get(data)
+        if offset is None:
+            self.weights += bytes(-len(self.weights) % ALIGNMENT)
+            offset = self._stored[data] = len(self.weights)
+            self.weights += data
         if constant.is_weights:
             self.weight_bytes[node.name] = constant.array.nbytes
         return offset

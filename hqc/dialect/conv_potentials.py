@@ -96,7 +96,7 @@ SPIKE_CONV_POTENTIALS = register(
 )
 FRAME_CONV_POTENTIALS = register(
     Op(
-        _text(f"FrameConvPotentials <{_STORED}>", "image = Identity(x)"),
+        _text(f'FrameConvPotentials <{_STORED}, kernel: string = "sparse">', "image = Identity(x)"),
         reference=_reference(
             "x bytes [T, C, H, W], weights [O, C, kh, kw] -> potentials [T, H', W', O].",
             lambda x, _channels: x,

@@ -33,9 +33,13 @@ def dense_conv(
     pads: list[int],
     weight_bits: int,
     weight_scheme: str,
+    kernel: str = "sparse",
     **lif: int,
 ) -> np.ndarray:
-    """x bytes [T, C, H, W], weights int8 [O, C, kh, kw] -> spikes [T, H', W', 1, words(O)]."""
+    """x bytes [T, C, H, W], weights int8 [O, C, kh, kw] -> spikes [T, H', W', 1, words(O)].
+
+    `kernel` says whether inputs that are 0 are skipped ("sparse") or not ("dense").
+    """
     accumulator = conv_integer(x, weights, strides, pads).transpose(0, 2, 3, 1)
     return pack_planes(fixed_point_lif(accumulator, bias, threshold, reset, **lif), planes=1)
 
@@ -43,7 +47,8 @@ def dense_conv(
 DENSE_CONV = register(
     Op(
         f"""
-        DenseConv <strides, pads, weight_bits, weight_scheme, {SIGNATURE}>
+        DenseConv <strides, pads, weight_bits, weight_scheme, kernel: string = "sparse",
+                   {SIGNATURE}>
             (x, weights, bias, threshold, reset) => (y)
         {{
             sums = ConvInteger <strides: ints = @strides, pads: ints = @pads> (x, weights)

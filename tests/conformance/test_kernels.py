@@ -99,7 +99,31 @@ def conv_cases(rng):
             "strides": [1, 1], "pads": [1, 1, 1, 1],
             "weight_bits": 8, "weight_scheme": "uniform", **neurons,
         }  # fmt: skip
-        yield "DenseConv", [image, weights, *levels(rng, n_out, neurons, 1500)], attributes, 1
+        inputs = [image, weights, *levels(rng, n_out, neurons, 1500)]
+        for kernel in ("sparse", "dense"):
+            yield "DenseConv", inputs, {**attributes, "kernel": kernel}, 1
+
+
+def field_cases(rng):
+    """Rows that are added as they are stored: codes of 2 to 4 bits, few and many of them."""
+    for (n_in, n_out, kernel, planes, bits, scheme, rate), neurons in zip(
+        (
+            (40, 128, 3, 1, 2, "uniform", 0.25),
+            (300, 64, 1, 2, 2, "pow2", 0.9),
+            (33, 192, 3, 1, 4, "uniform", 0.5),
+            (64, 256, 1, 3, 3, "uniform", 0.05),
+        ),
+        NEURONS,
+        strict=False,
+    ):
+        x = activations(rng, T, 4, 5, planes, channels=n_in, rate=rate)
+        weights = codes(rng, (n_out, n_in, kernel, kernel), bits, scheme)
+        reach = int(np.abs(weights.astype(int)).sum((1, 2, 3)).max())
+        attributes = {
+            "channels": n_in, "strides": [1, 1], "pads": [kernel // 2] * 4, "kernel": "fields",
+            "weight_bits": bits, "weight_scheme": scheme, **neurons,
+        }  # fmt: skip
+        yield "SpikeConv", [x, weights, *levels(rng, n_out, neurons, reach)], attributes, 1
 
 
 def frames(rng):
@@ -107,6 +131,7 @@ def frames(rng):
     for low, high, dtype in itertools.cycle(((0, 255, np.uint8), (-128, 127, np.int8))):
         image = rng.poisson(0.8, (T, 2, 6, 5)) if low == 0 else rng.normal(0, 40, (T, 2, 6, 5))
         image[0, 0, 0, :2] = low, high
+        image[1] = image[0]
         yield np.clip(image, low, high).astype(dtype)
 
 
@@ -356,7 +381,14 @@ def around_ties():
 
 CASES = [
     case
-    for make in (conv_cases, potential_cases, other_cases, end_cases, channel_and_readout_cases)
+    for make in (
+        conv_cases,
+        field_cases,
+        potential_cases,
+        other_cases,
+        end_cases,
+        channel_and_readout_cases,
+    )
     for case in make(np.random.default_rng(3))
 ]
 

@@ -1,7 +1,7 @@
 """What every convolution is around its sums: positions, time steps, neurons.
 
-Positions are the outer loop and time steps the inner one, so that a position's membrane potentials
-stay in the first cache while all its steps are computed.
+Positions, or tiles of some in a row, are the outer loop and time steps the inner one, so that
+membrane potentials stay in the first cache while all steps of a tile are computed.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import numpy as np
 import onnx_ir as ir
 from tvm.script import tirx as T
 
@@ -32,14 +33,19 @@ def nothing(*_):
     T.evaluate(0)
 
 
+NO_TABLE = Constant(np.zeros(0, np.uint8))
+
+
 @dataclass(frozen=True, eq=False)
 class Accumulation:
     """How a layer's sums are made, as TIR macros; types name the elements of their buffers.
 
     `prepare(weights, offsets, codes)` runs once a call and may fill the scratch area `codes`.
-    `look(x, events, ends, s, oy, ox)` runs once a position and step and may list its inputs.
-    `add(x, weights, offsets, codes, events, ends, acc, s, oy, ox, first)` adds to acc the inputs of
-    the outputs from `first` on, `block_words` words of them.
+    `look_at_rows(x, table, events, s, oy)` runs once a tile of `tile` positions and step, and
+    `look(x, table, events, counts, s, oy, ox)` once a position: they may list inputs.
+    `add(x, weights, offsets, codes, events, counts, acc, s, oy, ox, first)` adds to acc the inputs
+    of the outputs from `first` on, `block_words` words of them. With `repeats` steps whose inputs
+    are all those of the step before keep its sums: `events` has room for a byte a step.
     """
 
     image: str
@@ -51,8 +57,27 @@ class Accumulation:
     event: str
     add: Callable
     prepare: Callable = nothing
+    look_at_rows: Callable = nothing
     look: Callable = nothing
+    tile: int = 1
+    repeats: bool = False
+    table: Constant = NO_TABLE
     code: str = "int8"
+
+
+def mark_changed_steps(image: str, size: int):
+    """A TIR macro: events[s] = whether one of the `size` inputs differs from the step before."""
+
+    @T.macro
+    def mark(x, events, steps):
+        for s in T.serial(1, steps):
+            differs = T.alloc_buffer((1,), image)
+            differs[0] = T.Cast(image, 0)
+            for n in range(size):
+                differs[0] = differs[0] | (x[s * size + n] ^ x[(s - 1) * size + n])
+            events[s] = T.Select(differs[0] != T.Cast(image, 0), T.uint8(1), T.uint8(0))
+
+    return mark
 
 
 Layer = tuple[Geometry, Accumulation, tuple]
@@ -78,10 +103,13 @@ def conv_layer(node: ir.Node, layer: Layer, vector: bool) -> KernelCall:
             Input(0),
             Output(),
             *sums.weights,
+            sums.table,
             neurons.levels(node, 2, g.channels, time_steps, vector),
             Scratch(sums.codes_size),
             Scratch(sums.events_size),
-            *neurons.state(g.out_height * g.out_width, row_of(g.channels, vector)),
+            *neurons.state(
+                g.out_height * g.out_width // sums.tile, sums.tile * row_of(g.channels, vector)
+            ),
         ),
         (*key, g, neurons, vector),
     )
@@ -89,10 +117,22 @@ def conv_layer(node: ir.Node, layer: Layer, vector: bool) -> KernelCall:
 
 def _build(g: Geometry, neurons: Neurons, sums: Accumulation, vector: bool):
     lanes = sums.block_words * WORD
-    prepare, look, add = sums.prepare, sums.look, sums.add
+    prepare, look_at_rows, look, add = sums.prepare, sums.look_at_rows, sums.look, sums.add
+    tile, tiles, blocks = sums.tile, g.out_width // sums.tile, g.out_words // sums.block_words
     start, row_size = clear(lanes, sums.accumulator, vector), row_of(g.channels, vector)
     epilogue = fire(neurons, g.channels, vector)
     stored, offset = (str(c.array.dtype) for c in sums.weights)
+    mark_changes = mark_changed_steps(sums.image, g.in_channels * g.height * g.width)
+
+    @T.macro
+    def fire_block(acc, u, row, levels, y, s, oy, ox, block, t_begin):
+        for w in range(sums.block_words):
+            word: T.let = block * sums.block_words + w
+            out: T.let = (s * g.out_height + oy) * g.out_width + ox
+            epilogue(
+                acc, w * WORD, u, row + word * WORD, levels, word * WORD, y,
+                out * g.out_words + word, t_begin + s,
+            )  # fmt: skip
 
     @T.prim_func(s_tir=True)
     def layer(
@@ -100,6 +140,7 @@ def _build(g: Geometry, neurons: Neurons, sums: Accumulation, vector: bool):
         y_p: T.handle("uint32"),
         weights_p: T.handle(stored),
         offsets_p: T.handle(offset),
+        table_p: T.handle("uint8"),
         levels_p: T.handle("int32"),
         codes_p: T.handle(sums.code),
         events_p: T.handle(sums.event),
@@ -113,32 +154,47 @@ def _build(g: Geometry, neurons: Neurons, sums: Accumulation, vector: bool):
         y = T.decl_buffer((ANY,), "uint32", data=y_p)
         weights = T.decl_buffer((ANY,), stored, data=weights_p)
         offsets = T.decl_buffer((ANY,), offset, data=offsets_p)
+        table = T.decl_buffer((ANY,), "uint8", data=table_p)
         levels = T.decl_buffer((ANY,), "int32", data=levels_p)
         codes = T.decl_buffer((ANY,), sums.code, data=codes_p)
         events = T.decl_buffer((ANY,), sums.event, data=events_p)
         u = T.decl_buffer((ANY,), neurons.potential, data=u_p)
         prepare(weights, offsets, codes)
+        if sums.repeats:
+            mark_changes(x, events, steps)
         for oy in range(g.out_height):
-            for ox in range(g.out_width):
-                row: T.let = oy * g.out_width + ox
+            for column in range(tiles):
+                row: T.let = (oy * tiles + column) * stride
                 if t_begin == 0:
-                    for n in range(row_size):
-                        u[row * stride + n] = T.Cast(neurons.potential, 0)
-                for s in range(steps):
-                    ends = T.alloc_buffer((g.planes,), "int32")
-                    look(x, events, ends, s, oy, ox)
-                    for block in range(g.out_words // sums.block_words):
+                    for n in range(tile * row_size):
+                        u[row + n] = T.Cast(neurons.potential, 0)
+                if sums.repeats:
+                    for block in range(blocks):
                         acc = T.alloc_buffer((lanes,), sums.accumulator)
-                        start(acc)
-                        add(
-                            x, weights, offsets, codes, events, ends, acc, s, oy, ox, block * lanes
-                        )  # fmt: skip
-                        for w in range(sums.block_words):
-                            word: T.let = block * sums.block_words + w
-                            out: T.let = (s * g.out_height + oy) * g.out_width + ox
-                            epilogue(
-                                acc, w * WORD, u, row * stride + word * WORD, levels, word * WORD,
-                                y, out * g.out_words + word, t_begin + s,
-                            )  # fmt: skip
+                        for s in range(steps):
+                            if s == 0 or events[s] != T.Cast(sums.event, 0):
+                                start(acc)
+                                add(
+                                    x, weights, offsets, codes, events, events, acc, s, oy, column,
+                                    block * lanes,
+                                )  # fmt: skip
+                            fire_block(acc, u, row, levels, y, s, oy, column, block, t_begin)
+                else:
+                    for s in range(steps):
+                        look_at_rows(x, table, events, s, oy)
+                        for i in range(tile):
+                            ox: T.let = column * tile + i
+                            counts = T.alloc_buffer((g.planes,), "int32")
+                            look(x, table, events, counts, s, oy, ox)
+                            for block in range(blocks):
+                                acc = T.alloc_buffer((lanes,), sums.accumulator)
+                                start(acc)
+                                add(
+                                    x, weights, offsets, codes, events, counts, acc, s, oy, ox,
+                                    block * lanes,
+                                )  # fmt: skip
+                                fire_block(
+                                    acc, u, row + i * row_size, levels, y, s, oy, ox, block, t_begin
+                                )
 
     return layer

@@ -23,6 +23,7 @@ def conv_potentials(node: ir.Node, layer: Layer, vector: bool) -> KernelCall:
             Input(0),
             Output(),
             *sums.weights,
+            sums.table,
             *rescaling.levels(node, 2, g.channels),
             Scratch(sums.codes_size),
             Scratch(sums.events_size),
@@ -33,7 +34,7 @@ def conv_potentials(node: ir.Node, layer: Layer, vector: bool) -> KernelCall:
 
 def _build(g: Geometry, rescaling: Rescaling, sums: Accumulation, vector: bool):
     lanes = sums.block_words * WORD
-    prepare, look, add = sums.prepare, sums.look, sums.add
+    prepare, look_at_rows, look, add = sums.prepare, sums.look_at_rows, sums.look, sums.add
     start, epilogue = clear(lanes, sums.accumulator, vector), rescale(rescaling)
     stored, offset = (str(c.array.dtype) for c in sums.weights)
 
@@ -43,6 +44,7 @@ def _build(g: Geometry, rescaling: Rescaling, sums: Accumulation, vector: bool):
         y_p: T.handle("int32"),
         weights_p: T.handle(stored),
         offsets_p: T.handle(offset),
+        table_p: T.handle("uint8"),
         multiplier_p: T.handle("int32"),
         bias_p: T.handle("int64"),
         codes_p: T.handle(sums.code),
@@ -55,6 +57,7 @@ def _build(g: Geometry, rescaling: Rescaling, sums: Accumulation, vector: bool):
         y = T.decl_buffer((ANY,), "int32", data=y_p)
         weights = T.decl_buffer((ANY,), stored, data=weights_p)
         offsets = T.decl_buffer((ANY,), offset, data=offsets_p)
+        table = T.decl_buffer((ANY,), "uint8", data=table_p)
         multiplier = T.decl_buffer((ANY,), "int32", data=multiplier_p)
         bias = T.decl_buffer((ANY,), "int64", data=bias_p)
         codes = T.decl_buffer((ANY,), sums.code, data=codes_p)
@@ -62,15 +65,17 @@ def _build(g: Geometry, rescaling: Rescaling, sums: Accumulation, vector: bool):
         prepare(weights, offsets, codes)
         for s in range(steps):
             for oy in range(g.out_height):
+                look_at_rows(x, table, events, s, oy)
                 for ox in range(g.out_width):
                     out: T.let = (s * g.out_height + oy) * g.out_width + ox
-                    ends = T.alloc_buffer((g.planes,), "int32")
-                    look(x, events, ends, s, oy, ox)
+                    counts = T.alloc_buffer((g.planes,), "int32")
+                    look(x, table, events, counts, s, oy, ox)
                     for block in range(g.out_words // sums.block_words):
                         acc = T.alloc_buffer((lanes,), sums.accumulator)
                         start(acc)
                         add(
-                            x, weights, offsets, codes, events, ends, acc, s, oy, ox, block * lanes
+                            x, weights, offsets, codes, events, counts, acc, s, oy, ox,
+                            block * lanes,
                         )  # fmt: skip
                         for w in range(sums.block_words):
                             n: T.let = (block * sums.block_words + w) * WORD

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import numpy as np
 import onnx_ir as ir
 from tvm.script import tirx as T
 
 from hqc.codegen.kernels.conv_layer import Accumulation, Layer, conv_layer
 from hqc.codegen.kernels.conv_potentials import conv_potentials
-from hqc.codegen.kernels.geometry import Geometry, accumulator_type, code_rows, is_wide
+from hqc.codegen.kernels.geometry import (
+    Geometry,
+    accumulator_type,
+    code_rows,
+    is_wide,
+    narrowest,
+)
 from hqc.codegen.kernels.kernel_base import KernelCall, kernel
-from hqc.codegen.kernels.lanes import add_product
+from hqc.codegen.kernels.lanes import add, add_product, clear
 from hqc.codegen.kernels.neurons import WORD
 from hqc.codegen.kernels.unpack import codes_of
 from hqc.codegen.kernels.weights import StoredWeights
@@ -37,35 +44,80 @@ def frame_sums(node: ir.Node, vector: bool) -> Layer:
     image = node.inputs[0].dtype.name.lower()
     accumulator = accumulator_type(stored.codes, _LARGEST[image], is_wide(node))
 
+    product = _LARGEST[image] * int(np.abs(stored.codes).max(initial=1))
+    lane, rows = narrowest(product, accumulator) if vector else (accumulator, 0)
+    skips = node.attributes["kernel"].value == "sparse" if "kernel" in node.attributes else True
     sums = Accumulation(
         image=image,
         accumulator=accumulator,
         block_words=g.block_words(accumulator),
-        code=stored.code,
-        events_size=0,
-        event="uint16",
-        **codes_of(stored, g.columns, _add_products(g, accumulator, vector), vector),
+        repeats=True,
+        events_size=node.inputs[0].shape.numpy()[0],
+        event="uint8",
+        **codes_of(
+            stored,
+            g.columns,
+            _add_products(g, lane, accumulator, rows, skips, vector),
+            vector,
+            code=lane if rows else None,
+        ),
     )
-    return g, sums, ("dense", image, stored.form, accumulator)
+    return g, sums, ("dense", image, stored.form, accumulator, lane, rows, skips)
 
 
-def _add_products(g: Geometry, accumulator: str, vector: bool):
-    add_row = add_product(g.block_words(accumulator) * WORD, accumulator, vector)
+def _add_products(g: Geometry, lane: str, accumulator: str, rows: int, skips: bool, vector: bool):
+    """A TIR macro: add the products of all inputs, in narrow lanes that hold so many `rows`."""
+    lanes = g.block_words(accumulator) * WORD
+    add_row, widen = add_product(lanes, lane, vector), add(lanes, accumulator, vector)
+    start = clear(lanes, lane, vector)
     kernel_height, kernel_width = g.kernel
     stride_y, stride_x = g.strides
     top, left = g.pads
 
+    in_one = kernel_width * g.in_channels <= rows
+    at_once = min(rows, g.in_channels) if rows else g.in_channels
+
     @T.macro
-    def add_products(x, weights, offsets, codes, events, ends, acc, s, oy, ox, first):
+    def add_pixel(x, codes, sums, s, iy, ix, tap, first, begin, end):
+        for c in range(end - begin):
+            value: T.let = T.Cast(
+                lane, x[((s * g.in_channels + begin + c) * g.height + iy) * g.width + ix]
+            )
+            k: T.let = tap * g.in_channels + begin + c
+            if skips:
+                if value != T.Cast(lane, 0):
+                    add_row(sums, codes, k * g.columns + first, value)
+            else:
+                add_row(sums, codes, k * g.columns + first, value)
+
+    @T.macro
+    def add_products(x, weights, offsets, codes, events, counts, acc, s, oy, ox, first):
         for ky in range(kernel_height):
-            for kx in range(kernel_width):
-                iy: T.let = oy * stride_y - top + ky
-                ix: T.let = ox * stride_x - left + kx
-                if iy >= 0 and iy < g.height and ix >= 0 and ix < g.width:
-                    for c in range(g.in_channels):
-                        value: T.let = x[((s * g.in_channels + c) * g.height + iy) * g.width + ix]
-                        k: T.let = (ky * kernel_width + kx) * g.in_channels + c
-                        if value != 0:
-                            add_row(acc, codes, k * g.columns + first, value)
+            iy: T.let = oy * stride_y - top + ky
+            if iy >= 0 and iy < g.height:
+                if in_one:
+                    narrow = T.alloc_buffer((lanes,), lane)
+                    start(narrow)
+                    for kx in range(kernel_width):
+                        ix: T.let = ox * stride_x - left + kx
+                        if ix >= 0 and ix < g.width:
+                            tap: T.let = ky * kernel_width + kx
+                            add_pixel(x, codes, narrow, s, iy, ix, tap, first, 0, g.in_channels)
+                    widen(acc, 0, narrow, 0, 0)
+                else:
+                    for kx in range(kernel_width):
+                        ix: T.let = ox * stride_x - left + kx
+                        if ix >= 0 and ix < g.width:
+                            tap: T.let = ky * kernel_width + kx
+                            if rows == 0:
+                                add_pixel(x, codes, acc, s, iy, ix, tap, first, 0, g.in_channels)
+                            else:
+                                for chunk in range((g.in_channels + at_once - 1) // at_once):
+                                    begin: T.let = chunk * at_once
+                                    end: T.let = T.min(begin + at_once, g.in_channels)
+                                    narrow = T.alloc_buffer((lanes,), lane)
+                                    start(narrow)
+                                    add_pixel(x, codes, narrow, s, iy, ix, tap, first, begin, end)
+                                    widen(acc, 0, narrow, 0, 0)
 
     return add_products

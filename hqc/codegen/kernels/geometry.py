@@ -14,6 +14,9 @@ from hqc.dialect.planes import words
 _MOST = {"int16": 4, "int32": 4, "int64": 1}
 """Words of output channels whose sums registers hold."""
 
+_WORTH_WIDENING_LATE = 4
+"""Addends that a narrower lane must hold to pay."""
+
 
 @dataclass(frozen=True)
 class Geometry:
@@ -90,3 +93,17 @@ def accumulator_type(rows: np.ndarray, largest_input: int, wide: bool) -> str:
     int64 where the node asks for `wide` sums."""
     reach = int(np.abs(rows).sum(0).max()) * largest_input
     return "int64" if wide else next(f"int{b}" for b in (16, 32, 64) if reach < 1 << (b - 1))
+
+
+def narrowest(largest: int, accumulator: str) -> tuple[str, int]:
+    """The narrowest lanes that hold several addends up to `largest`, and how many.
+
+    The accumulator's own and 0 where no narrower ones do.
+    """
+    for lane in ("int8", "int16"):
+        addends = int(np.iinfo(lane).max) // largest
+        if lane != accumulator and addends >= _WORTH_WIDENING_LATE:
+            return lane, addends
+        if lane == accumulator:
+            break
+    return accumulator, 0

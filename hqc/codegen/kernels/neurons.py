@@ -84,9 +84,11 @@ def row_of(channels: int, vector: bool) -> int:
     return words(channels) * WORD if vector else channels
 
 
-def any_bit(bits, size: int):
-    """OR of the first `size` uint32 of a buffer."""
-    return T.call_llvm_pure_intrin("uint32", "llvm.vector.reduce.or", bits[T.Ramp(0, 1, size)])
+def word_of(fires):
+    """32 comparisons as bits of a uint32, the first lowest: instructions gather them, where
+    machines have such."""
+    # TVM's own checks take a truth value for a byte; LLVM has it as a bit.
+    return T.call_intrin("uint32", "tirx.reinterpret", fires)
 
 
 def lowest_bit(word):
@@ -130,16 +132,9 @@ def _fire_vectors(neurons: Neurons, columns: int):
     @T.macro
     def epilogue(acc, a, u, m, levels, n, y, w, t):
         charged = T.alloc_buffer((WORD,), "int32")
-        fired = T.alloc_buffer((WORD,), "uint32")
         for v in T.vectorized(WORD):
             charged[v] = neurons.charge(
                 T.Cast("int32", u[m + v]), T.Cast("int32", acc[a + v]), levels[n + v], t
-            )
-        for v in T.vectorized(WORD):
-            fired[v] = T.Select(
-                charged[v] >= neurons.at(levels[columns + n + v], t),
-                T.shift_left(T.uint32(1), T.Cast("uint32", v)),
-                T.uint32(0),
             )
         for v in T.vectorized(WORD):
             u[m + v] = T.Cast(
@@ -150,6 +145,8 @@ def _fire_vectors(neurons: Neurons, columns: int):
                     charged[v],
                 ),
             )
-        y[w] = any_bit(fired, WORD)
+        y[w] = word_of(
+            charged[T.Ramp(0, 1, WORD)] >= neurons.at(levels[T.Ramp(columns + n, 1, WORD)], t)
+        )
 
     return epilogue

@@ -38,7 +38,6 @@ def _layer(node: ir.Node, vector: bool, add) -> Layer:
         block_words=g.block_words(accumulator),
         events_size=0,
         event="uint16",
-        code=stored.code,
         **codes_of(stored, g.columns, add(g, in_columns, accumulator, vector), vector),
     )
     return g, sums, (add.__name__, stored.form, accumulator, in_columns)
@@ -53,7 +52,7 @@ def _add_products(g: Geometry, in_columns: int, accumulator: str, vector: bool):
     top, left = g.pads
 
     @T.macro
-    def add_products(x, weights, offsets, codes, events, ends, acc, s, oy, ox, first):
+    def add_products(x, weights, offsets, codes, events, counts, acc, s, oy, ox, first):
         for ky in range(kernel_height):
             for kx in range(kernel_width):
                 iy: T.let = oy * stride_y - top + ky
@@ -76,7 +75,7 @@ def _add_own(g: Geometry, in_columns: int, accumulator: str, vector: bool):
     top, left = g.pads
 
     @T.macro
-    def add_own(x, weights, offsets, codes, events, ends, acc, s, oy, ox, first):
+    def add_own(x, weights, offsets, codes, events, counts, acc, s, oy, ox, first):
         for ky in range(kernel_height):
             for kx in range(kernel_width):
                 iy: T.let = oy * stride_y - top + ky

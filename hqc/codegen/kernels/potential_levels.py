@@ -17,7 +17,7 @@ from hqc.codegen.kernels.kernel_base import (
     Stride,
     kernel,
 )
-from hqc.codegen.kernels.neurons import WORD, any_bit
+from hqc.codegen.kernels.neurons import WORD, word_of
 
 
 @kernel("PotentialLevels")
@@ -88,7 +88,6 @@ def _build(
                     out: T.let = (s * positions + row) * planes * words_ + w
                     charged = T.alloc_buffer((WORD,), "int32")
                     level = T.alloc_buffer((WORD,), "int32")
-                    fired = T.alloc_buffer((WORD,), "uint32")
                     for v in T.vectorized(WORD):
                         charged[v] = leaked(u[own + v]) + x[at + v]
                         level[v] = 0
@@ -102,11 +101,8 @@ def _build(
                     for v in T.vectorized(WORD):
                         u[own + v] = charged[v] - level[v] * drop
                     for p in T.unroll(planes):
-                        for v in T.vectorized(WORD):
-                            fired[v] = T.shift_left(
-                                T.Cast("uint32", T.shift_right(level[v], p)) & T.uint32(1),
-                                T.Cast("uint32", v),
-                            )
-                        y[out + p * words_] = any_bit(fired, WORD)
+                        y[out + p * words_] = word_of(
+                            (level[T.Ramp(0, 1, WORD)] & T.int32(1 << p)) != T.int32(0)
+                        )
 
     return potential_levels

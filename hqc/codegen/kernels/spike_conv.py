@@ -8,9 +8,10 @@ from hqc.codegen.kernels.conv_layer import Layer, conv_layer
 from hqc.codegen.kernels.conv_potentials import conv_potentials
 from hqc.codegen.kernels.kernel_base import KernelCall, kernel
 from hqc.codegen.kernels.spike_conv_event import event_sums
+from hqc.codegen.kernels.spike_conv_fields import field_sums
 from hqc.codegen.kernels.spike_conv_planes import plane_sums
 
-VARIANTS = {"event": event_sums, "planes": plane_sums}
+VARIANTS = {"event": event_sums, "fields": field_sums, "planes": plane_sums}
 
 
 @kernel("SpikeConv")

@@ -10,9 +10,16 @@ import onnx_ir as ir
 from tvm.script import tirx as T
 
 from hqc.codegen.kernels.conv_layer import Accumulation, Layer
-from hqc.codegen.kernels.geometry import Geometry, accumulator_type, code_rows, is_wide
+from hqc.codegen.kernels.geometry import (
+    Geometry,
+    accumulator_type,
+    code_rows,
+    is_wide,
+    narrowest,
+)
 from hqc.codegen.kernels.lanes import add, clear
-from hqc.codegen.kernels.neurons import WORD, lowest_bit
+from hqc.codegen.kernels.neurons import WORD
+from hqc.codegen.kernels.spike_lists import SpikeLists, listed
 from hqc.codegen.kernels.unpack import codes_of
 from hqc.codegen.kernels.weights import StoredWeights
 from hqc.codegen.kernels.word_lanes import (
@@ -23,8 +30,8 @@ from hqc.codegen.kernels.word_lanes import (
     unpack_lanes,
 )
 
-_WORTH_WIDENING_LATE = 4
-"""Rows a byte must hold for a byte accumulator to pay."""
+_UNROLLED = (4, 5, 6)
+"""Rows that are added without a branch. More waste additions of zeros at the end of a list."""
 
 
 def event_sums(node: ir.Node, vector: bool) -> Layer:
@@ -37,35 +44,21 @@ def event_sums(node: ir.Node, vector: bool) -> Layer:
     if lanes is not None:
         return _in_words(g, stored, lanes, "int64" if accumulator == "int64" else "int32")
     largest = int(np.abs(stored.codes).max(initial=1))
+    lane, rows = narrowest(largest, accumulator)
+    unrolled = max(_UNROLLED, key=lambda u: min(rows, 32) // u * u)
+    lists = SpikeLists(g, unrolled, vector)
+    if lane == accumulator:
+        add_rows = _add_at_once(g, lists, accumulator, vector)
+    else:
+        add_rows = _add_late(g, lists, lane, accumulator, rows // unrolled)
     sums = Accumulation(
         image="uint32",
         accumulator=accumulator,
         block_words=g.block_words(accumulator),
-        events_size=_events_size(g),
-        event=_event(g),
-        code=stored.code,
-        look=_list_events(g, _event(g)),
-        **codes_of(
-            stored, g.columns, _add_events(planes, _rows(g, accumulator, largest, vector)), vector
-        ),
+        **listed(lists),
+        **codes_of(stored, g.columns, add_rows, vector, zeros=True),
     )
-    return g, sums, ("event", stored.form, accumulator, largest)
-
-
-def _event(g: Geometry) -> str:
-    return "uint16" if g.inputs < 2**16 else "int32"
-
-
-def _events_size(g: Geometry) -> int:
-    return g.planes * g.inputs * np.dtype(_event(g)).itemsize
-
-
-def _rows(g: Geometry, accumulator: str, largest: int, vector: bool):
-    """Codes added as bytes where several rows fit one, else each as wide as its sum."""
-    lanes, byte_rows = g.block_words(accumulator) * WORD, 127 // largest
-    if byte_rows >= _WORTH_WIDENING_LATE:
-        return _add_late(lanes, g.columns, accumulator, byte_rows)
-    return _add_wide(lanes, g.columns, accumulator, vector)
+    return g, sums, ("event", stored.form, accumulator, lane, rows)
 
 
 def _in_words(g: Geometry, stored: StoredWeights, lanes: Lanes, accumulator: str) -> Layer:
@@ -74,92 +67,58 @@ def _in_words(g: Geometry, stored: StoredWeights, lanes: Lanes, accumulator: str
     if stored.is_shift:
         size = g.inputs * lanes.row_words * 4
         unpacked = {"prepare": unpack_lanes(stored, lanes), "codes_size": size, "code": "uint32"}
+    lists = SpikeLists(g, 1, vector=False)
     sums = Accumulation(
         image="uint32",
         weights=lane_constants(stored, lanes),
         accumulator=accumulator,
         block_words=1,
-        events_size=_events_size(g),
-        event=_event(g),
-        look=_list_events(g, _event(g)),
-        add=add_lane_rows(lanes, g.planes, accumulator, stored=not unpacked),
+        add=add_lane_rows(lanes, lists, accumulator, stored=not unpacked),
+        **listed(lists),
         **{"codes_size": 0, **unpacked},
     )
     return g, sums, ("words", stored.form, lanes, accumulator, sums.weights[1].array.dtype.name)
 
 
-def _list_events(g: Geometry, event: str):
-    """A TIR macro: the inputs that fire, plane by plane; ends[p] is where plane p's list ends."""
-    kernel_height, kernel_width = g.kernel
-    stride_y, stride_x = g.strides
-    top, left = g.pads
+def _add_late(g: Geometry, lists: SpikeLists, lane: str, accumulator: str, most: int):
+    """A TIR macro: add the listed rows in narrow lanes, widened every `most` unrolled chunks.
+
+    Those of each plane are shifted by its place.
+    """
+    lanes, columns, planes = g.block_words(accumulator) * WORD, g.columns, g.planes
+    unrolled, capacity = lists.unrolled, lists.capacity
+    clear_lanes = clear(lanes, lane, vector=True)
+    add_codes, widen = add(lanes, lane, vector=True), add(lanes, accumulator, vector=True)
 
     @T.macro
-    def look(x, events, ends, s, oy, ox):
-        found = T.alloc_buffer((1,), "int32")
-        word = T.alloc_buffer((1,), "uint32")
-        found[0] = 0
-        for plane in range(g.planes):
-            for ky in range(kernel_height):
-                for kx in range(kernel_width):
-                    iy: T.let = oy * stride_y - top + ky
-                    ix: T.let = ox * stride_x - left + kx
-                    if iy >= 0 and iy < g.height and ix >= 0 and ix < g.width:
-                        at: T.let = ((s * g.height + iy) * g.width + ix) * g.planes + plane
-                        for w in range(g.in_words):
-                            word[0] = x[at * g.in_words + w]
-                            while word[0] != T.uint32(0):
-                                events[found[0]] = T.Cast(
-                                    event,
-                                    (ky * kernel_width + kx) * g.in_channels
-                                    + w * WORD
-                                    + lowest_bit(word[0]),
-                                )
-                                word[0] = word[0] & (word[0] - T.uint32(1))
-                                found[0] = found[0] + 1
-            ends[plane] = found[0]
-
-    return look
-
-
-def _add_events(planes: int, add_rows):
-    """A TIR macro: add the listed rows, those of each plane shifted by its place."""
-
-    @T.macro
-    def add_events(x, weights, offsets, codes, events, ends, acc, s, oy, ox, first):
+    def add_late(x, weights, offsets, codes, events, counts, acc, s, oy, ox, first):
         for plane in T.unroll(planes):
-            begin: T.let = T.if_then_else(plane == 0, 0, ends[T.max(plane - 1, 0)])
-            add_rows(acc, codes, events, begin, ends[plane], plane, first)
+            chunks: T.let = (counts[plane] + (unrolled - 1)) // unrolled
+            for group in range((chunks + (most - 1)) // most):
+                narrow = T.alloc_buffer((lanes,), lane)
+                clear_lanes(narrow)
+                for chunk in range(T.min(most, chunks - group * most)):
+                    at: T.let = plane * capacity + (group * most + chunk) * unrolled
+                    for e in T.unroll(unrolled):
+                        k: T.let = T.Cast("int32", events[at + e])
+                        add_codes(narrow, 0, codes, k * columns + first, 0)
+                widen(acc, 0, narrow, 0, plane)
 
-    return add_events
-
-
-def _add_late(lanes: int, columns: int, accumulator: str, byte_rows: int):
-    """A TIR macro: add the rows events[begin : end] as bytes, widened every `byte_rows` rows."""
-    clear_bytes = clear(lanes, "int8", vector=True)
-    add_bytes, widen = add(lanes, "int8", vector=True), add(lanes, accumulator, vector=True)
-
-    @T.macro
-    def add_rows(acc, codes, events, begin, end, plane, first):
-        bytes_ = T.alloc_buffer((lanes,), "int8")
-        for chunk in range((end - begin + (byte_rows - 1)) // byte_rows):
-            clear_bytes(bytes_)
-            for e in range(T.min(byte_rows, end - begin - chunk * byte_rows)):
-                k: T.let = T.Cast("int32", events[begin + chunk * byte_rows + e])
-                add_bytes(bytes_, 0, codes, k * columns + first, 0)
-            widen(acc, 0, bytes_, 0, plane)
-
-    return add_rows
+    return add_late
 
 
-def _add_wide(lanes: int, columns: int, accumulator: str, vector: bool):
-    """A TIR macro: add the rows events[begin : end], each widened at once, for large codes."""
+def _add_at_once(g: Geometry, lists: SpikeLists, accumulator: str, vector: bool):
+    """A TIR macro: add the listed rows, each as wide as its sum, for large codes."""
+    lanes, columns, planes = g.block_words(accumulator) * WORD, g.columns, g.planes
+    unrolled, capacity = lists.unrolled, lists.capacity
     add_codes = add(lanes, accumulator, vector)
 
     @T.macro
-    def add_rows(acc, codes, events, begin, end, plane, first):
-        for e in range(end - begin):
-            k: T.let = T.Cast("int32", events[begin + e])
-            add_codes(acc, 0, codes, k * columns + first, plane)
+    def add_at_once(x, weights, offsets, codes, events, counts, acc, s, oy, ox, first):
+        for plane in T.unroll(planes):
+            for chunk in range((counts[plane] + (unrolled - 1)) // unrolled):
+                for e in T.unroll(unrolled):
+                    k: T.let = T.Cast("int32", events[plane * capacity + chunk * unrolled + e])
+                    add_codes(acc, 0, codes, k * columns + first, plane)
 
-    return add_rows
+    return add_at_once

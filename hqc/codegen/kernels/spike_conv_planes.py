@@ -82,14 +82,14 @@ def _add_counts(g: Geometry, bits: int, accumulator: str, vector: bool):
     taps = kernel_height * kernel_width
 
     @T.macro
-    def add_counts(x, weights, offsets, codes, events, ends, acc, s, oy, ox, first):
+    def add_counts(x, weights, offsets, codes, events, counts, acc, s, oy, ox, first):
         for plane in T.unroll(g.planes):
-            counts = T.alloc_buffer((bits * WORD,), "uint32")
+            found = T.alloc_buffer((bits * WORD,), "uint32")
             spikes = T.alloc_buffer((1,), "uint32")
             spikes[0] = T.uint32(0)
             for b in T.unroll(bits):
                 for v in each(WORD):
-                    counts[b * WORD + v] = T.uint32(0)
+                    found[b * WORD + v] = T.uint32(0)
             for tap in range(taps):
                 iy: T.let = oy * stride_y - top + tap // kernel_width
                 ix: T.let = ox * stride_x - left + tap % kernel_width
@@ -101,13 +101,13 @@ def _add_counts(g: Geometry, bits: int, accumulator: str, vector: bool):
                         spikes[0] = spikes[0] + T.popcount(word)
                         for b in T.unroll(bits):
                             for v in each(WORD):
-                                counts[b * WORD + v] = counts[b * WORD + v] + T.popcount(
+                                found[b * WORD + v] = found[b * WORD + v] + T.popcount(
                                     word & weights[(at * bits + b) * WORD + v]
                                 )
             for b in T.unroll(bits):
                 for v in each(WORD):
                     acc[v] = acc[v] + T.shift_left(
-                        T.Cast(accumulator, counts[b * WORD + v]), T.Cast(accumulator, b + plane)
+                        T.Cast(accumulator, found[b * WORD + v]), T.Cast(accumulator, b + plane)
                     )
             for v in each(WORD):
                 acc[v] = acc[v] + T.shift_left(

@@ -5,26 +5,43 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 from tvm.script import tirx as T
 
 from hqc.codegen.kernels.lanes import vector_width
 from hqc.codegen.kernels.weights import StoredWeights
 
 
-def codes_of(stored: StoredWeights, columns: int, add: Callable, vector: bool) -> dict[str, Any]:
+def codes_of(
+    stored: StoredWeights,
+    columns: int,
+    add: Callable,
+    vector: bool,
+    *,
+    zeros: bool = False,
+    code: str | None = None,
+) -> dict[str, Any]:
     """How a layer's sums get its codes, as fields of `Accumulation`: `add` reads [K, columns].
 
+    They have the type `code`, by default the narrowest; with `zeros` a row of zeros follows them.
     They are unpacked into scratch. Wide codes, which are stored as they are, are read where they
     lie, in rows that are made up to `columns` if that makes them at most a third longer: a copy
     would take as much memory as all weights, and be made anew at every time step.
     """
     if not stored.is_packed and columns * 3 <= stored.columns * 4:
-        widened = stored.widened(columns)
-        return {"weights": widened.constants(), "codes_size": 0, "add": _from_weights(add)}
+        widened = stored.widened(columns, zeros)
+        return {
+            "weights": widened.constants(),
+            "codes_size": 0,
+            "code": stored.code,
+            "add": _from_weights(add),
+        }
+    code = code or stored.code
     return {
         "weights": stored.constants(),
-        "codes_size": len(stored.codes) * columns * stored.code_bits // 8,
-        "prepare": unpack(stored, columns, vector),
+        "codes_size": (len(stored.codes) + zeros) * columns * np.dtype(code).itemsize,
+        "code": code,
+        "prepare": unpack(stored, columns, vector, zeros, code),
         "add": add,
     }
 
@@ -33,17 +50,24 @@ def _from_weights(add: Callable):
     """A TIR macro: the same sums, of codes that need no unpacking."""
 
     @T.macro
-    def add_stored(x, weights, offsets, codes, events, ends, acc, s, oy, ox, first):
-        add(x, weights, offsets, weights, events, ends, acc, s, oy, ox, first)
+    def add_stored(x, weights, offsets, codes, events, counts, acc, s, oy, ox, first):
+        add(x, weights, offsets, weights, events, counts, acc, s, oy, ox, first)
 
     return add_stored
 
 
-def unpack(stored_weights: StoredWeights, columns: int, vector: bool):
-    """A TIR macro: stored rows -> codes [K, columns]; columns beyond N become 0."""
+def unpack(
+    stored_weights: StoredWeights,
+    columns: int,
+    vector: bool,
+    zeros: bool = False,
+    code: str | None = None,
+):
+    """A TIR macro: stored rows -> codes [K, columns]; columns beyond N become 0, as does a row
+    after the last with `zeros`."""
     read = stored_weights.reader()
     rows, row_items = len(stored_weights.codes), stored_weights.row_items
-    parts, used, code = stored_weights.parts, stored_weights.columns, stored_weights.code
+    parts, used, code = stored_weights.parts, stored_weights.columns, code or stored_weights.code
     each, width = T.vectorized if vector else T.serial, vector_width(row_items)
 
     @T.macro
@@ -52,11 +76,14 @@ def unpack(stored_weights: StoredWeights, columns: int, vector: bool):
             for part in T.unroll(parts):
                 for chunk in T.unroll(row_items // width):
                     for v in each(width):
-                        codes[k * columns + part * row_items + chunk * width + v] = read(
-                            stored, offsets, k, chunk * width + v, part
+                        codes[k * columns + part * row_items + chunk * width + v] = T.Cast(
+                            code, read(stored, offsets, k, chunk * width + v, part)
                         )
             if used < columns:
                 for i in T.serial(columns - used):
                     codes[k * columns + used + i] = T.Cast(code, 0)
+        if zeros:
+            for i in T.serial(columns):
+                codes[rows * columns + i] = T.Cast(code, 0)
 
     return fill

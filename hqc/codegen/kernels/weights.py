@@ -117,10 +117,10 @@ class StoredWeights:
         """Items of a stored row."""
         return self.columns // self.parts
 
-    def widened(self, columns: int) -> StoredWeights:
-        """The same with outputs of zeros behind, up to `columns`."""
+    def widened(self, columns: int, inputs: int = 0) -> StoredWeights:
+        """The same with outputs of zeros behind, up to `columns`, and so many inputs of zeros."""
         more = columns - self.codes.shape[1]
-        return StoredWeights(np.pad(self.codes, ((0, 0), (0, more))), self.bits, self.scheme)
+        return StoredWeights(np.pad(self.codes, ((0, inputs), (0, more))), self.bits, self.scheme)
 
     def offsets(self) -> np.ndarray:
         """The offset of each output [columns], of the codes' type; zeros where none is added."""

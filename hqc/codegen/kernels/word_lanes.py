@@ -16,6 +16,7 @@ from tvm.script import tirx as T
 
 from hqc.codegen.kernels.kernel_base import Constant
 from hqc.codegen.kernels.neurons import WORD
+from hqc.codegen.kernels.spike_lists import SpikeLists
 from hqc.codegen.kernels.weights import StoredWeights
 
 _WORTH_WIDENING_LATE = 4
@@ -129,12 +130,13 @@ def unpack_lanes(stored: StoredWeights, lanes: Lanes):
     return fill
 
 
-def add_lane_rows(lanes: Lanes, planes: int, accumulator: str, stored: bool):
+def add_lane_rows(lanes: Lanes, lists: SpikeLists, accumulator: str, stored: bool):
     """A TIR macro: add the listed rows, those of each plane shifted by its place.
 
     The rows are the weights as they are `stored`, or unpacked codes.
     """
     group, parts, row_words = lanes.group, lanes.parts, lanes.row_words
+    planes, capacity = lists.g.planes, lists.capacity
     per_word, lane_mask = lanes.per_word, (1 << lanes.lane_bits) - 1
     field = (1 << lanes.field_bits) - 1
     field_mask = sum(field << i * lanes.lane_bits for i in range(lanes.lanes))
@@ -149,25 +151,26 @@ def add_lane_rows(lanes: Lanes, planes: int, accumulator: str, stored: bool):
         return T.shift_right(word, T.uint32(part * lanes.field_bits)) & T.uint32(field_mask)
 
     @T.macro
-    def add_events(x, weights, offsets, codes, events, ends, acc, s, oy, ox, first):
+    def add_events(x, weights, offsets, codes, events, counts, acc, s, oy, ox, first):
         total = T.alloc_buffer((1,), "int32")
-        total[0] = ends[0]
+        total[0] = counts[0]
         for plane in T.serial(1, planes):
-            total[0] = total[0] + T.shift_left(ends[plane] - ends[plane - 1], plane)
+            total[0] = total[0] + T.shift_left(counts[plane], plane)
         for v in range(T.min(WORD, lanes.columns - first)):
             acc[v] = acc[v] + T.Cast(accumulator, offsets[first + v]) * T.Cast(
                 accumulator, total[0]
             )
         for plane in range(planes):
-            begin: T.let = T.if_then_else(plane == 0, 0, ends[T.max(plane - 1, 0)])
             for j in range(T.min(block, (row_words - first // per_word) // group)):
                 at: T.let = first // per_word + j * group
-                for chunk in range((ends[plane] - begin + (lanes.rows - 1)) // lanes.rows):
+                for chunk in range((counts[plane] + (lanes.rows - 1)) // lanes.rows):
                     sums = T.alloc_buffer((group * parts,), "uint32")
                     for i in T.unroll(group * parts):
                         sums[i] = T.uint32(0)
-                    for e in range(T.min(lanes.rows, ends[plane] - begin - chunk * lanes.rows)):
-                        k: T.let = T.Cast("int32", events[begin + chunk * lanes.rows + e])
+                    for e in range(T.min(lanes.rows, counts[plane] - chunk * lanes.rows)):
+                        k: T.let = T.Cast(
+                            "int32", events[plane * capacity + chunk * lanes.rows + e]
+                        )
                         for i in T.unroll(group * parts):
                             sums[i] = sums[i] + part_of(
                                 rows_of(weights, codes)[k * row_words + at + i // parts],

@@ -1,0 +1,242 @@
+"""Lists of the inputs that fire, which event kernels add the weight rows of.
+
+A position of a convolution sees `kernel` rows of neighbouring pixels. All pixels of these rows are
+listed once for all positions of an output row; what a position sees of each is one piece of its
+list, copied behind the last with another first row. So a spike is found once for each row of the
+kernel, not once for each of its taps.
+
+With vectors, eight inputs are listed at once by a table of 256 bytes' set bits: eight indices are
+stored and the end moves on by how many count. Nothing branches, so nothing is predicted wrongly.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from tvm.script import tirx as T
+
+from hqc.codegen.kernels.conv_layer import NO_TABLE
+from hqc.codegen.kernels.geometry import Geometry
+from hqc.codegen.kernels.kernel_base import Constant
+from hqc.codegen.kernels.neurons import WORD, lowest_bit
+
+BYTE = 8
+_COPIED = 16
+"""Indices that are copied at once."""
+
+_BYTES = np.arange(256, dtype=np.uint8)
+_BITS = (_BYTES[:, None] >> np.arange(BYTE)) & 1
+SET_BITS = Constant(
+    np.concatenate([np.argsort(1 - _BITS, axis=1, kind="stable").reshape(-1), _BITS.sum(1)]).astype(
+        np.uint8
+    )
+)
+"""The set bits of each byte, lowest first, made up to eight; then how many there are."""
+
+
+@dataclass(frozen=True)
+class SpikeLists:
+    """Lists of a convolution of packed spikes, in one buffer.
+
+    First the list of a position, `capacity` for each plane; then those of the input rows that an
+    output row sees; then where each pixel begins in these. Lists are made up to a multiple of
+    `unrolled` by an input that no layer has, the row of which is zeros.
+    """
+
+    g: Geometry
+    unrolled: int
+    vector: bool
+
+    @property
+    def tile(self) -> int:
+        """Positions that are listed together."""
+        return 1 if self.is_point else self.g.out_width
+
+    @property
+    def is_point(self) -> bool:
+        """Whether a position sees one pixel, whose list is its own."""
+        return self.g.kernel == (1, 1)
+
+    @property
+    def capacity(self) -> int:
+        """Indices of a position and plane, with those that vectors write beyond the end."""
+        return -(-(self.g.inputs + max(_COPIED, self.unrolled)) // _COPIED) * _COPIED
+
+    @property
+    def _row(self) -> int:
+        return -(-(self.g.width * self.g.in_channels + BYTE) // _COPIED) * _COPIED
+
+    @property
+    def _rows(self) -> int:
+        return self.g.planes * self.capacity
+
+    @property
+    def _begins(self) -> int:
+        return self._rows + self.g.planes * self.g.kernel[0] * self._row
+
+    @cached_property
+    def index(self) -> str:
+        """The type of an index."""
+        most = max(self.g.inputs + 1, self.g.width * self.g.in_channels + 1)
+        return "uint16" if most < 2**16 else "int32"
+
+    @property
+    def size(self) -> int:
+        """Bytes of the buffer."""
+        entries = self._rows
+        if not self.is_point:
+            entries = self._begins + self.g.planes * self.g.kernel[0] * (self.g.width + 1)
+        return entries * np.dtype(self.index).itemsize
+
+    def list_rows(self):
+        """A TIR macro (x, table, events, s, oy): list the rows that an output row sees."""
+        g, row, rows, begins, index = self.g, self._row, self._rows, self._begins, self.index
+        list_pixel = self._list_pixel()
+        (kernel_height, _), stride_y, top = g.kernel, g.strides[0], g.pads[0]
+
+        @T.macro
+        def list_rows(x, table, events, s, oy):
+            for plane in range(g.planes):
+                for ky in range(kernel_height):
+                    iy: T.let = oy * stride_y - top + ky
+                    if iy >= 0 and iy < g.height:
+                        end = T.alloc_buffer((1,), "int32")
+                        end[0] = 0
+                        at: T.let = plane * kernel_height + ky
+                        for ix in range(g.width):
+                            events[begins + at * (g.width + 1) + ix] = T.Cast(index, end[0])
+                            pixel: T.let = ((s * g.height + iy) * g.width + ix) * g.planes + plane
+                            list_pixel(
+                                x, pixel * g.in_words, table, events, rows + at * row, end,
+                                ix * g.in_channels,
+                            )  # fmt: skip
+                        events[begins + at * (g.width + 1) + g.width] = T.Cast(index, end[0])
+
+        return list_rows
+
+    def list_position(self):
+        """A TIR macro (x, table, events, counts, s, oy, ox): list what a position sees."""
+        if self.is_point:
+            return self._list_point()
+        g, row, rows, begins = self.g, self._row, self._rows, self._begins
+        copy, make_up, capacity = self._copy(), self._make_up(), self.capacity
+        (kernel_height, kernel_width), (stride_y, stride_x) = g.kernel, g.strides
+        top, left = g.pads
+
+        @T.macro
+        def list_position(x, table, events, counts, s, oy, ox):
+            ix: T.let = ox * stride_x - left
+            first: T.let = T.max(ix, 0)
+            last: T.let = T.min(ix + kernel_width, g.width)
+            for plane in range(g.planes):
+                end = T.alloc_buffer((1,), "int32")
+                end[0] = 0
+                for ky in range(kernel_height):
+                    iy: T.let = oy * stride_y - top + ky
+                    if iy >= 0 and iy < g.height and first < last:
+                        at: T.let = plane * kernel_height + ky
+                        pixel: T.let = begins + at * (g.width + 1)
+                        begin: T.let = T.Cast("int32", events[pixel + first])
+                        size: T.let = T.Cast("int32", events[pixel + last]) - begin
+                        moved: T.let = (ky * kernel_width - ix) * g.in_channels
+                        copy(
+                            events, rows + at * row + begin, plane * capacity + end[0], size, moved
+                        )
+                        end[0] = end[0] + size
+                counts[plane] = end[0]
+                make_up(events, plane * capacity + end[0])
+
+        return list_position
+
+    def _list_point(self):
+        g, capacity = self.g, self.capacity
+        list_pixel, make_up = self._list_pixel(), self._make_up()
+        (stride_y, stride_x), (top, left) = g.strides, g.pads
+
+        @T.macro
+        def list_point(x, table, events, counts, s, oy, ox):
+            iy: T.let = oy * stride_y - top
+            ix: T.let = ox * stride_x - left
+            for plane in range(g.planes):
+                end = T.alloc_buffer((1,), "int32")
+                end[0] = 0
+                if iy >= 0 and iy < g.height and ix >= 0 and ix < g.width:
+                    pixel: T.let = ((s * g.height + iy) * g.width + ix) * g.planes + plane
+                    list_pixel(x, pixel * g.in_words, table, events, plane * capacity, end, 0)
+                counts[plane] = end[0]
+                make_up(events, plane * capacity + end[0])
+
+        return list_point
+
+    def _list_pixel(self):
+        """A TIR macro: add to events[at + end ..] the inputs x[word ..] that fire, and `first`."""
+        in_words, index = self.g.in_words, self.index
+        octets = -(-self.g.in_channels // BYTE)
+
+        @T.macro
+        def by_table(x, word, table, events, at, end, first):
+            for w in range(in_words):
+                for b in T.unroll(WORD // BYTE):
+                    if w * (WORD // BYTE) + b < octets:
+                        octet: T.let = T.Cast(
+                            "int32",
+                            T.shift_right(x[word + w], T.uint32(b * BYTE)) & T.uint32(255),
+                        )
+                        base: T.let = T.Cast(index, first + w * WORD + b * BYTE)
+                        for v in T.vectorized(BYTE):
+                            events[at + end[0] + v] = T.Cast(index, table[octet * BYTE + v]) + base
+                        end[0] = end[0] + T.Cast("int32", table[256 * BYTE + octet])
+
+        @T.macro
+        def by_bits(x, word, table, events, at, end, first):
+            left = T.alloc_buffer((1,), "uint32")
+            for w in range(in_words):
+                left[0] = x[word + w]
+                while left[0] != T.uint32(0):
+                    events[at + end[0]] = T.Cast(index, first + w * WORD + lowest_bit(left[0]))
+                    left[0] = left[0] & (left[0] - T.uint32(1))
+                    end[0] = end[0] + 1
+
+        return by_table if self.vector else by_bits
+
+    def _copy(self):
+        """A TIR macro: events[to : to + size] = events[begin : begin + size] + moved."""
+        each, at_once = (T.vectorized, _COPIED) if self.vector else (T.serial, 1)
+        index = self.index
+
+        @T.macro
+        def copy(events, begin, to, size, moved):
+            for chunk in range((size + (at_once - 1)) // at_once):
+                for v in each(at_once):
+                    events[to + chunk * at_once + v] = T.Cast(
+                        index, T.Cast("int32", events[begin + chunk * at_once + v]) + moved
+                    )
+
+        return copy
+
+    def _make_up(self):
+        """A TIR macro: write behind a list as many indices of zeros as a chunk may read."""
+        inputs, index, spare = self.g.inputs, self.index, self.unrolled
+        each = T.vectorized if self.vector else T.serial
+
+        @T.macro
+        def make_up(events, end):
+            for v in each(spare):
+                events[end + v] = T.Cast(index, inputs)
+
+        return make_up
+
+
+def listed(lists: SpikeLists) -> dict[str, Any]:
+    """How a layer lists its inputs, as fields of `Accumulation`."""
+    return {
+        "events_size": lists.size,
+        "event": lists.index,
+        "tile": lists.tile,
+        "table": SET_BITS if lists.vector else NO_TABLE,
+        "look": lists.list_position(),
+        **({} if lists.is_point else {"look_at_rows": lists.list_rows()}),
+    }
