@@ -46,7 +46,7 @@ def event_sums(node: ir.Node, vector: bool) -> Layer:
     largest = int(np.abs(stored.codes).max(initial=1))
     lane, rows = narrowest(largest, accumulator)
     unrolled = max(_UNROLLED, key=lambda u: min(rows, 32) // u * u)
-    lists = SpikeLists(g, unrolled, vector)
+    lists = SpikeLists.of(node, g, unrolled, vector)
     if lane == accumulator:
         add_rows = _add_at_once(g, lists, accumulator, vector)
     else:
@@ -58,7 +58,7 @@ def event_sums(node: ir.Node, vector: bool) -> Layer:
         **listed(lists),
         **codes_of(stored, g.columns, add_rows, vector, zeros=True),
     )
-    return g, sums, ("event", stored.form, accumulator, lane, rows)
+    return g, sums, ("event", stored.form, accumulator, lane, rows, lists)
 
 
 def _in_words(g: Geometry, stored: StoredWeights, lanes: Lanes, accumulator: str) -> Layer:
@@ -67,7 +67,7 @@ def _in_words(g: Geometry, stored: StoredWeights, lanes: Lanes, accumulator: str
     if stored.is_shift:
         size = g.inputs * lanes.row_words * 4
         unpacked = {"prepare": unpack_lanes(stored, lanes), "codes_size": size, "code": "uint32"}
-    lists = SpikeLists(g, 1, vector=False)
+    lists = SpikeLists(g, 1, vector=False, by_table=False)
     sums = Accumulation(
         image="uint32",
         weights=lane_constants(stored, lanes),

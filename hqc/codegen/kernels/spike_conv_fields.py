@@ -45,7 +45,7 @@ def field_sums(node: ir.Node, vector: bool) -> Layer:
         unrolled = min(15 // largest, _MOST)
     else:
         unrolled = max(_UNROLLED, key=lambda u: 255 // largest // u * u)
-    lists = SpikeLists(g, unrolled, vector)
+    lists = SpikeLists.of(node, g, unrolled, vector)
     accumulator = accumulator_type(stored.codes, 2**planes - 1, wide=False)
     sums = Accumulation(
         image="uint32",
@@ -56,7 +56,7 @@ def field_sums(node: ir.Node, vector: bool) -> Layer:
         add=_add_fields(lists, accumulator, bits, block_words, 255 // (unrolled * largest)),
         **listed(lists),
     )
-    return g, sums, ("fields", bits, accumulator, largest)
+    return g, sums, ("fields", bits, accumulator, largest, lists)
 
 
 def _blocks(stored: StoredWeights, block_words: int) -> Constant:
