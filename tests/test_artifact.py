@@ -257,12 +257,24 @@ def test_a_batch_makes_an_arena_a_thread_and_keeps_it(build, batch, monkeypatch)
     assert set(made) <= {build.manifest["memory"]["arena_bytes"]}
 
 
-def test_threads_of_the_caller_may_run_one_artifact(build, batch):
-    many = np.repeat(batch, 30, axis=0)
-    expected = build.run_batch(many, 1)
+@pytest.fixture(scope="module")
+def long_runs(host_artifact, recordings):
+    """Recordings whose runs last long enough for threads to meet, and their logits."""
+    frames = [r.frames for r in recordings]
+    return frames, np.concatenate([host_artifact.run(x) for x in frames])
+
+
+@pytest.mark.parametrize("threads", [1, 2, 5])
+def test_threads_share_no_arena(host_artifact, long_runs, threads):
+    frames, expected = long_runs
+    np.testing.assert_array_equal(host_artifact.run_batch(frames, threads), expected)
+
+
+def test_threads_of_the_caller_may_run_one_artifact(host_artifact, long_runs):
+    frames, expected = long_runs
     with ThreadPoolExecutor(4) as pool:
-        found = list(pool.map(build.run, many))
-        batches = list(pool.map(build.run_batch, [many] * 4))
+        found = list(pool.map(host_artifact.run, frames))
+        batches = list(pool.map(host_artifact.run_batch, [frames] * 3))
     np.testing.assert_array_equal(np.concatenate(found), expected)
     for logits in batches:
         np.testing.assert_array_equal(logits, expected)
