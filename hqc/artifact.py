@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from os import PathLike
@@ -123,6 +124,18 @@ class Artifact:
         """Frames of the model's input shape [T, 1, C, H, W] -> logits, on this machine.
 
         Frames are converted to float32. Raises `UserError` for other shapes and for what are no
-        finite real numbers.
+        finite real numbers. May be called by several threads at once.
         """
         return self.host_model.run(frames)
+
+    def run_batch(self, recordings: Iterable[np.ndarray], threads: int | None = None) -> np.ndarray:
+        """Frames of many recordings, [N, T, C, H, W] -> logits [N, classes], on this machine.
+
+        `recordings` is an array, or a list or generator of arrays [T, C, H, W]; [T, 1, C, H, W] do
+        as well. A model that gives classes at every time step gives [N, T, classes]. Recordings are
+        computed by `threads` threads (by default one for each core that this process may use), each
+        in an arena of its own, and are asked for one by one, in order, when a thread is free. Row i
+        equals `run` on recording i in every bit. Raises `UserError` as `run` does, for the first
+        recording that is wrong, as `recordings[i]`.
+        """
+        return self.host_model.run_batch(recordings, threads)

@@ -15,6 +15,7 @@ from hqc.emulator import program_command
 from hqc.errors import VerificationError
 from hqc.reference import ReferenceSession
 from hqc.targets import Target
+from hqc.threads import in_threads
 
 MODES = ("run", "stream")
 """How a library computes: all time steps in one call, or one step a call."""
@@ -27,16 +28,31 @@ def link_runner(toolchain: Toolchain, name: str, folder: Path) -> Path:
 
 
 def execute(
-    target: Target, runner: Path, mode: str, recordings: Sequence[Recording], classes: int
+    target: Target,
+    runner: Path,
+    mode: str,
+    recordings: Sequence[Recording],
+    classes: int,
+    processes: int = 1,
 ) -> np.ndarray:
-    """Logits [recordings, classes] of the runner, under the target's emulator if it has one."""
-    frames = b"".join(r.frames.tobytes() for r in recordings)
+    """Logits [recordings, classes] of the runner, under the target's emulator if it has one.
+
+    It runs in so many processes at once, each on a part of the recordings.
+    """
     command = program_command(target, runner, mode)
-    result = subprocess.run(command, input=frames, capture_output=True, check=False)
-    if result.returncode:
-        said = result.stderr.decode(errors="replace").strip()
-        raise VerificationError(f"the compiled code for {target.name} failed: {said}")
-    return np.frombuffer(result.stdout, "<f4").reshape(-1, classes)
+
+    def run(part: Sequence[Recording]) -> bytes:
+        frames = b"".join(r.frames.tobytes() for r in part)
+        result = subprocess.run(command, input=frames, capture_output=True, check=False)
+        if result.returncode:
+            said = result.stderr.decode(errors="replace").strip()
+            raise VerificationError(f"the compiled code for {target.name} failed: {said}")
+        return result.stdout
+
+    size = max(-(-len(recordings) // processes), 1)
+    parts = [recordings[i : i + size] for i in range(0, max(len(recordings), 1), size)]
+    said = b"".join(in_threads(run, parts, len(parts)))
+    return np.frombuffer(said, "<f4").reshape(-1, classes)
 
 
 def check_library(

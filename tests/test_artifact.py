@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import onnx
+import onnx.parser
 import pytest
 from onnx import numpy_helper
 
@@ -14,7 +16,9 @@ import hqc
 from hqc.compiler import lower, pipeline_for
 from hqc.frontend.load import load_model
 from hqc.reference import run_reference
+from hqc.runtimes.python import host
 from hqc.targets import load_target
+from tests.conftest import ROOT
 
 SHAPE = (2, 1, 1, 4, 4)
 
@@ -47,6 +51,16 @@ def compiled(tiny_model, tmp_path_factory):
 def build(compiled, tmp_path):
     """An artifact that a test may spoil."""
     return hqc.Artifact.open(shutil.copytree(compiled.folder, tmp_path / "build"))
+
+
+@pytest.fixture(scope="module")
+def batch(compiled):
+    """Seven recordings with logits of their own, so that their order shows."""
+    rng = np.random.default_rng(0)
+    rates = rng.uniform(0, 1, (200, 1, 1, 1, 1, 1))
+    found = rng.poisson(rates, (200, *SHAPE)).astype(np.float32)
+    _, first = np.unique([compiled.run(x) for x in found], axis=0, return_index=True)
+    return found[np.sort(first)[:7]]
 
 
 def integers(path, frames):
@@ -170,3 +184,118 @@ def test_other_real_numbers_are_converted(build, frames, dtype):
 def test_what_are_no_finite_numbers_is_refused(build, frames, message):
     with pytest.raises(hqc.UserError, match=message):
         build.run(frames)
+
+
+@pytest.mark.parametrize("threads", [None, 1, 2, 5, 20])
+@pytest.mark.parametrize("count", [1, 2, 3, 7])
+def test_a_batch_gives_the_logits_of_each_recording(build, batch, threads, count):
+    expected = np.concatenate([build.run(x) for x in batch[:count]])
+    assert len(np.unique(expected, axis=0)) == count
+    found = build.run_batch(batch[:count], threads)
+    assert found.dtype == np.float32
+    np.testing.assert_array_equal(found, expected)
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_a_batch_of_none_has_no_logits(build, threads):
+    for none in ([], np.zeros((0, *SHAPE)), iter(())):
+        found = build.run_batch(none, threads)
+        assert (found.shape, found.dtype) == ((0, 2), np.float32)
+
+
+def test_a_batch_may_be_spelled_in_other_ways(build, batch):
+    expected = build.run_batch(batch)
+    plain = batch[:, :, 0]  # [N, T, C, H, W]
+    mixed = [x if i % 2 else x.astype(np.uint8).tolist() for i, x in enumerate(batch)]
+    spread = np.repeat(plain, 2, axis=-1)[..., ::2]
+    for same in (plain, spread, list(plain), tuple(batch), iter(plain), mixed, plain.astype("f8")):
+        np.testing.assert_array_equal(build.run_batch(same, 2), expected)
+
+
+@pytest.mark.parametrize("threads", [1, 2, 5])
+def test_a_recording_that_is_wrong_is_named(build, batch, threads):
+    """The first of them, whatever others are wrong and however many threads there are."""
+    no_number = batch[0].copy()
+    no_number[1, 0, 0, 2, 3] = np.nan
+    short, objects = batch[0][1:], np.zeros(SHAPE, object)
+    for wrong, message in (
+        (short, r"recordings\[4\]: frames \[1, 1, 1, 4, 4\] of float32 are not \[2, 1, 1, 4, 4\]"),
+        (no_number, r"recordings\[4\]: frames are not finite"),
+        (objects, r"recordings\[4\]: frames of object are not real numbers"),
+        ([[1], [2, 3]], r"recordings\[4\]: frames are not an array"),
+    ):
+        with pytest.raises(hqc.UserError, match=message):
+            build.run_batch([*batch[:4], wrong, batch[5], short], threads)
+    np.testing.assert_array_equal(build.run_batch(batch[:1], threads), build.run(batch[0]))
+
+
+def test_one_recording_is_no_batch(build, frames):
+    with pytest.raises(hqc.UserError, match=r"recordings\[0\]: frames \[1, 1, 4, 4\]") as error:
+        build.run_batch(frames)
+    assert "[T, 1, C, H, W]" in error.value.hint
+
+
+@pytest.mark.parametrize("nothing", [None, 3, np.zeros(())])
+def test_what_is_no_batch_is_refused(build, nothing):
+    with pytest.raises(hqc.UserError, match="recordings are no array and no list: "):
+        build.run_batch(nothing)
+
+
+def test_no_threads_are_refused(build, batch):
+    with pytest.raises(hqc.UserError, match="0 threads do no work"):
+        build.run_batch(batch, 0)
+
+
+def test_a_batch_makes_an_arena_a_thread_and_keeps_it(build, batch, monkeypatch):
+    made = []
+    build.run(batch[0])
+    true = host._Instance
+    monkeypatch.setattr(host, "_Instance", lambda size: made.append(size) or true(size))
+    for _ in range(3):
+        build.run_batch((x for x in np.repeat(batch, 20, axis=0)), 3)
+    assert len(made) <= 2  # beside that of the run before
+    assert set(made) <= {build.manifest["memory"]["arena_bytes"]}
+
+
+@pytest.fixture(scope="module")
+def long_runs(host_artifact, recordings):
+    """Recordings whose runs last long enough for threads to meet, and their logits."""
+    frames = [r.frames for r in recordings]
+    return frames, np.concatenate([host_artifact.run(x) for x in frames])
+
+
+@pytest.mark.parametrize("threads", [1, 2, 5])
+def test_threads_share_no_arena(host_artifact, long_runs, threads):
+    frames, expected = long_runs
+    np.testing.assert_array_equal(host_artifact.run_batch(frames, threads), expected)
+
+
+def test_threads_of_the_caller_may_run_one_artifact(host_artifact, long_runs):
+    frames, expected = long_runs
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(host_artifact.run, frames))
+        batches = list(pool.map(host_artifact.run_batch, [frames] * 3))
+    np.testing.assert_array_equal(np.concatenate(found), expected)
+    for logits in batches:
+        np.testing.assert_array_equal(logits, expected)
+
+
+def test_classes_of_every_step_stay_apart(batch, tmp_path):
+    """A model whose logits are [T, 1, classes] gives [N, T, classes]."""
+    text = (ROOT / "tests" / "passes" / "golden" / "00-dialect.txt").read_text()
+    for old, new in (
+        ("int64[2] all = {0, 2}", "int64[1] all = {2}"),
+        ("float[1,2] logits", "float[2,1,2] logits"),
+        (
+            "logits = Gemm <transB = 1> (rate, head, head_b)",
+            "turned = Transpose (head)\n  classes = MatMul(rate, turned)\n"
+            "  logits = Add(classes, head_b)",
+        ),
+    ):
+        assert old in text
+        text = text.replace(old, new)
+    onnx.save(onnx.parser.parse_model(text), tmp_path / "steps.onnx")
+    artifact = hqc.compile(tmp_path / "steps.onnx", "host", tmp_path / "build")
+    expected = np.stack([artifact.run(x) for x in batch])
+    assert expected.shape == (7, 2, 1, 2)
+    np.testing.assert_array_equal(artifact.run_batch(batch, 2), expected[:, :, 0])

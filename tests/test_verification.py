@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import shutil
+
+import numpy as np
 import pytest
 
 import hqc
 from hqc import verification
+from hqc.codegen.toolchain import Toolchain
+from hqc.execution import MODES, execute, link_runner
+from hqc.passes import DEFAULT
+from hqc.verification import run_compiled
 from tests.conftest import MODEL
 
 
@@ -26,6 +33,32 @@ def test_random_frames_serve_where_there_are_no_recordings(tiny_model):
     assert found.recordings == 5
     assert 0 == found.spikes_differ < found.spikes
     assert found.accuracy == {}
+
+
+@pytest.mark.parametrize("threads", [2, 3, 7])
+def test_what_is_found_does_not_depend_on_threads(tiny_model, threads):
+    # Coarse rounding: spikes and logits differ from the float network's.
+    options = {"passes": DEFAULT.replace("make-integer", "make-integer{potential_bits=16}")}
+    one = hqc.verify(tiny_model, threads=1, **options).as_dict()
+    assert one["logits_error"] > 0
+    assert hqc.verify(tiny_model, threads=threads, **options).as_dict() == one
+
+
+@pytest.mark.parametrize("processes", [2, 3, 9])
+@pytest.mark.parametrize("mode", MODES)
+def test_processes_share_recordings_in_order(host_artifact, recordings, processes, mode, tmp_path):
+    few, target = recordings[::15], host_artifact.target
+    expected = run_compiled(host_artifact, few)
+    assert len(np.unique(expected, axis=0)) == 7
+    build = shutil.copytree(host_artifact.folder, tmp_path / "build")
+    runner = link_runner(Toolchain.of(target), host_artifact.name, build)
+    found = execute(target, runner, mode, few, expected.shape[1], processes)
+    np.testing.assert_array_equal(found, expected)
+
+
+def test_no_threads_are_refused(tiny_model):
+    with pytest.raises(hqc.UserError, match="0 threads do no work"):
+        hqc.verify(tiny_model, threads=0)
 
 
 def test_a_difference_is_found(tiny_model, monkeypatch):

@@ -180,6 +180,13 @@ cc_option = click.option(
     help="C compiler for the target (default: zig cc; on the host $CC or cc).",
 )
 
+threads_option = click.option(
+    "--threads",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Threads that share the recordings (default: one for each core).",
+)
+
 
 @click.group(
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
 
 import click
 
 from hqc.classes import class_of
-from hqc.cli.application import Output, cli, output_options
+from hqc.cli.application import Output, cli, output_options, threads_option
 
 
 @cli.command("run")
 @click.argument("model", type=click.Path(path_type=Path))
 @click.argument("recordings", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option("--summary", is_flag=True, help="Print the accuracy alone, not every recording.")
+@threads_option
 @output_options
-def run(out: Output, model: Path, recordings: tuple[Path, ...], summary: bool) -> None:
+def run(
+    out: Output, model: Path, recordings: tuple[Path, ...], summary: bool, threads: int | None
+) -> None:
     """Run MODEL on RECORDINGS: .bin events, images, .npy or .npz frames, or folders.
 
     MODEL is a folder made by `hqc compile --target host`, or an ONNX file, which runs in
@@ -26,7 +31,8 @@ def run(out: Output, model: Path, recordings: tuple[Path, ...], summary: bool) -
       hqc run build-host/ recording.bin
       hqc run model.onnx recordings/ --summary
     """
-    from hqc.data.recordings import preprocessing_of, read_recordings
+    from hqc.data.recordings import Recording, Recordings, preprocessing_of
+    from hqc.threads import in_threads
 
     if model.suffix == ".onnx":
         from hqc.frontend.load import load_model
@@ -48,18 +54,23 @@ def run(out: Output, model: Path, recordings: tuple[Path, ...], summary: bool) -
         classes = artifact.manifest["output"]["shape"][-1]
         preprocessing = artifact.manifest["preprocessing"]
 
-    results = []
-    for recording in (r for p in recordings for r in read_recordings(p, shape, preprocessing)):
-        out.progress(recording.name)
+    def result_of(recording: Recording) -> dict:
         logits = infer(recording.frames).reshape(-1)
-        results.append(
-            {
-                "recording": recording.name,
-                "class": class_of(logits, classes),
-                "label": recording.label,
-                "logits": [round(float(x), 6) for x in logits],
-            }
-        )
+        return {
+            "recording": recording.name,
+            "class": class_of(logits, classes),
+            "label": recording.label,
+            "logits": [round(float(x), 6) for x in logits],
+        }
+
+    found = [Recordings(path, shape, preprocessing) for path in recordings]
+
+    def read() -> Iterator[Recording]:
+        for recording in chain.from_iterable(found):
+            out.progress(recording.name)
+            yield recording
+
+    results = in_threads(result_of, read(), threads)
     labelled = [r for r in results if r["label"] is not None]
     right = sum(r["class"] == r["label"] for r in labelled)
     lines = [] if summary else [f"{r['recording']}: {r['class']}" for r in results]

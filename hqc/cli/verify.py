@@ -17,6 +17,7 @@ from hqc.cli.application import (
     optimize_option,
     output_options,
     target_option,
+    threads_option,
 )
 
 
@@ -32,6 +33,7 @@ from hqc.cli.application import (
 @optimize_option
 @bind_option
 @cc_option
+@threads_option
 @output_options
 def verify(out: Output, model: Path, **options: Any) -> None:
     """Compile MODEL, run it (under an emulator for other machines), compare every bit.

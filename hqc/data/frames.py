@@ -9,13 +9,16 @@ import numpy as np
 from hqc.errors import UserError
 
 
-def as_frames(given: object, shape: Sequence[int]) -> np.ndarray:
-    """Numbers of that shape as contiguous float32. Raises `UserError` for anything else."""
+def as_frames(given: object, shape: Sequence[int], *others: Sequence[int]) -> np.ndarray:
+    """Numbers of that shape as contiguous float32. Raises `UserError` for anything else.
+
+    `others` are shapes of as many numbers that do as well.
+    """
     try:
         frames = np.asarray(given)
     except (ValueError, TypeError, RuntimeError) as error:
         raise UserError(f"frames are not an array: {error}") from None
-    if frames.shape != tuple(shape):
+    if frames.shape not in (tuple(shape), *map(tuple, others)):
         raise UserError(
             f"frames {list(frames.shape)} of {frames.dtype} are not {list(shape)} numbers",
             hint="frames are [T, 1, C, H, W]: time steps, one recording, channels, height, width",
@@ -26,7 +29,7 @@ def as_frames(given: object, shape: Sequence[int]) -> np.ndarray:
         frames = np.ascontiguousarray(frames, np.float32)
     if not np.isfinite(frames).all():
         raise UserError("frames are not finite: some are NaN, infinite, or too large for float32")
-    return frames
+    return frames.reshape(shape)
 
 
 def fitted(frames: np.ndarray, shape: Sequence[int]) -> np.ndarray:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache, partial
 
@@ -25,6 +23,7 @@ from hqc.post_training.kinds import kind_of
 from hqc.post_training.network import Candidate, Choice, Layer, Network, bits_of
 from hqc.post_training.rounding import range_scale, rounded
 from hqc.reference import FastSession, ReferenceSession
+from hqc.threads import in_threads
 
 _INTEGRATE: dict[str, Callable] = {"LIF": integrate, "IntegerLIF": integrate_levels}
 _MOST_BYTES = 1 << 30
@@ -257,15 +256,6 @@ def classes_of(
         return class_of(logits, classes)
 
     return np.array(in_threads(run, range(len(recordings))))
-
-
-def in_threads(function: Callable, items: Iterable) -> list:
-    """The function's results, in order, computed on all processors."""
-    pool = ThreadPoolExecutor(os.cpu_count())
-    try:
-        return list(pool.map(function, items))
-    finally:
-        pool.shutdown(cancel_futures=True)
 
 
 def spread(count: int, most: int) -> list[int]:

@@ -34,8 +34,17 @@ def test_compile_and_run(run_hqc, tmp_path):
     results = json.loads(done.stdout)
     assert results["accuracy"] == pytest.approx(10 / 11)
     assert len(results["results"][0]["logits"]) == 10
+    names = [r["recording"] for r in results["results"]]
+    assert names == sorted(names)
+    for threads in (1, 3):
+        again = run_hqc("run", "build", SAMPLE / "3", "--json", "--threads", threads)
+        assert json.loads(again.stdout) == results
     np.save(tmp_path / "frames.npy", np.zeros((8, 2, 34, 34), np.float32))
     assert run_hqc("run", "build", "frames.npy").returncode == 0
+    np.save(tmp_path / "spoiled.npy", np.full((8, 2, 34, 34), np.nan))
+    done = run_hqc("run", "build", "frames.npy", "spoiled.npy", SAMPLE)
+    assert done.returncode == 2
+    assert "spoiled.npy: frames are not finite" in done.stderr
 
 
 def test_run_takes_onnx_files(run_hqc):
@@ -152,6 +161,7 @@ def test_completion_offers_targets(run_hqc, monkeypatch):
         (["compile"], ["Missing argument 'MODEL'"]),
         (["compil", MODEL], ["No such command 'compil'"]),
         (["run", "file", "cut.onnx"], ["file is not a compiled model"]),
+        (["run", MODEL, "short.bin", "--threads", 0], ["0 is not in the range x>=1"]),
         (["run", MODEL, "short.bin"], ["short.bin: 7 bytes is not a whole number of 5-byte"]),
         (["run", MODEL, "far.bin"], ["lies outside the model's 34 x 34 sensor"]),
         (["run", MODEL, "small.npy"], ["small.npy: frames [2, 2]", "are not [8, 1, 2, 34, 34]"]),

@@ -138,7 +138,7 @@ def _expected(job: Job, folder: Path) -> list[np.ndarray]:
     artifact = hqc.compile(
         job.model, "host", folder, bind=job.bind, calibrate=job.calibrate, progress=job.progress
     )
-    return [artifact.run(r.frames).astype("<f4") for r in job.recordings]
+    return list(artifact.run_batch(r.frames for r in job.recordings).astype("<f4"))
 
 
 def _page(job: Job, variants: Sequence[Artifact], expected: Sequence[np.ndarray]) -> str:
