@@ -17,7 +17,7 @@ KERNELS = ("auto", "event", "fields", "planes")
 _LIST_OPS = 5
 """Operations to find one spike and its weight row."""
 
-_ADD_OPS = {"event": 2.0, 2: 2.4, 4: 3.2}
+_ADD_OPS = {"event": 2.0, 2: 2.4, 4: 2.6}
 """Operations to add a vector of byte lanes: codes as bytes, or fields of 2 or 4 bits."""
 
 _UNPACK_OPS = 4
