@@ -16,6 +16,7 @@ from hqc.artifact import MANIFEST, Artifact, marker_of
 from hqc.atomic_files import replacing_folder
 from hqc.bench_program import RECORDINGS, check_linux, link_bench
 from hqc.codegen.javascript import write_package
+from hqc.codegen.load_tvm import load_tvm
 from hqc.codegen.names import check_name
 from hqc.codegen.toolchain import Toolchain
 from hqc.copies import copy_model
@@ -242,6 +243,7 @@ def write_library(
     Raises `UserError` where the target's flash or RAM does not hold it.
     """
     # TVM takes seconds to load: what is refused before does without.
+    load_tvm()
     from hqc.codegen.library import Library
 
     library = Library.of(kernels, name, target)

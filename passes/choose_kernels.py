@@ -7,6 +7,7 @@ from typing import ClassVar
 
 import onnx_ir as ir
 
+from hqc.codegen.load_tvm import load_tvm
 from hqc.dialect.metadata import RATE
 from hqc.dialect.planes import words
 from hqc.errors import UserError
@@ -80,6 +81,7 @@ class ChooseKernels(Pass):
 
     def _choice(self, node: ir.Node) -> str:
         # TVM, which kernels are written in, takes seconds to load: refused models do without.
+        load_tvm()
         from hqc.codegen.kernels.spike_conv_fields import suits_fields
         from hqc.codegen.kernels.spike_conv_planes import suits_planes
 

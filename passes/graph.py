@@ -96,7 +96,8 @@ class GraphBuilder:
 
     def __init__(self, old: ir.Graph) -> None:
         self._old = old
-        self._tape = ir.tape.Tape()
+        self._nodes: list[ir.Node] = []
+        self._initializers: list[ir.Value] = []
         self._node_names: set[str] = set()
         self._value_names = {v.name for v in (*old.inputs, *old.outputs)}
         self.inputs = [
@@ -106,7 +107,15 @@ class GraphBuilder:
 
     def initializer(self, array: np.ndarray, name: str) -> ir.Value:
         """Add a constant."""
-        return self._tape.initializer(ir.tensor(array), _unused(name, self._value_names))
+        tensor = ir.tensor(array)
+        value = ir.Value(
+            name=_unused(name, self._value_names),
+            const_value=tensor,
+            shape=tensor.shape,
+            type=ir.TensorType(tensor.dtype),
+        )
+        self._initializers.append(value)
+        return value
 
     def op(
         self,
@@ -121,10 +130,27 @@ class GraphBuilder:
     ) -> ir.Value:
         """Add a node with one output of known shape and type."""
         name = _unused(name, self._node_names)
-        value = self._tape.op(op_type, inputs, attributes or None, domain=domain, name=name)
+        node = ir.node(op_type, inputs, attributes or None, domain=domain, name=name)
+        self._nodes.append(node)
+        value = node.outputs[0]
         value.name = _unused(f"{name}:out", self._value_names)
         value.shape, value.type = ir.Shape(shape), ir.TensorType(dtype)
         return value
+
+    def mark(self) -> tuple[int, int]:
+        """Where the graph is in the making, for `rewind`."""
+        return len(self._nodes), len(self._initializers)
+
+    def rewind(self, mark: tuple[int, int]) -> None:
+        """Take out, names and all, what was added since."""
+        nodes, initializers = mark
+        for node in self._nodes[nodes:]:
+            for index in range(len(node.inputs)):
+                node.replace_input_with(index, None)
+            self._node_names.remove(node.name)
+            self._value_names.remove(node.outputs[0].name)
+        self._value_names -= {v.name for v in self._initializers[initializers:]}
+        del self._nodes[nodes:], self._initializers[initializers:]
 
     def finish(self, model: ir.Model, outputs: Sequence[ir.Value]) -> ir.Model:
         """The model with the new graph; its outputs take the names of the old ones."""
@@ -133,8 +159,8 @@ class GraphBuilder:
         graph = ir.Graph(
             self.inputs,
             outputs,
-            nodes=self._tape.nodes,
-            initializers=self._tape.initializers,
+            nodes=self._nodes,
+            initializers=self._initializers,
             name=self._old.name,
             opset_imports={"": OPSET},
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -18,6 +19,7 @@ from hqc.passes.integer_rules import (
     read_out,
 )
 from hqc.passes.integer_rules.frames import frames_as_sums
+from hqc.passes.integer_rules.quantity import Mark
 from hqc.passes.integer_rules.streams import Stream, find_streams
 from hqc.passes.integer_rules.time_steps import join_steps
 from hqc.passes.pass_base import Pass, register
@@ -62,20 +64,6 @@ class MakeInteger(Pass):
 
     def run(self, model: ir.Model) -> ir.Model:
         """Build the integer model, with as many fractional bits of potentials as can be."""
-        streams = find_streams(model.graph)
-        while True:
-            try:
-                return self._lowered(model, streams)
-            except PotentialOverflowError as overflow:
-                if not overflow.stream.coarsen(overflow.by):
-                    raise unsupported(
-                        overflow.node,
-                        "its membrane potentials do not fit 32 bits beside the least threshold "
-                        f"that reads them, {overflow.stream.threshold:g}",
-                        "is a scale or a bias before it, as of a BatchNorm, far too large?",
-                    ) from None
-
-    def _lowered(self, model: ir.Model, streams: dict[ir.Value, Stream]) -> ir.Model:
         graph = model.graph
         time_steps, *_ = *graph.inputs[0].shape.numpy(), 1
         lowering = Lowering(
@@ -83,18 +71,59 @@ class MakeInteger(Pass):
             self.mode,
             self.potential_bits,
             time_steps,
-            streams,
+            find_streams(graph),
             frames_as_sums,
         )
-        for node in graph:
-            result = _by_rule(node, lowering)
-            if result is not None:
-                lowering.env[node.outputs[0]] = result
-        for value in graph.outputs:
-            if value not in lowering.logits:
-                lowering.logits[value] = read_out(value, lowering)
+        _lower([*graph, *graph.outputs], lowering)
         lowering.finish()
         return lowering.builder.finish(model, [lowering.logits[v] for v in graph.outputs])
+
+
+def _lower(todo: Sequence[ir.Node | ir.Value], lowering: Lowering) -> None:
+    """Lower nodes, then outputs.
+
+    Where a stream needs a coarser unit, what its unit had a part in is lowered again: all from the
+    first node on that asked for it.
+    """
+    first: dict[Stream, tuple[int, Mark]] = {}
+    at = 0
+    while at < len(todo):
+        mark = lowering.mark()
+        lowering.asked.clear()
+        overflow = _attempt(todo[at], lowering)
+        for stream in lowering.asked:
+            first.setdefault(stream, (at, mark))
+        at += 1
+        if overflow is not None:
+            _coarsen(overflow)
+            at, mark = first[overflow.stream]
+            lowering.rewind(mark)
+            first = {stream: asked for stream, asked in first.items() if asked[0] <= at}
+
+
+def _attempt(what: ir.Node | ir.Value, lowering: Lowering) -> PotentialOverflowError | None:
+    """Lower a node by its rule, or an output that no rule has read out."""
+    try:
+        if isinstance(what, ir.Node):
+            result = _by_rule(what, lowering)
+            if result is not None:
+                lowering.env[what.outputs[0]] = result
+        elif what not in lowering.logits:
+            lowering.logits[what] = read_out(what, lowering)
+    except PotentialOverflowError as overflow:
+        return overflow
+    return None
+
+
+def _coarsen(overflow: PotentialOverflowError) -> None:
+    """Give the stream a coarser unit. Raises `UnsupportedModelError` where none would do."""
+    if not overflow.stream.coarsen(overflow.by):
+        raise unsupported(
+            overflow.node,
+            "its membrane potentials do not fit 32 bits beside the least threshold "
+            f"that reads them, {overflow.stream.threshold:g}",
+            "is a scale or a bias before it, as of a BatchNorm, far too large?",
+        )
 
 
 def _by_rule(node: ir.Node, lowering: Lowering) -> Quantity | Weights | None:
@@ -102,9 +131,9 @@ def _by_rule(node: ir.Node, lowering: Lowering) -> Quantity | Weights | None:
     try:
         return find_rule(node)(node, lowering)
     except MixedTimeError:
-        apart = dict(lowering.env)
+        apart = {v: lowering.env[v] for v in node.inputs if v in lowering.env}
         if not join_steps(node, lowering):
             raise
         made = find_rule(node)(node, lowering)
-        lowering.env |= apart
+        lowering.env.update(apart)
         return made

@@ -9,6 +9,7 @@ from typing import ClassVar
 
 import onnx_ir as ir
 
+from hqc.codegen.load_tvm import load_tvm
 from hqc.dialect import find_op
 from hqc.dialect.layouts import ALIGNMENT, alias_root, readout
 from hqc.dialect.metadata import AREAS, ARENA
@@ -66,6 +67,7 @@ class _Own:
 
 def _own_areas(node: ir.Node, vector: bool) -> list[_Own]:
     # TVM, which kernels are written in, takes seconds to load: models that are refused do without.
+    load_tvm()
     from hqc.codegen.kernels import Scratch, State, find_kernel
 
     own = []

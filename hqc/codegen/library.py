@@ -26,7 +26,7 @@ from hqc.codegen.kernels import (
     find_kernel,
 )
 from hqc.codegen.quantize_by_integers import quantize_by_integers
-from hqc.codegen.tir import write_object
+from hqc.codegen.tir import Objects
 from hqc.codegen.toolchain import Toolchain
 from hqc.dialect.layouts import ALIGNMENT, alias_root, readout
 from hqc.dialect.metadata import ARENA
@@ -56,8 +56,8 @@ class Library:
 
     name: str
     interface: Interface
+    objects: Objects
     has_floats: bool = True
-    functions: dict[str, object] = field(default_factory=dict)
     prototypes: list[str] = field(default_factory=list)
     prepare: list[str] = field(default_factory=list)
     forward: list[str] = field(default_factory=list)
@@ -77,17 +77,25 @@ class Library:
 
         Raises `OwnError`, naming the node, for whatever a kernel stumbles over.
         """
-        library = cls(name, Interface.of(model), target.has_floats)
+        library = cls(name, Interface.of(model), Objects(target.tvm_target()), target.has_floats)
+        try:
+            library._emit(model, target)
+        except BaseException:
+            library.objects.cancel()
+            raise
+        return library
+
+    def _emit(self, model: ir.Model, target: Target) -> None:
         after = readout(model.graph)
         for node in model.graph:
             if node.op_type == "Reshape":
                 continue
-            lines = library.readout if node in after else library.forward
-            if node is library.interface.quantizer:
-                lines = library.prepare
+            lines = self.readout if node in after else self.forward
+            if node is self.interface.quantizer:
+                lines = self.prepare
             try:
                 call = find_kernel(node)(node, target.vector_bits > 0)
-                library._add(model.graph, node, call, lines)
+                self._add(model.graph, node, call, lines)
             except (UserError, MemoryError):
                 raise
             except Exception as error:
@@ -95,7 +103,6 @@ class Library:
                     f"the kernel of node {node.name!r} ({node.op_type}) failed: {in_short(error)}",
                     "this is a fault of hqc: please report it with the model",
                 ) from error
-        return library
 
     def _add(self, graph: ir.Graph, node: ir.Node, call: KernelCall, lines: list[str]) -> None:
         symbol = self._symbols.get(call.key)
@@ -105,7 +112,8 @@ class Library:
             if node.op_type == "QuantizeFrames" and not self.has_floats:
                 self.prototypes.append(quantize_by_integers(node, symbol))
             else:
-                self.functions[symbol] = function = call.build()
+                function = call.build()
+                self.objects.add(symbol, function)
                 types = ", ".join(c_types(function, call))
                 self.prototypes.append(f"/* {node.op_type} */\nvoid {symbol}({types});")
         plan = json.loads(node.metadata_props[ARENA])
@@ -216,7 +224,7 @@ class Library:
             toolchain.compile(f"{self.name}_weights.S", folder),
         ]
         try:
-            write_object(self.functions, target.tvm_target(), folder / objects[0])
+            parts = self.objects.write(folder)
         except (UserError, OSError, MemoryError):
             raise
         except Exception as error:  # TVM's own kinds, and LLVM's
@@ -224,9 +232,10 @@ class Library:
                 f"LLVM does not compile for target {target.name}: {in_short(error)}",
                 hint="check the 'llvm' line of a target of your own; report one of hqc's",
             ) from error
+        toolchain.join(parts, objects[0], folder)
         objects += take_over(objects[:2], self.name, toolchain, folder)
-        for made in objects if toolchain.is_bare else objects[:1]:
-            toolchain.discard(made, folder)
+        for made in objects[1:] if toolchain.is_bare else []:
+            toolchain.join([made], made, folder)
         kernels, entry, _, *routines = (folder / o for o in objects)
         self.footprint = Footprint.of(entry, [kernels, *routines], len(self.weights))
         values |= self.footprint.values()

@@ -6,6 +6,7 @@ import difflib
 import os
 import tempfile
 from collections.abc import Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import cast
 
@@ -74,13 +75,51 @@ def write_object(
     Raises `ToolError` for a cpu or features that LLVM does not know: it would do without.
     """
     _check(tvm.target.Target(dict(target)))
+    path.write_bytes(_compile(functions, target))
+
+
+class Objects:
+    """An object for each PrimFunc of a library, compiled while Python builds the next ones.
+
+    TVM and LLVM work without Python's lock, and no two functions need each other.
+    """
+
+    def __init__(self, target: Mapping[str, object]) -> None:
+        self._target = target
+        self._pool = ThreadPoolExecutor(len(os.sched_getaffinity(0)))
+        self._checked = self._pool.submit(lambda: _check(tvm.target.Target(dict(target))))
+        self._made: dict[str, Future[bytes]] = {}
+
+    def add(self, symbol: str, function: tirx.PrimFunc) -> None:
+        """Begin to compile a function."""
+        self._made[symbol] = self._pool.submit(self._compiled, symbol, function)
+
+    def _compiled(self, symbol: str, function: tirx.PrimFunc) -> bytes:
+        self._checked.result()
+        return _compile({symbol: function}, self._target)
+
+    def write(self, folder: Path) -> list[str]:
+        """Write each to `SYMBOL.o`; returns their names. Raises what `write_object` does."""
+        try:
+            for symbol, made in self._made.items():
+                (folder / f"{symbol}.o").write_bytes(made.result())
+        finally:
+            self.cancel()
+        return [f"{symbol}.o" for symbol in self._made]
+
+    def cancel(self) -> None:
+        """Compile no more."""
+        self._pool.shutdown(cancel_futures=True)
+
+
+def _compile(functions: Mapping[str, tirx.PrimFunc], target: Mapping[str, object]) -> bytes:
     module = tvm.IRModule({s: f.with_attr("global_symbol", s) for s, f in functions.items()})
     target = dict(target)
     features = [f for f in cast(list, target.get("mattr", [])) if f not in _SCALABLE]
     fixed = target | {"mattr": features}
     bound = tirx.transform.BindTarget(tvm.target.Target(fixed, host=fixed))(module)
     built = tvm.get_global_func("target.build.llvm")(_PLAIN_C(bound), tvm.target.Target(target))
-    path.write_bytes(_object_bytes(built))
+    return _object_bytes(built)
 
 
 def _check(target: tvm.target.Target) -> None:

@@ -87,18 +87,22 @@ class Toolchain:
         _call([*self.compiler, *given, "-c", source, "-o", made], folder)
         return made
 
-    def discard(self, made: str, folder: Path) -> None:
-        """Take what no program needs out of an ELF object."""
-        file = folder / made
-        if file.read_bytes()[:4] != b"\x7fELF":
-            return
-        sections = [_HALF_FLOATS, *([_STACK_NOTE] if self.is_bare else [])]
-        script, kept = f"{made}.ld", f"{made}.kept"
-        text = " ".join(f"*({s})" for s in sections)
-        (folder / script).write_text(f"SECTIONS {{ /DISCARD/ : {{ {text} }} }}\n")
-        _call([*_ZIG, "ld.lld", "-r", made, "-T", script, "-o", kept], folder)
-        (folder / script).unlink()
-        (folder / kept).replace(file)
+    def join(self, parts: Sequence[str], made: str, folder: Path) -> None:
+        """Make one object of several, which may be its parts' first; ELF, without what no program
+        needs."""
+        joined = f"{made}.joined"
+        if (folder / parts[0]).read_bytes()[:4] == b"\x7fELF":
+            sections = [_HALF_FLOATS, *([_STACK_NOTE] if self.is_bare else [])]
+            text = " ".join(f"*({s})" for s in sections)
+            script = folder / f"{made}.ld"
+            script.write_text(f"SECTIONS {{ /DISCARD/ : {{ {text} }} }}\n")
+            _call([*_ZIG, "ld.lld", "-r", *parts, "-T", script.name, "-o", joined], folder)
+            script.unlink()
+        else:
+            _call([*_ZIG, "wasm-ld", "-r", *parts, "-o", joined], folder)
+        for part in parts:
+            (folder / part).unlink()
+        (folder / joined).replace(folder / made)
 
     def archive(self, objects: Sequence[str], library: str, folder: Path) -> None:
         """Put objects into a static library, without dates: equal inputs give equal files."""

@@ -7,7 +7,7 @@ metadata of the tensor's value, as JSON, so that a dumped model shows them too.
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -51,7 +51,7 @@ class Facts:
 
     def write(self, value: ir.Value) -> None:
         """Keep them as the value's metadata."""
-        value.metadata_props[FACTS] = json.dumps(asdict(self))
+        value.metadata_props[FACTS] = json.dumps(vars(self))
 
     def under(self, axes: str) -> Facts:
         """The same integers under other axes, as a view gives them."""
@@ -70,8 +70,8 @@ class Facts:
 
 def by_channel(values: np.ndarray) -> int | list[int]:
     """A proven bound as facts keep it: one number where all channels have the same."""
-    flat = np.unique(values)
-    return int(flat[0]) if flat.size == 1 else [int(v) for v in np.asarray(values).reshape(-1)]
+    flat = np.asarray(values).reshape(-1)
+    return int(flat[0]) if (flat == flat[0]).all() else [int(v) for v in flat.tolist()]
 
 
 def write_bound(value: ir.Value, bound: np.ndarray, axis: int | None) -> None:

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 import onnx_ir as ir
 
-from hqc.dialect.intervals import sum_interval
+from hqc.dialect.intervals import depthwise_interval, sum_interval
 from hqc.dialect.invariants import constant_of, expect, expect_shape, expect_within, facts_of
 from hqc.dialect.op import Op, register
 
@@ -110,19 +110,6 @@ def verify_conv(node: ir.Node, channels: int, size: Sequence[int]) -> tuple[int,
     padded = size[0] + top + bottom, size[1] + left + right
     height, width = ((n - k) // s + 1 for n, k, s in zip(padded, weights[2:], strides, strict=True))
     return height, width
-
-
-def depthwise_interval(
-    rows: np.ndarray, low: np.ndarray, high: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """What sums of codes [C, 1, ...] times inputs of the same channel can reach."""
-    ends = [np.broadcast_to(np.asarray(b), len(rows)) for b in (low, high)]
-    pairs = [
-        sum_interval(row[None], least[None], most[None])
-        for row, least, most in zip(rows, *ends, strict=True)
-    ]
-    low, high = (np.concatenate(part) for part in zip(*pairs, strict=True))
-    return low, high
 
 
 def verify_integer_conv(node: ir.Node) -> None:

@@ -31,16 +31,39 @@ def sum_interval(
     rows: integer codes [outputs, inputs, ...]. low, high: bounds of all inputs, or by input. An
     input may also be padding, which is 0. Raises `RangeError` where 64 bits may not hold a sum.
     """
-    rows = rows.reshape(*rows.shape[:2], -1)
     low, high = np.minimum(low, 0), np.maximum(high, 0)
+    positive, negative = _added_up(rows, 1 if low.size == high.size == 1 else rows.shape[1])
     reach = max(-int(low.min()), int(high.max()))
-    largest = int(np.abs(rows).sum((1, 2), dtype=np.float64).max(initial=0) * (1 + 2**-20))
-    if largest * reach >= INT64:
-        raise RangeError("its sums do not fit 64 bits", largest * reach / INT64)
-    positive = np.maximum(rows, 0).sum(2, dtype=np.int64)
-    negative = np.minimum(rows, 0).sum(2, dtype=np.int64)
-    low, high = (np.broadcast_to(b.astype(np.int64), rows.shape[1]) for b in (low, high))
+    _expect_sums((positive - negative).sum(1, dtype=np.float64), reach)
+    low, high = (np.broadcast_to(b.astype(np.int64), positive.shape[1]) for b in (low, high))
     return negative @ high + positive @ low, positive @ high + negative @ low
+
+
+def depthwise_interval(
+    rows: np.ndarray, low: np.ndarray, high: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """What sums of codes [C, 1, ...] times inputs of the same channel can reach, or padding.
+
+    low, high: bounds of all inputs, or by channel. Raises `RangeError` as `sum_interval` does.
+    """
+    low, high = np.minimum(low, 0).astype(np.int64), np.maximum(high, 0).astype(np.int64)
+    positive, negative = (a[:, 0] for a in _added_up(rows, 1))
+    _expect_sums((positive - negative).astype(np.float64), np.maximum(-low, high))
+    return negative * high + positive * low, positive * high + negative * low
+
+
+def _added_up(rows: np.ndarray, inputs: int) -> tuple[np.ndarray, np.ndarray]:
+    """The sums of the codes above 0, and of those below, of every output and input, in int64."""
+    rows = rows.reshape(len(rows), inputs, -1)
+    positive = np.maximum(rows, 0).sum(2, dtype=np.int64)
+    return positive, rows.sum(2, dtype=np.int64) - positive
+
+
+def _expect_sums(largest: np.ndarray, reach: int | np.ndarray) -> None:
+    """Sums of codes, whose magnitudes add up to so much, times inputs that reach so far."""
+    wide = (largest * (1 + 2**-20) * reach).max(initial=0)
+    if wide >= INT64:
+        raise RangeError("its sums do not fit 64 bits", float(wide / INT64))
 
 
 def rescale_interval(

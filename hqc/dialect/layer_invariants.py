@@ -6,8 +6,8 @@ import numpy as np
 import onnx_ir as ir
 
 from hqc.dialect.fixed_point_lif import verify_neurons
-from hqc.dialect.integer_conv import depthwise_interval, verify_conv
-from hqc.dialect.intervals import INT32, RangeError, sum_interval
+from hqc.dialect.integer_conv import verify_conv
+from hqc.dialect.intervals import INT32, RangeError, depthwise_interval, sum_interval
 from hqc.dialect.invariants import (
     constant_of,
     expect,

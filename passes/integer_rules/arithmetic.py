@@ -250,7 +250,7 @@ def _added(node: ir.Node, lowering: Lowering, a: Quantity, b: Quantity) -> Quant
     low, high = a.low + b.low, a.high + b.high
     total = replace(a, low=low, high=high, error=a.error + b.error)
     if total.reach >= 2**30:
-        raise PotentialOverflowError(node, lowering.streams[node.outputs[0]], total.reach / 2**30)
+        raise PotentialOverflowError(node, lowering.stream_of(node.outputs[0]), total.reach / 2**30)
     return lowering.emit(node, "Add", [a.value, b.value], total, ir.DataType.INT32)
 
 

@@ -33,7 +33,7 @@ def lower_integer_lif(node: ir.Node, lowering: Lowering) -> Quantity:
     upwards = (level % 2 == 0) | bool(attributes["half_up"])
     thresholds = np.where(upwards, np.ceil(least), np.floor(least) + 1)
     drop, (multiplier, shift) = np.round(step), leak(keep)
-    stream = lowering.streams[node.inputs[0]]
+    stream = lowering.stream_of(node.inputs[0])
     ends = int(x.low.min()), int(x.high.max())
     steps = x.shape[0] if keep else 1
     try:

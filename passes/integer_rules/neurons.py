@@ -315,13 +315,15 @@ def lower_lif(node: ir.Node, lowering: Lowering) -> Quantity:
     if not shared and x.can_be_thresholded:
         chosen = _candidate(node, x, lowering)
     if chosen is None or (chosen.worst > _COARSE and x.weights is not None):
-        signs = dict(lowering.signs)
+        signed = x.weights in lowering.signs
         potentials = _candidate(node, lowering.potentials(node, 0), lowering)
         if chosen is None or (potentials is not None and potentials.worst < chosen.worst):
             chosen = potentials
         else:
-            lowering.signs, lowering.env[node.inputs[0]] = signs, x
-    stream = lowering.streams[node.inputs[0]]
+            lowering.env[node.inputs[0]] = x
+            if not signed:
+                lowering.signs.pop(x.weights, None)
+    stream = lowering.stream_of(node.inputs[0])
     if chosen is None and not stream.is_coarsest:
         raise PotentialOverflowError(node, stream, 2)
     if chosen is None:
@@ -348,12 +350,8 @@ def _narrowed(chosen: Candidate, lowering: Lowering) -> Candidate:
 def _emit(node: ir.Node, chosen: Candidate, lowering: Lowering) -> Quantity:
     x, held = chosen.x, chosen.held
     if x.weights is not None and x.weights not in lowering.signs:
-        codes = x.weights.const_value.numpy()
-        shape = [1] * codes.ndim
-        shape[x.weights_axis] = -1
-        signs = np.broadcast_to(chosen.signs, codes.shape[x.weights_axis]).astype(np.int8)
-        x.weights.const_value = ir.tensor(codes * signs.reshape(shape))
-        lowering.signs[x.weights] = signs
+        outputs = x.weights.shape.numpy()[x.weights_axis]
+        lowering.signs[x.weights] = np.broadcast_to(chosen.signs, outputs).astype(np.int8)
     parameters = [
         lowering.builder.initializer(
             along_channels(node, x, array).astype(np.int32), f"{node.name}.{kind}"

@@ -52,7 +52,7 @@ def add_by_position(node: ir.Node, lowering: Lowering, index: int, numbers: np.n
     low, high = x.low.min() + min(whole.min(), 0), x.high.max() + max(whole.max(), 0)
     reach = max(-low, high)
     if reach >= 2**30:
-        stream = lowering.streams[node.outputs[0]]
+        stream = lowering.stream_of(node.outputs[0])
         raise PotentialOverflowError(node, stream, float(reach) / 2**30)
     error = x.error + np.max(np.abs(numbers - whole * x.scale))
     like = replace(x, low=np.int64(low), high=np.int64(high), error=error)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, MutableMapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import TypeVar
 
 import numpy as np
 import onnx_ir as ir
@@ -13,6 +14,7 @@ from hqc.dialect import DIALECT
 from hqc.dialect.facts import Facts, Kind, by_channel
 from hqc.dialect.intervals import RangeError, rescale_interval
 from hqc.dialect.metadata import MADE_FOR
+from hqc.dialect.quant_uniform import along
 from hqc.passes.axes import VIEWS, Axes, axes, size_of, spell
 from hqc.passes.graph import GraphBuilder, constant, mixes_time, unsupported, where
 from hqc.passes.integer_rules.streams import Stream
@@ -25,6 +27,9 @@ _MOVES = {
     *("JoinSteps", "SplitSteps"),
 }
 """Ops whose integers have the unit of their input."""
+
+K, V = TypeVar("K"), TypeVar("V")
+Mark = tuple[tuple[int, int], int, tuple[int, ...]]
 
 FINE = 2.0**-16
 """What of a threshold is too little to matter: no finer potentials are asked for.
@@ -180,14 +185,51 @@ class PotentialOverflowError(Exception):
         self.node, self.stream, self.by = node, stream, by
 
 
+class Rewindable(MutableMapping[K, V]):
+    """A dictionary that can be taken back to what it was."""
+
+    def __init__(self) -> None:
+        self._now: dict[K, V] = {}
+        self._before: list[tuple[K, V | None]] = []
+
+    def __getitem__(self, key: K) -> V:
+        return self._now[key]
+
+    def __setitem__(self, key: K, value: V) -> None:
+        self._before.append((key, self._now.get(key)))
+        self._now[key] = value
+
+    def __delitem__(self, key: K) -> None:
+        self._before.append((key, self._now.pop(key)))
+
+    def __iter__(self) -> Iterator[K]:
+        return iter(self._now)
+
+    def __len__(self) -> int:
+        return len(self._now)
+
+    def mark(self) -> int:
+        """Where it is, for `rewind`."""
+        return len(self._before)
+
+    def rewind(self, mark: int) -> None:
+        """Take back what was done since."""
+        while len(self._before) > mark:
+            key, value = self._before.pop()
+            if value is None:
+                del self._now[key]
+            else:
+                self._now[key] = value
+
+
 @dataclass
 class Lowering:
     """A model on its way from floats to integers; rules read and extend it.
 
-    `streams` says which stream of potentials a value of the dialect belongs to, `frames_as_sums`
-    what makes potentials of frames.
-    `signs` holds, for codes that were read, the sign that each channel was multiplied by, `sums`
-    all sums of codes; `joined`, for integers, the same with their time steps together.
+    `streams` says which stream of potentials a value of the dialect belongs to, `asked` which of
+    them rules have asked for; `frames_as_sums` is what makes potentials of frames.
+    `signs` holds, for codes that were read, the sign that each channel is multiplied by at the end,
+    `sums` all sums of codes; `joined`, for integers, the same with their time steps together.
     """
 
     builder: GraphBuilder
@@ -196,11 +238,31 @@ class Lowering:
     time_steps: int
     streams: dict[ir.Value, Stream]
     frames_as_sums: Callable[[ir.Node, Quantity, Lowering], Quantity]
-    env: dict[ir.Value, Quantity | Weights] = field(default_factory=dict)
-    logits: dict[ir.Value, ir.Value] = field(default_factory=dict)
-    signs: dict[ir.Value, np.ndarray] = field(default_factory=dict)
+    asked: set[Stream] = field(default_factory=set)
+    env: Rewindable[ir.Value, Quantity | Weights] = field(default_factory=Rewindable)
+    logits: Rewindable[ir.Value, ir.Value] = field(default_factory=Rewindable)
+    signs: Rewindable[ir.Value, np.ndarray] = field(default_factory=Rewindable)
     sums: list[Quantity] = field(default_factory=list)
-    joined: dict[ir.Value, ir.Value] = field(default_factory=dict)
+    joined: Rewindable[ir.Value, ir.Value] = field(default_factory=Rewindable)
+
+    def mark(self) -> Mark:
+        """Where the lowering is, for `rewind`."""
+        dicts = (self.env, self.logits, self.signs, self.joined)
+        return self.builder.mark(), len(self.sums), tuple(d.mark() for d in dicts)
+
+    def rewind(self, mark: Mark) -> None:
+        """Take back what was done since, but for the streams that were asked for and measured."""
+        built, sums, marks = mark
+        self.builder.rewind(built)
+        del self.sums[sums:]
+        for d, m in zip((self.env, self.logits, self.signs, self.joined), marks, strict=True):
+            d.rewind(m)
+
+    def stream_of(self, value: ir.Value) -> Stream:
+        """The stream of a value of the dialect. What a rule makes from here on may depend on it."""
+        stream = self.streams[value]
+        self.asked.add(stream)
+        return stream
 
     def quantity(self, node: ir.Node, index: int) -> Quantity:
         """The node's input as a quantity. Raises `UnsupportedModelError` if it is none."""
@@ -262,10 +324,16 @@ class Lowering:
         return np.minimum(x.low * sign, x.high * sign), np.maximum(x.low * sign, x.high * sign)
 
     def finish(self) -> None:
-        """Write the facts of sums as they are, now that all signs are known."""
+        """Multiply codes by their signs, now that all are known, and write the facts of sums."""
         for x in self.sums:
             low, high = self.signed(x)
             described(replace(x, low=low, high=high))
+        axes_of = {x.weights: x.weights_axis for x in self.sums}
+        for weights, signs in self.signs.items():
+            if np.any(signs != 1):
+                codes = weights.const_value.numpy()
+                signed = codes * along(axes_of[weights], signs, codes.ndim)
+                weights.const_value = ir.tensor(signed)
 
     def constant(self, node: ir.Node, index: int) -> np.ndarray | None:
         """An optional input that must be constant; None where it is not given."""
@@ -306,7 +374,7 @@ class Lowering:
 
     def stream(self, node: ir.Node, index: int) -> Stream:
         """The stream of the node's input, whose unit is settled."""
-        stream = self.streams[node.inputs[index]]
+        stream = self.stream_of(node.inputs[index])
         if stream.threshold is None:
             stream.measure(float(np.max(self.quantity(node, index).float_reach)))
         return stream

@@ -12,8 +12,7 @@ import numpy as np
 import onnx_ir as ir
 
 from hqc.dialect import DIALECT
-from hqc.dialect.integer_conv import depthwise_interval
-from hqc.dialect.intervals import INT32, RangeError, sum_interval
+from hqc.dialect.intervals import INT32, RangeError, depthwise_interval, sum_interval
 from hqc.dialect.metadata import LAYER
 from hqc.passes.axes import Axes
 from hqc.passes.graph import unsupported
