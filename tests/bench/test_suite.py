@@ -1,0 +1,133 @@
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+import torch
+
+import hqc
+from hqc.bench.suite import Case, find_suite, fitted, run, speed
+from hqc.bench.suite.measure import arena_bound, measure, weights_over_ideal
+from hqc.bench.suite.trained import SPIKFORMER, kind_of, read_trained
+from hqc.errors import UserError
+from hqc.models.spikformer import Spikformer
+from hqc.quantize.recipe import quantizable_layers
+from tests.conftest import ROOT
+
+EXAMPLES = ROOT / "examples"
+
+
+@pytest.fixture(scope="module")
+def trained():
+    return read_trained(EXAMPLES / "cifar10", recordings=4)
+
+
+@pytest.fixture(scope="module")
+def small(trained):
+    """A small network that fires like the trained one, and its frames."""
+    torch.manual_seed(0)
+    network = Spikformer(3, dim=48, depth=2, heads=3)
+    frames = fitted.images(EXAMPLES / "cifar10" / "sample", (2, 1, 3, 32, 32), 255)
+    return fitted.fit(network, frames, fitted.Like(trained, SPIKFORMER)), frames
+
+
+def test_a_trained_network_shows_its_choices_and_rates(trained):
+    recipe = json.loads((EXAMPLES / "cifar10" / "recipe.json").read_text())
+    assert sorted(c for choices in trained.choices.values() for c in choices) == sorted(
+        recipe.values()
+    )
+    assert trained.choices["q"] == [recipe[f"blocks.{n}.attention.q.linear"] for n in range(4)]
+    assert len(trained.rates["stream"]) == 8
+    assert all(0 < rate < 1 for rates in trained.rates.values() for rate in rates)
+
+
+def test_a_fitted_network_fires_like_the_trained_one(small, trained):
+    network, frames = small
+    neurons = fitted.neurons_of(network)
+    rates = {}
+    hooks = [
+        layer.register_forward_hook(
+            lambda _layer, _x, spikes, name=name: rates.update({name: float(spikes.mean())})
+        )
+        for name, layer in neurons.items()
+    ]
+    with torch.no_grad():
+        network(frames)
+    for hook in hooks:
+        hook.remove()
+    wanted = fitted.Like(trained, SPIKFORMER).rates(neurons)
+    assert list(rates) == list(wanted)
+    # A small layer has few potentials; products of spikes have few values to put a threshold at.
+    apart = [abs(rates[name] - wanted[name]) for name in wanted]
+    assert np.median(apart) < 0.002
+    assert max(apart) < 0.03
+    assert min(rates.values()) > 0
+
+
+def test_layers_take_a_trained_networks_quantizers_in_turn(trained):
+    network = speed.spike_driven()
+    recipe = fitted.Like(trained, speed.SPIKE_DRIVEN).recipe(quantizable_layers(network))
+    assert recipe["tokenizer.spiking.0.conv"] == recipe["head.linear"] == "8u"
+    for block in range(8):
+        assert recipe[f"blocks.{block}.attention.k.conv"] == trained.choices["k"][block % 4]
+
+
+@pytest.mark.parametrize(
+    ("make", "kinds"),
+    [
+        (speed.spikformer, SPIKFORMER),
+        (speed.spike_driven, speed.SPIKE_DRIVEN),
+        (speed.meta_spikeformer, speed.META_SPIKEFORMER),
+        (speed.sew_resnet, speed.SEW_RESNET),
+    ],
+)
+def test_every_layer_of_the_suite_has_a_kind_that_the_trained_network_has(make, kinds, trained):
+    network = make()
+    layers, neurons = quantizable_layers(network), fitted.neurons_of(network)
+    assert {kind_of(name, kinds) for name in layers} <= trained.choices.keys()
+    assert {kind_of(name, kinds) for name in neurons} <= trained.rates.keys()
+
+
+def test_a_model_is_measured(small, tmp_path):
+    model = fitted.write(*small, tmp_path / "case", "small")
+    found = measure("small", model, tmp_path / "build", {}, rounds=1)
+    artifact = hqc.Artifact.open(tmp_path / "build")
+    assert found.recordings == 4
+    assert found.parameters == artifact.manifest["weights"]
+    assert 0 < found.floor_ms < found.hqc_ms
+    assert found.floor_ms == pytest.approx(sum(k.floor_ms or 0 for k in found.kernels))
+    assert list(found.rates) == list(fitted.neurons_of(small[0]))
+    assert found.arena_over_bound == found.arena_bytes / arena_bound(artifact) >= 1
+    assert found.weights_over_ideal >= 1
+
+
+def test_gaps_between_codes_are_seen():
+    layers = [{"weights": 100, "bits": 2}, {"weights": 10, "bits": 4}]
+    assert weights_over_ideal({"layers": layers, "memory": {"weight_bytes": 60}}) == 2
+
+
+def test_a_suite_is_run_shown_and_saved(small, tmp_path):
+    case = Case("small", "a small network", lambda folder: fitted.write(*small, folder, "small"))
+    found = run.run_suite([case], {}, rounds=1)
+    said = run.as_dict("few", found, rounds=1)
+    file = run.save(said, tmp_path / "kept")
+    assert file.parent == tmp_path / "kept"
+    assert json.loads(file.read_text()) == json.loads(json.dumps(said))
+    assert said["machine"]["cores"] >= 1
+    assert "small" in run.shown(found).splitlines()[1]
+    with pytest.raises(UserError, match="exists"):
+        run.save(said, file)
+
+
+def test_unknown_suites_and_models_are_named():
+    with pytest.raises(UserError, match="no suite 'sped'; did you mean 'speed'"):
+        find_suite("sped")
+    with pytest.raises(UserError, match="no model of the suite speed 'cifar'; did you mean"):
+        find_suite("speed").chosen(["cifar"])
+
+
+def test_examples_are_wanted_where_there_are_none(monkeypatch, tmp_path):
+    monkeypatch.setattr(hqc, "__file__", str(tmp_path / "hqc" / "__init__.py"))
+    with pytest.raises(UserError, match="not installed with hqc"):
+        speed.example("nmnist")(tmp_path)
