@@ -54,7 +54,8 @@ _RECORDINGS = 10
     "--peers",
     default="onnxruntime-fp32,onnxruntime-int8",
     show_default=True,
-    help="What to compare with on this machine, separated by commas.",
+    help="What to compare with on this machine, separated by commas; also openvino-fp32, "
+    "executorch-xnnpack, spikingjelly-eager and tvm-fp32.",
 )
 @click.option(
     "--data",
@@ -93,7 +94,7 @@ def bench(
     \b
     Examples:
       hqc bench model.onnx
-      hqc bench model.onnx --peers onnxruntime-int8 --json
+      hqc bench model.onnx --peers onnxruntime-int8,openvino-fp32 --json
       hqc bench model.onnx --on ssh://pi@raspberrypi.local --save runs/
       hqc bench model.onnx --on devices.toml
       hqc bench --compare before.json after.json
