@@ -14,6 +14,7 @@ from hqc.bench.peer import find_peer
 from hqc.bench.spikingjelly_eager import neuron_of
 from hqc.bench.standard_model import folded_model
 from hqc.bench.suite import fitted
+from hqc.bench.suite.trained import SPIKFORMER, UNTRAINED
 from hqc.bench.torch_graph import GraphModule
 from hqc.compiler import recordings_for
 from hqc.dialect.lif import LIF
@@ -33,7 +34,8 @@ def small(tmp_path_factory):
     torch.manual_seed(0)
     images = ROOT / "examples" / "cifar10" / "sample"
     frames = fitted.images(images, (2, 1, 3, 16, 16), 255)
-    network = fitted.fit(Spikformer(3, dim=16, depth=1, heads=2), frames, None)
+    like = fitted.Like(UNTRAINED, SPIKFORMER)
+    network = fitted.fit(Spikformer(3, dim=16, depth=1, heads=2), frames, like)
     file = fitted.write(network, frames, tmp_path_factory.mktemp("small"), "small")
     model = load_model(file)
     return model, [r.frames for r in recordings_for(file, model, None, 4)]

@@ -24,7 +24,6 @@ _IMAGES = 4
 _SAMPLED = 1 << 18
 """Potentials that a threshold is fitted on, of those that a layer has."""
 _HALVINGS = 24
-_QUIET = 0.7
 
 
 @dataclass(frozen=True)
@@ -84,12 +83,6 @@ def threshold_for(layer: Any, x: Tensor, rate: float) -> float:
     return high if below and rate - below <= above - rate else max(low, 1e-6)
 
 
-def quiet_threshold(layer: Any, x: Tensor) -> float:
-    """The threshold that the larger three of ten positive potentials reach."""
-    charged, _ = integrate(x, layer.tau, layer.v_threshold, layer.v_reset, layer.decay_input)
-    return float(np.quantile(charged[charged > 0].numpy(), _QUIET))
-
-
 def images(folder: Path, shape: tuple[int, ...], most: float) -> Tensor:
     """CIFAR-10's images, enlarged, as frames [T, N, 3, H, W] from 0 to `most`."""
     steps, _, _, height, width = shape
@@ -99,23 +92,15 @@ def images(folder: Path, shape: tuple[int, ...], most: float) -> Tensor:
     return torch.from_numpy(frames).float() * (most / 255)
 
 
-def fit(model: nn.Module, frames: Tensor, like: Like | None) -> nn.Module:
-    """Put quantizers on a network, and set BatchNorm and thresholds on frames [T, N, ...].
-
-    Without `like` weights get 4 bits, and layers fire as often as untrained ones do.
-    """
-    layers = quantizable_layers(model)
-    first, last = next(iter(layers)), list(layers)[-1]
-    recipe = like.recipe(layers) if like else {first: "8u", last: "8u", "*": "4u"}
-    apply_recipe(model, recipe)
+def fit(model: nn.Module, frames: Tensor, like: Like) -> nn.Module:
+    """Put quantizers on a network, and set BatchNorm and thresholds on frames [T, N, ...]."""
+    apply_recipe(model, like.recipe(quantizable_layers(model)))
     neurons = neurons_of(model)
-    rates = like.rates(neurons) if like else {}
+    rates = like.rates(neurons)
 
     def fitting(name: str) -> Callable[[Any, tuple[Tensor]], None]:
         def set_threshold(layer: Any, inputs: tuple[Tensor]) -> None:
-            x = sampled(inputs[0])
-            fitted = threshold_for(layer, x, rates[name]) if like else quiet_threshold(layer, x)
-            layer.v_threshold = fitted
+            layer.v_threshold = threshold_for(layer, sampled(inputs[0]), rates[name])
 
         return set_threshold
 

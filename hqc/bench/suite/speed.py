@@ -9,7 +9,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hqc.bench.suite.suite import Case, Make, Suite, examples, register
-from hqc.bench.suite.trained import SPIKFORMER, STREAM, Kinds, Trained, read_trained
+from hqc.bench.suite.trained import (
+    SPIKFORMER,
+    STREAM,
+    UNTRAINED,
+    Kinds,
+    Trained,
+    read_trained,
+)
 
 if TYPE_CHECKING:
     from torch import nn
@@ -69,9 +76,14 @@ def example(name: str) -> Make:
 
 
 def built(
-    make: Callable[[], nn.Module], kinds: Kinds | None, steps: int, size: int, most: float = 255
+    make: Callable[[], nn.Module],
+    kinds: Kinds,
+    steps: int,
+    size: int,
+    most: float = 255,
+    like: Trained | None = None,
 ) -> Make:
-    """A network of images `size` x `size` from 0 to `most`, fitted; without `kinds` untrained."""
+    """A network of images `size` x `size` from 0 to `most`, fitted to the trained one or `like`."""
 
     def write(folder: Path) -> Path:
         import torch
@@ -80,10 +92,10 @@ def built(
 
         torch.manual_seed(0)
         torch.set_num_threads(1)
-        like = fitted.Like(trained(), kinds) if kinds else None
         shape = (steps, 1, 3, size, size)
         frames = fitted.images(examples() / "cifar10" / "sample", shape, most)
-        return fitted.write(fitted.fit(make(), frames, like), frames, folder, "model")
+        fit = fitted.fit(make(), frames, fitted.Like(like or trained(), kinds))
+        return fitted.write(fit, frames, folder, "model")
 
     return write
 
@@ -135,7 +147,7 @@ SPEED = register(
             Case(
                 "spikformer-4-384-untrained",
                 "the same at 4 bits, firing as untrained networks do",
-                built(spikformer, None, 4, 32),
+                built(spikformer, SPIKFORMER, 4, 32, like=UNTRAINED),
             ),
             Case(
                 "sew-resnet18",

@@ -60,6 +60,15 @@ class Trained:
     rates: Mapping[str, list[float]]
 
 
+_UNTRAINED_RATES = [0.12, 0.24, 0.36, 0.48]
+
+UNTRAINED = Trained(
+    {kind: ["8u" if kind in ("first", "head") else "4u"] for kind in SPIKFORMER.values()},
+    dict.fromkeys((*SPIKFORMER.values(), STREAM), _UNTRAINED_RATES),
+)
+"""What networks are before training: BatchNorm makes all neurons fire much. Weights of 4 bits."""
+
+
 def read_trained(folder: Path, recordings: int = 10) -> Trained:
     """Measure an example: `model.onnx`, on recordings of `sample`, and its `recipe.json`."""
     recipe = json.loads((folder / "recipe.json").read_text())
