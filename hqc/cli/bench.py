@@ -187,8 +187,12 @@ def _bench_devices(
 def _compare(out: Output, a: Path, b: Path) -> None:
     from hqc.bench import saved
     from hqc.bench.shown import compared
+    from hqc.bench.suite import saved as of_suites
 
-    found = saved.compare(saved.load(a), saved.load(b))
+    if of_suites.is_suite(a):
+        found = of_suites.compare(a, b)
+    else:
+        found = saved.compare(saved.load(a), saved.load(b))
     out.result(asdict(found), compared(found, (a.name, b.name)))
 
 
@@ -204,6 +208,7 @@ def _bench_suite(
     from hqc.bench import saved
     from hqc.bench.peer import find_peer
     from hqc.bench.suite import find_suite, run
+    from hqc.bench.suite.saved import save as save_suite
 
     cases = find_suite(name).chosen(models)
     builders = {peer: find_peer(peer) for peer in filter(None, peers.split(","))}
@@ -212,7 +217,7 @@ def _bench_suite(
     found = run.run_suite(cases, builders, rounds, cc, out.progress)
     said = run.as_dict(name, found, rounds, cc)
     if save:
-        run.save(said, save)
+        save_suite(said, save)
     out.result(said, run.shown(found))
 
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import copy
 import json
 
 import numpy as np
@@ -7,7 +8,7 @@ import pytest
 import torch
 
 import hqc
-from hqc.bench.suite import Case, find_suite, fitted, run, speed
+from hqc.bench.suite import Case, find_suite, fitted, run, saved, speed
 from hqc.bench.suite.measure import arena_bound, measure, weights_over_ideal
 from hqc.bench.suite.trained import SPIKFORMER, kind_of, read_trained
 from hqc.errors import UserError
@@ -90,8 +91,9 @@ def test_every_layer_of_the_suite_has_a_kind_that_the_trained_network_has(make, 
 
 
 def test_a_model_is_measured(small, tmp_path):
-    model = fitted.write(*small, tmp_path / "case", "small")
-    found = measure("small", model, tmp_path / "build", {}, rounds=1)
+    case = Case("small", "a small network", lambda folder: fitted.write(*small, folder, "small"))
+    model = case.make(tmp_path / "case")
+    found = measure(case, model, tmp_path / "build", {}, rounds=1)
     artifact = hqc.Artifact.open(tmp_path / "build")
     assert found.recordings == 4
     assert found.parameters == artifact.manifest["weights"]
@@ -107,17 +109,52 @@ def test_gaps_between_codes_are_seen():
     assert weights_over_ideal({"layers": layers, "memory": {"weight_bytes": 60}}) == 2
 
 
-def test_a_suite_is_run_shown_and_saved(small, tmp_path):
+@pytest.fixture(scope="module")
+def said(small):
+    """What a suite of one small network found."""
     case = Case("small", "a small network", lambda folder: fitted.write(*small, folder, "small"))
     found = run.run_suite([case], {}, rounds=1)
-    said = run.as_dict("few", found, rounds=1)
-    file = run.save(said, tmp_path / "kept")
-    assert file.parent == tmp_path / "kept"
-    assert json.loads(file.read_text()) == json.loads(json.dumps(said))
-    assert said["machine"]["cores"] >= 1
     assert "small" in run.shown(found).splitlines()[1]
+    said = run.as_dict("few", found, rounds=1)
+    assert said["machine"]["cores"] >= 1
+    return json.loads(json.dumps(said))
+
+
+def test_results_are_saved(said, tmp_path):
+    file = saved.save(said, tmp_path / "kept")
+    assert file.parent == tmp_path / "kept"
+    assert json.loads(file.read_text()) == said
     with pytest.raises(UserError, match="exists"):
-        run.save(said, file)
+        saved.save(said, file)
+
+
+def test_two_results_are_compared(said, tmp_path, run_hqc):
+    other = copy.deepcopy(said)
+    (model,) = other["models"]
+    model["hqc_ms"] *= 2
+    model["model_sha256"] = "another"
+    slower = model["kernels"][3]
+    slower["milliseconds"] += 1000
+    other["machine"]["packages"]["onnxruntime"] = "2"
+    saved.save(said, tmp_path / "a.json")
+    saved.save(other, tmp_path / "b.json")
+    found = saved.compare(tmp_path / "a.json", tmp_path / "b.json")
+    assert list(found.differs) == ["onnxruntime", "small model_sha256"]
+    before, after = found.figures["small hqc_ms"]
+    assert after == 2 * before
+    assert next(iter(found.kernels)) == f"small {slower['name']}"
+    done = run_hqc("bench", "--compare", tmp_path / "a.json", tmp_path / "b.json")
+    assert done.returncode == 0, done.stderr
+    assert "2.00  small hqc_ms" in done.stdout
+
+
+@pytest.mark.parametrize(
+    "text", ["[]", "{}", '{"suite": "speed"}', '{"suite": 1, "models": 2}', "["]
+)
+def test_other_files_hold_no_suite(text, tmp_path):
+    (tmp_path / "a.json").write_text(text)
+    with pytest.raises(UserError, match="holds no result of a suite"):
+        saved.compare(tmp_path / "a.json", tmp_path / "a.json")
 
 
 def test_unknown_suites_and_models_are_named():

@@ -13,6 +13,7 @@ import onnx_ir as ir
 import hqc
 from hqc.artifact import Artifact
 from hqc.bench.peer import PeerBuilder, Runner, bench
+from hqc.bench.suite.suite import Case
 from hqc.compiler import recordings_for
 from hqc.dialect.integer_lif import NEURONS
 from hqc.frontend.load import load_model
@@ -34,12 +35,14 @@ class Measured:
     `floor_ms` is the sum of the kernels' floors: adding the weights of every spike as bytes, or
     reading the weights once, as `hqc profile` has it. `rates` are spikes a neuron and step, by
     layer of neurons. `peers_ms` are the peers' medians, `ratios` these over `hqc_ms`,
-    `same_class` on how many recordings each has hqc's class. `weights_over_ideal` is the bytes of
-    stored codes over the sum of bits of all weights / 8; `arena_over_bound` the arena over
-    `arena_bound`. `compile_s` is how long compiling took. `kernels` is the kernels' profile.
+    `same_class` on how many recordings each has hqc's class. `weights_over_ideal` is
+    `weight_bytes`, of stored codes, over the sum of bits of all weights / 8; `arena_over_bound` the
+    arena over `arena_bound`. `compile_s` is how long compiling took. `kernels` is their profile.
     """
 
     name: str
+    about: str
+    model_sha256: str
     parameters: int
     average_bits: float
     hqc_ms: float
@@ -51,6 +54,7 @@ class Measured:
     same_class: Mapping[str, int]
     recordings: int
     weights_over_ideal: float
+    weight_bytes: int
     arena_bytes: int
     arena_over_bound: float
     compile_s: float
@@ -59,7 +63,7 @@ class Measured:
 
 
 def measure(
-    name: str,
+    case: Case,
     model: Path,
     build: Path,
     peers: Mapping[str, PeerBuilder],
@@ -67,7 +71,8 @@ def measure(
     cc: str | None = None,
     progress: Progress = lambda text: None,
 ) -> Measured:
-    """Compile a model for this machine into `build`, and time it turn by turn with its peers."""
+    """Compile a case's model for this machine into `build`, and time it in turns with its peers."""
+    name = case.name
     progress(f"{name}: compile")
     start = time.perf_counter()
     artifact = hqc.compile(model, "host", build, cc=cc)
@@ -88,6 +93,8 @@ def measure(
     others = {peer: timing for peer, timing in timings.items() if peer != "hqc"}
     return Measured(
         name=name,
+        about=case.about,
+        model_sha256=manifest["source"]["sha256"],
         parameters=manifest["weights"],
         average_bits=manifest["average_bits"],
         hqc_ms=timings["hqc"].median_ms,
@@ -99,6 +106,7 @@ def measure(
         same_class={peer: t.same_class for peer, t in others.items()},
         recordings=len(frames),
         weights_over_ideal=weights_over_ideal(manifest),
+        weight_bytes=manifest["memory"]["weight_bytes"],
         arena_bytes=manifest["memory"]["arena_bytes"],
         arena_over_bound=manifest["memory"]["arena_bytes"] / arena_bound(artifact),
         compile_s=compiled,

@@ -1,17 +1,14 @@
-"""A whole suite run: every model measured, as text, as JSON, and on disk."""
+"""A whole suite run: every model measured, as text and as JSON."""
 
 from __future__ import annotations
 
-import json
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 
-from hqc.atomic_files import replacing
 from hqc.bench.peer import PeerBuilder
-from hqc.bench.saved import check_savable
 from hqc.bench.shown import aligned
 from hqc.bench.suite.machine import describe_machine
 from hqc.bench.suite.measure import Measured, Progress, measure
@@ -26,13 +23,16 @@ def run_suite(
     progress: Progress = lambda text: None,
 ) -> list[Measured]:
     """Make and measure cases, one after the other. Raises `UserError`."""
+    # It takes seconds to load, which are not the first model's to compile.
+    import tvm  # noqa: F401
+
     found = []
     for case in cases:
         with tempfile.TemporaryDirectory(prefix="hqc-suite-") as folder:
             progress(f"{case.name}: make the model")
             model = case.make(Path(folder))
             build = Path(folder, "build")
-            found.append(measure(case.name, model, build, peers, rounds, cc, progress))
+            found.append(measure(case, model, build, peers, rounds, cc, progress))
     return found
 
 
@@ -45,21 +45,6 @@ def as_dict(suite: str, found: Sequence[Measured], rounds: int, cc: str | None =
         "machine": describe_machine(cc),
         "models": [asdict(measured) for measured in found],
     }
-
-
-def save(said: dict, path: Path) -> Path:
-    """Write what `as_dict` gave to FILE.json, or to a file of its own in a folder; the file.
-
-    Raises `UserError` where FILE.json exists.
-    """
-    if path.suffix != ".json":
-        moment = said["time"].partition("+")[0].replace("-", "").replace(":", "")
-        path = path / f"suite-{said['suite']}-{moment}.json"
-    check_savable(path, 1)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with replacing(path) as temporary:
-        temporary.write_text(json.dumps(said, indent=2) + "\n")
-    return path
 
 
 def shown(found: Sequence[Measured]) -> str:

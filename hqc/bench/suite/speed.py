@@ -8,7 +8,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hqc.bench.suite.suite import Case, Make, Suite, examples, register
+from hqc.bench.suite.suite import Case, Make, Suite, examples
 from hqc.bench.suite.trained import (
     SPIKFORMER,
     STREAM,
@@ -133,37 +133,35 @@ def sew_resnet() -> nn.Module:
     return make(False)[0]
 
 
-SPEED = register(
-    Suite(
-        "speed",
-        [
-            Case("nmnist", "examples/nmnist, trained", example("nmnist")),
-            Case("cifar10", "examples/cifar10, trained", example("cifar10")),
-            Case(
-                "spikformer-4-384",
-                "Spikformer-4-384, T = 4, 32 x 32",
-                built(spikformer, SPIKFORMER, 4, 32),
-            ),
-            Case(
-                "spikformer-4-384-untrained",
-                "the same at 4 bits, firing as untrained networks do",
-                built(spikformer, SPIKFORMER, 4, 32, like=UNTRAINED),
-            ),
-            Case(
-                "sew-resnet18",
-                "SpikingJelly's SEW-ResNet18, T = 4, 64 x 64",
-                built(sew_resnet, SEW_RESNET, 4, 64, 1.0),
-            ),
-            Case(
-                "spike-driven-8-384",
-                "Spike-driven Transformer 8-384, T = 4, 224 x 224",
-                built(spike_driven, SPIKE_DRIVEN, 4, 224),
-            ),
-            Case(
-                "meta-spikeformer-15m",
-                "Meta-SpikeFormer-15M, T = 1, 224 x 224",
-                built(meta_spikeformer, META_SPIKEFORMER, 1, 224),
-            ),
-        ],
-    )
+SPEED = Suite(
+    "speed",
+    [
+        Case("nmnist", "examples/nmnist, trained", example("nmnist")),
+        Case("cifar10", "examples/cifar10, trained", example("cifar10")),
+        Case(
+            "spikformer-4-384",
+            "Spikformer-4-384, T = 4, 32 x 32",
+            built(spikformer, SPIKFORMER, 4, 32),
+        ),
+        Case(
+            "spikformer-4-384-untrained",
+            "the same at 4 bits, firing as untrained networks do",
+            built(spikformer, SPIKFORMER, 4, 32, like=UNTRAINED),
+        ),
+        Case(
+            "sew-resnet18",
+            "SpikingJelly's SEW-ResNet18, T = 4, 64 x 64",
+            built(sew_resnet, SEW_RESNET, 4, 64, 1.0),
+        ),
+        Case(
+            "spike-driven-8-384",
+            "Spike-driven Transformer 8-384, T = 4, 224 x 224",
+            built(spike_driven, SPIKE_DRIVEN, 4, 224),
+        ),
+        Case(
+            "meta-spikeformer-15m",
+            "Meta-SpikeFormer-15M, T = 1, 224 x 224",
+            built(meta_spikeformer, META_SPIKEFORMER, 1, 224),
+        ),
+    ],
 )

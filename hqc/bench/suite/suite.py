@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import importlib
-import pkgutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -37,28 +35,6 @@ class Suite:
         by_name = {case.name: case for case in self.cases}
         what = f"model of the suite {self.name}"
         return [named(what, name, by_name, "its models") for name in names or by_name]
-
-
-_SUITES: dict[str, Suite] = {}
-
-
-def register(suite: Suite) -> Suite:
-    """Make a suite known by its name."""
-    _SUITES[suite.name] = suite
-    return suite
-
-
-def suites() -> Mapping[str, Suite]:
-    """All suites by name: one file each of this folder, registered on import."""
-    package = importlib.import_module("hqc.bench.suite")
-    for module in pkgutil.iter_modules(package.__path__):
-        importlib.import_module(f"hqc.bench.suite.{module.name}")
-    return _SUITES
-
-
-def find_suite(name: str) -> Suite:
-    """The suite of a name. Raises `UserError`, suggesting the nearest."""
-    return named("suite", name, suites(), "suites")
 
 
 def examples() -> Path:
