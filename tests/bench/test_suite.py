@@ -10,7 +10,7 @@ import torch
 import hqc
 from hqc.bench.suite import Case, find_suite, fitted, run, saved, speed
 from hqc.bench.suite.measure import arena_bound, measure, weights_over_ideal
-from hqc.bench.suite.trained import SPIKFORMER, kind_of, read_trained
+from hqc.bench.suite.trained import SPIKFORMER, UNTRAINED, kind_of, read_trained
 from hqc.errors import UserError
 from hqc.models.spikformer import Spikformer
 from hqc.quantize.recipe import quantizable_layers
@@ -43,27 +43,44 @@ def test_a_trained_network_shows_its_choices_and_rates(trained):
     assert all(0 < rate < 1 for rates in trained.rates.values() for rate in rates)
 
 
-def test_a_fitted_network_fires_like_the_trained_one(small, trained):
-    network, frames = small
-    neurons = fitted.neurons_of(network)
+def rates_of(network, frames):
+    """The firing rate of every layer of neurons."""
     rates = {}
     hooks = [
         layer.register_forward_hook(
             lambda _layer, _x, spikes, name=name: rates.update({name: float(spikes.mean())})
         )
-        for name, layer in neurons.items()
+        for name, layer in fitted.neurons_of(network).items()
     ]
     with torch.no_grad():
         network(frames)
     for hook in hooks:
         hook.remove()
-    wanted = fitted.Like(trained, SPIKFORMER).rates(neurons)
+    return rates
+
+
+def test_a_fitted_network_fires_like_the_trained_one(small, trained):
+    network, frames = small
+    rates = rates_of(network, frames)
+    wanted = fitted.Like(trained, SPIKFORMER).rates(fitted.neurons_of(network))
     assert list(rates) == list(wanted)
     # A small layer has few potentials; products of spikes have few values to put a threshold at.
     apart = [abs(rates[name] - wanted[name]) for name in wanted]
     assert np.median(apart) < 0.002
     assert max(apart) < 0.03
     assert min(rates.values()) > 0
+
+
+def test_an_untrained_network_fires_as_often_as_said(small):
+    torch.manual_seed(0)
+    like = fitted.Like(UNTRAINED, SPIKFORMER)
+    network = fitted.fit(Spikformer(3, dim=48, depth=4, heads=3), small[1], like)
+    rates = rates_of(network, small[1])
+    for block, wanted in enumerate([0.12, 0.24, 0.36, 0.48]):
+        for layer in ("attention.q", "attention.proj", "mlp.1"):
+            assert rates[f"blocks.{block}.{layer}.lif"] == pytest.approx(wanted, abs=0.05)
+    # A threshold at 0 would be one that no integers are fine enough for.
+    assert min(layer.v_threshold for layer in fitted.neurons_of(network).values()) > 0.01
 
 
 def test_layers_take_a_trained_networks_quantizers_in_turn(trained):

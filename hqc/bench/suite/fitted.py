@@ -95,6 +95,9 @@ def images(folder: Path, shape: tuple[int, ...], most: float) -> Tensor:
 def fit(model: nn.Module, frames: Tensor, like: Like) -> nn.Module:
     """Put quantizers on a network, and set BatchNorm and thresholds on frames [T, N, ...]."""
     apply_recipe(model, like.recipe(quantizable_layers(model)))
+    for part in model.modules():
+        if isinstance(part, nn.BatchNorm1d | nn.BatchNorm2d):
+            nn.init.constant_(part.bias, like.trained.bias)
     neurons = neurons_of(model)
     rates = like.rates(neurons)
 

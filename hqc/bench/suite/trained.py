@@ -53,11 +53,14 @@ def kind_of(name: str, kinds: Kinds) -> str:
 class Trained:
     """For each kind of layers, in the network's order: quantizers, and spikes a value and step.
 
-    A network with more layers of a kind takes them in turn again.
+    A network with more layers of a kind takes them in turn again. `bias` is that of BatchNorm in a
+    network that is fitted: without one, neurons whose potentials are as often negative as not do
+    not fire in half of the steps at any threshold.
     """
 
     choices: Mapping[str, list[str]]
     rates: Mapping[str, list[float]]
+    bias: float = 0.0
 
 
 _UNTRAINED_RATES = [0.12, 0.24, 0.36, 0.48]
@@ -65,6 +68,7 @@ _UNTRAINED_RATES = [0.12, 0.24, 0.36, 0.48]
 UNTRAINED = Trained(
     {kind: ["8u" if kind in ("first", "head") else "4u"] for kind in SPIKFORMER.values()},
     dict.fromkeys((*SPIKFORMER.values(), STREAM), _UNTRAINED_RATES),
+    bias=1.0,
 )
 """What networks are before training: BatchNorm makes all neurons fire much. Weights of 4 bits."""
 
