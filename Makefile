@@ -7,7 +7,8 @@
 PYTHON ?= python3
 TORCH ?= torch==2.13.0
 LIBRARIES := "spikingjelly>=2,<3" "snntorch>=1,<2" "norse>=1.1,<2" "sinabs>=3.1,<4" pbr \
-  "brevitas>=0.13,<0.14" "dependencies==2.0.1" unfoldNd
+  "brevitas>=0.13,<0.14" "dependencies==2.0.1" unfoldNd \
+  "openvino>=2026.2" "executorch>=1.5,<2" "torchao>=0.18,<0.19" ruamel.yaml tabulate
 BIN := .venv/bin
 MINUTES ?= 5
 SEED ?= 0

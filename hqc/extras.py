@@ -5,10 +5,13 @@ from __future__ import annotations
 _TRAIN, _NIR = "pip install 'hqc[train]'", "pip install 'hqc[nir]'"
 
 INSTALLED_BY = {
+    "executorch": "pip install executorch",
     "matplotlib": _TRAIN,
     "nir": _NIR,
     "onnxscript": _TRAIN,
+    "openvino": "pip install openvino",
     "safetensors": "pip install safetensors",
+    "spikingjelly": "pip install spikingjelly",
     "torch": _TRAIN,
 }
 """The command for each, by the name that it is imported by."""

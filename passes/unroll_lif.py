@@ -41,12 +41,17 @@ def _unroll(graph: ir.Graph, node: ir.Node) -> None:
     def number(value: float, name: str) -> ir.Value:
         return add_initializer(graph, np.array(value, np.float32), f"{node.name}.{name}")
 
-    rate, keep = number(1 / tau, "rate"), number(1 - 1 / tau, "keep")
-    level, reset = number(threshold, "threshold"), number(attributes["v_reset"], "reset")
+    steps = old.shape.numpy()[0]
+    if attributes["decay_input"]:
+        rate = number(1 / tau, "rate")
+    if steps > 1:
+        keep = number(1 - 1 / tau, "keep")
+    level = number(threshold, "threshold")
+    if not attributes["soft_reset"]:
+        reset = number(attributes["v_reset"], "reset")
     height = level
     if attributes["v_reset"] and attributes["soft_reset"]:
         height = number(threshold - attributes["v_reset"], "height")
-    steps = old.shape.numpy()[0]
     parts = tape.op_multi_out(
         "Split", [node.inputs[0]], {"axis": 0, "num_outputs": steps}, num_outputs=steps
     )

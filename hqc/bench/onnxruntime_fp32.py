@@ -10,14 +10,7 @@ import onnx_ir as ir
 import onnxruntime
 
 from hqc.bench.peer import Runner, peer
-from hqc.copies import copy_model
-from hqc.passes import parse_pipeline, run_passes
-
-
-def standard_model(model: ir.Model) -> onnx.ModelProto:
-    """The network in standard ONNX, without quantizers of weights or loops."""
-    steps = parse_pipeline("fold-quantizers,fold-batch-norm,unroll-lif")
-    return ir.serde.serialize_model(run_passes(copy_model(model), steps))
+from hqc.bench.standard_model import standard_model
 
 
 def session_runner(proto: onnx.ModelProto) -> Runner:

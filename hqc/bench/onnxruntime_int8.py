@@ -17,8 +17,9 @@ from onnxruntime.quantization import (
     quantize_static,
 )
 
-from hqc.bench.onnxruntime_fp32 import session_runner, standard_model
+from hqc.bench.onnxruntime_fp32 import session_runner
 from hqc.bench.peer import Runner, peer
+from hqc.bench.standard_model import standard_model
 
 
 class _Frames(CalibrationDataReader):

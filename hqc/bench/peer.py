@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -11,6 +12,8 @@ import numpy as np
 import onnx_ir as ir
 
 from hqc.classes import class_of
+from hqc.errors import UserError
+from hqc.extras import INSTALLED_BY
 from hqc.named import named
 
 Runner = Callable[[np.ndarray], np.ndarray]
@@ -20,13 +23,14 @@ PeerBuilder = Callable[[ir.Model, Sequence[np.ndarray]], Runner]
 """Makes a peer's runner from a dialect model; it may calibrate on the frames."""
 
 _PEERS: dict[str, PeerBuilder] = {}
+_NEEDS: dict[str, Sequence[str]] = {}
 
 
-def peer(name: str) -> Callable[[PeerBuilder], PeerBuilder]:
-    """Register the decorated function as a peer."""
+def peer(name: str, needs: Sequence[str] = ()) -> Callable[[PeerBuilder], PeerBuilder]:
+    """Register the decorated function as a peer, with the packages of `INSTALLED_BY` it needs."""
 
     def register(builder: PeerBuilder) -> PeerBuilder:
-        _PEERS[name] = builder
+        _PEERS[name], _NEEDS[name] = builder, needs
         return builder
 
     return register
@@ -38,8 +42,18 @@ def peers() -> list[str]:
 
 
 def find_peer(name: str) -> PeerBuilder:
-    """The builder of a peer. Raises `UserError`, suggesting the nearest."""
-    return named("peer", name, _PEERS, "peers")
+    """The builder of a peer.
+
+    Raises `UserError`, suggesting the nearest, or saying what is to be installed for it.
+    """
+    builder = named("peer", name, _PEERS, "peers")
+    missing = [package for package in _NEEDS[name] if importlib.util.find_spec(package) is None]
+    if missing:
+        raise UserError(
+            f"the peer {name} needs {', '.join(missing)}",
+            hint=", ".join(dict.fromkeys(INSTALLED_BY[package] for package in missing)),
+        )
+    return builder
 
 
 @dataclass(frozen=True)

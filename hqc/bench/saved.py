@@ -84,16 +84,21 @@ def compare(a: Result, b: Result) -> Comparison:
     """Set two results side by side."""
     said = [_conditions(result) for result in (a, b)]
     keys = [key for key in {**said[0], **said[1]} if said[0].get(key) != said[1].get(key)]
-    figures = _both(_figures(a), _figures(b))
+    figures = both(_figures(a), _figures(b))
     kernels: dict[str, Pair] = {}
     for unit in _UNITS:
-        kernels = _both(_of_kernels(a, unit), _of_kernels(b, unit)) or kernels
-    changed = sorted(kernels, key=lambda name: -abs(kernels[name][1] - kernels[name][0]))
+        kernels = both(_of_kernels(a, unit), _of_kernels(b, unit)) or kernels
     return Comparison(
         {key: (said[0].get(key), said[1].get(key)) for key in keys},
         figures,
-        {name: kernels[name] for name in changed[:_KERNELS]},
+        most_changed(kernels),
     )
+
+
+def most_changed(kernels: Mapping[str, Pair]) -> dict[str, Pair]:
+    """The few kernels whose figures changed most, those first."""
+    changed = sorted(kernels, key=lambda name: -abs(kernels[name][1] - kernels[name][0]))
+    return {name: kernels[name] for name in changed[:_KERNELS]}
 
 
 def _of_kernels(result: Result, unit: str) -> dict[str, Any]:
@@ -124,7 +129,7 @@ def _figures(result: Result) -> dict[str, float | None]:
     }
 
 
-def _both(a: Mapping[str, float | None], b: Mapping[str, float | None]) -> dict[str, Pair]:
+def both(a: Mapping[str, float | None], b: Mapping[str, float | None]) -> dict[str, Pair]:
     """What both have, in the order of the first."""
     return {
         key: (value, other)

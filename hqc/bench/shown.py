@@ -55,7 +55,7 @@ def shown(result: Result) -> str:
             (*(_number(said.get(unit)) for unit in units), str(kernel["name"]))
             for said, kernel in zip(measured, result.kernels, strict=True)
         ]
-        lines += ["", *_aligned([(*units, "kernel"), *rows], "  ")]
+        lines += ["", *aligned([(*units, "kernel"), *rows], "  ")]
     return "\n".join(lines)
 
 
@@ -68,7 +68,7 @@ def _flat(kernel: Mapping[str, Any]) -> dict[str, Any]:
     return found
 
 
-def _aligned(rows: Sequence[Sequence[str]], before: str = "") -> list[str]:
+def aligned(rows: Sequence[Sequence[str]], before: str = "") -> list[str]:
     """Rows with columns to the right, but for the last."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return [
@@ -121,4 +121,4 @@ def compared(found: Comparison, names: Sequence[str]) -> str:
     rows = [(*names, "ratio", "")]
     for what, (a, b) in (*found.figures.items(), *found.kernels.items()):
         rows.append((_number(a), _number(b), f"{b / a:.2f}" if a else "", what))
-    return "\n".join([*lines, *_aligned(rows)])
+    return "\n".join([*lines, *aligned(rows)])

@@ -54,12 +54,18 @@ _RECORDINGS = 10
     "--peers",
     default="onnxruntime-fp32,onnxruntime-int8",
     show_default=True,
-    help="What to compare with on this machine, separated by commas.",
+    help="What to compare with on this machine, separated by commas; also openvino-fp32, "
+    "executorch-xnnpack, spikingjelly-eager and tvm-fp32.",
 )
 @click.option(
     "--data",
     type=click.Path(path_type=Path),
     help="Recordings (default: the folder `sample` beside the model, else seeded random frames).",
+)
+@click.option(
+    "--suite",
+    metavar="NAME",
+    help="Measure the models of a suite, or those of them that are named: speed.",
 )
 @click.option("--rounds", type=click.IntRange(1), default=15, show_default=True)
 @bind_option
@@ -72,6 +78,7 @@ def bench(
     save: Path | None,
     compare: tuple[Path, Path] | None,
     peers: str,
+    suite: str | None,
     rounds: int,
     data: Path | None,
     **options: Any,
@@ -81,19 +88,28 @@ def bench(
     With --on, time it on a device instead: compile it, copy one program there, run it, check its
     logits bit by bit, and remove it. Exit code 1 if logits differ, or a device of many failed.
 
+    With --suite, measure many models alike: trained ones of examples/, and networks of published
+    size that fire as these do. MODEL is then a name of the suite's.
+
     \b
     Examples:
       hqc bench model.onnx
-      hqc bench model.onnx --peers onnxruntime-int8 --json
+      hqc bench model.onnx --peers onnxruntime-int8,openvino-fp32 --json
       hqc bench model.onnx --on ssh://pi@raspberrypi.local --save runs/
       hqc bench model.onnx --on devices.toml
       hqc bench --compare before.json after.json
+      hqc bench --suite speed --save before.json
+      hqc bench --suite speed cifar10 spikformer-4-384 --json
     """
     if compare:
         _compare(out, *compare)
+    elif suite:
+        _bench_suite(out, suite, list(map(str, models)), peers, rounds, save, options["cc"])
     elif on is None:
         if save:
-            raise UserError("--save keeps what a device gave", hint="say which, e.g. --on host")
+            raise UserError(
+                "--save keeps what a device or a suite gave", hint="say which, e.g. --on host"
+            )
         if len(models) != 1:
             raise UserError("without --on it takes one MODEL", hint="hqc bench --help")
         _bench_peers(out, models[0], peers, data, rounds, options["bind"], options["cc"])
@@ -171,9 +187,38 @@ def _bench_devices(
 def _compare(out: Output, a: Path, b: Path) -> None:
     from hqc.bench import saved
     from hqc.bench.shown import compared
+    from hqc.bench.suite import saved as of_suites
 
-    found = saved.compare(saved.load(a), saved.load(b))
+    if of_suites.is_suite(a):
+        found = of_suites.compare(a, b)
+    else:
+        found = saved.compare(saved.load(a), saved.load(b))
     out.result(asdict(found), compared(found, (a.name, b.name)))
+
+
+def _bench_suite(
+    out: Output,
+    name: str,
+    models: Sequence[str],
+    peers: str,
+    rounds: int,
+    save: Path | None,
+    cc: str | None,
+) -> None:
+    from hqc.bench import saved
+    from hqc.bench.peer import find_peer
+    from hqc.bench.suite import find_suite, run
+    from hqc.bench.suite.saved import save as save_suite
+
+    cases = find_suite(name).chosen(models)
+    builders = {peer: find_peer(peer) for peer in filter(None, peers.split(","))}
+    if save:
+        saved.check_savable(save, 1)
+    found = run.run_suite(cases, builders, rounds, cc, out.progress)
+    said = run.as_dict(name, found, rounds, cc)
+    if save:
+        save_suite(said, save)
+    out.result(said, run.shown(found))
 
 
 def _bench_peers(

@@ -106,7 +106,7 @@ def test_files_that_hold_no_result(change, run_hqc, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--save", "runs"], "--save keeps what a device gave"),
+        (["--save", "runs"], "--save keeps what a device or a suite gave"),
         ([], "without --on it takes one MODEL"),
         (["--on", "host"], "--on host takes one MODEL"),
         (["--on", "moon"], "--on: 'moon' is no place to run a benchmark"),

@@ -1,0 +1,48 @@
+"""What a suite is: cases by name, each a model file that is made or found."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import hqc
+from hqc.errors import UserError
+from hqc.named import named
+
+Make = Callable[[Path], Path]
+"""Makes a model file in an empty folder, its recordings in a folder `sample` beside; the file."""
+
+
+@dataclass(frozen=True)
+class Case:
+    """A model of a suite: its name, what it is, and how its file comes about."""
+
+    name: str
+    about: str
+    make: Make
+
+
+@dataclass(frozen=True)
+class Suite:
+    """Cases that are measured one after the other."""
+
+    name: str
+    cases: Sequence[Case]
+
+    def chosen(self, names: Sequence[str]) -> list[Case]:
+        """The cases of these names, or all. Raises `UserError`, suggesting the nearest."""
+        by_name = {case.name: case for case in self.cases}
+        what = f"model of the suite {self.name}"
+        return [named(what, name, by_name, "its models") for name in names or by_name]
+
+
+def examples() -> Path:
+    """The examples of a checkout, which are not installed with the package. Raises `UserError`."""
+    folder = Path(hqc.__file__).parents[1] / "examples"
+    if not (folder / "cifar10" / "model.onnx").exists():
+        raise UserError(
+            "the suite runs the trained networks in examples/, which are not installed with hqc",
+            hint="run it in a checkout of hqc's source, installed by pip install --editable .",
+        )
+    return folder
