@@ -1,4 +1,4 @@
-"""DenseConv: the first layer, on 8-bit frames; inputs that are 0 are skipped."""
+"""DenseConv: the first layer, on 8-bit frames, with or without the inputs that are 0."""
 
 from __future__ import annotations
 
@@ -65,7 +65,11 @@ def frame_sums(node: ir.Node, vector: bool) -> Layer:
 
 
 def _add_products(g: Geometry, lane: str, accumulator: str, rows: int, skips: bool, vector: bool):
-    """A TIR macro: add the products of all inputs, in narrow lanes that hold so many `rows`."""
+    """A TIR macro: add the products of all inputs, in narrow lanes that hold so many `rows`.
+
+    They are widened after each row of the kernel, each tap, or some of a tap's channels: after as
+    many inputs as they hold. With 0 rows, nothing is narrower than the accumulator.
+    """
     lanes = g.block_lanes(accumulator)
     add_row, widen = add_product(lanes, lane, vector), add(lanes, accumulator, vector)
     start = clear(lanes, lane, vector)

@@ -92,8 +92,8 @@ def _add_late(g: Geometry, lists: SpikeLists, lane: str, accumulator: str, most:
     @T.macro
     def add_late(x, weights, offsets, codes, events, counts, acc, s, oy, ox, first):
         for plane in T.unroll(planes):
-            chunks: T.let = (counts[plane] + (unrolled - 1)) // unrolled
-            for group in range((chunks + (most - 1)) // most):
+            chunks: T.let = T.truncdiv(counts[plane] + (unrolled - 1), unrolled)
+            for group in range(T.truncdiv(chunks + (most - 1), most)):
                 narrow = T.alloc_buffer((lanes,), lane)
                 clear_lanes(narrow)
                 for chunk in range(T.min(most, chunks - group * most)):
@@ -115,7 +115,7 @@ def _add_at_once(g: Geometry, lists: SpikeLists, accumulator: str, vector: bool)
     @T.macro
     def add_at_once(x, weights, offsets, codes, events, counts, acc, s, oy, ox, first):
         for plane in T.unroll(planes):
-            for chunk in range((counts[plane] + (unrolled - 1)) // unrolled):
+            for chunk in range(T.truncdiv(counts[plane] + (unrolled - 1), unrolled)):
                 for e in T.unroll(unrolled):
                     k: T.let = T.Cast("int32", events[plane * capacity + chunk * unrolled + e])
                     add_codes(acc, 0, codes, k * columns + first, plane)

@@ -121,8 +121,8 @@ def _add_fields(lists: SpikeLists, accumulator: str, bits: int, block_words: int
                 accumulator, total[0]
             )
         for plane in T.unroll(planes):
-            chunks: T.let = (counts[plane] + (unrolled - 1)) // unrolled
-            for group in range((chunks + (most - 1)) // most):
+            chunks: T.let = T.truncdiv(counts[plane] + (unrolled - 1), unrolled)
+            for group in range(T.truncdiv(chunks + (most - 1), most)):
                 sums = T.alloc_buffer((lanes,), "uint8")
                 for v in T.vectorized(lanes):
                     sums[v] = T.uint8(0)

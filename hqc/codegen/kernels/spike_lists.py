@@ -222,7 +222,7 @@ class SpikeLists:
 
         @T.macro
         def copy(events, begin, to, size, moved):
-            for chunk in range((size + (at_once - 1)) // at_once):
+            for chunk in range(T.truncdiv(size + (at_once - 1), at_once)):
                 for v in each(at_once):
                     events[to + chunk * at_once + v] = T.Cast(
                         index, T.Cast("int32", events[begin + chunk * at_once + v]) + moved
