@@ -39,7 +39,7 @@ def field_sums(node: ir.Node, vector: bool) -> Layer:
     _, height, width, planes, _ = node.inputs[0].shape.numpy()
     g = Geometry.of(node, height, width, planes)
     stored = StoredWeights.of(node, code_rows(node)).widened(g.columns)
-    bits, block_words = stored.field_bits, 4 if g.out_words % 4 == 0 else 2
+    bits, block_words = stored.field_bits, next(b for b in (8, 4, 2) if g.out_words % b == 0)
     largest = max(int(stored.fields().max()), 1)
     if bits == 2:
         unrolled = min(15 // largest, _MOST)
