@@ -111,22 +111,35 @@ def lowest_bit(word):
     return T.Cast("int32", index)
 
 
-def fire(neurons: Neurons, channels: int, vector: bool):
+def fire(neurons: Neurons, channels: int, vector: bool, in_pairs: bool = False):
     """A TIR macro: the epilogue of 32 channels from `n` on.
 
     acc[a ..] are their sums, u[m ..] their potentials, `levels` bias, threshold and reset of all
-    columns; the spikes become the word y[w].
+    columns; the spikes become the word y[w]. Sums `in_pairs` are such as `Accumulation` says, and
+    a counts sums; only targets without vectors have these.
     """
-    return (_fire_vectors if vector else _fire_loop)(neurons, row_of(channels, vector))
+    if vector:
+        return _fire_vectors(neurons, row_of(channels, vector))
+    return _fire_loop(neurons, channels, in_pairs)
 
 
-def _fire_loop(neurons: Neurons, channels: int):
+def _sum_of_pair(acc, n):
+    """The n-th of sums that lie in pairs in words; the first of a pair borrows from the second."""
+    second = n % 2
+    lifted = T.shift_right(acc[n // 2] + second * (1 << 15), second * 16)
+    return T.Cast("int32", T.Cast("int16", lifted))
+
+
+def _fire_loop(neurons: Neurons, channels: int, in_pairs: bool):
     """The epilogue of the channels that are there, one by one.
 
     Spikes enter the word from above and are shifted down to their places: a shift by a constant
     and one instruction on a condition, where a place that is counted takes three.
     """
-    count = neurons.level_count
+    count, at_once = neurons.level_count, 1 if channels % 2 else 2
+
+    def sum_of(acc, n):
+        return _sum_of_pair(acc, n) if in_pairs else T.Cast("int32", acc[n])
 
     def after(charged, levels, at, t):
         return T.int32(0) if count == 2 else neurons.after(charged, levels[at + 2], t)
@@ -136,18 +149,20 @@ def _fire_loop(neurons: Neurons, channels: int):
         word = T.alloc_buffer((1,), "uint32")
         word[0] = T.uint32(0)
         size: T.let = T.min(WORD, channels - n)
-        for v in range(size):
-            at: T.let = (n + v) * count
-            charged: T.let = neurons.charge(
-                T.Cast("int32", u[m + v]), T.Cast("int32", acc[a + v]), levels[at], t
-            )
-            fires: T.let = charged >= neurons.at(levels[at + 1], t)
-            word[0] = T.shift_right(word[0], T.uint32(1)) | T.Select(
-                fires, T.uint32(1 << (WORD - 1)), T.uint32(0)
-            )
-            u[m + v] = T.Cast(
-                neurons.potential, T.Select(fires, after(charged, levels, at, t), charged)
-            )
+        for pair in range(size // at_once):
+            for i in T.unroll(at_once):
+                v: T.let = pair * at_once + i
+                at: T.let = (n + v) * count
+                charged: T.let = neurons.charge(
+                    T.Cast("int32", u[m + v]), sum_of(acc, a + v), levels[at], t
+                )
+                fires: T.let = charged >= neurons.at(levels[at + 1], t)
+                word[0] = T.shift_right(word[0], T.uint32(1)) | T.Select(
+                    fires, T.uint32(1 << (WORD - 1)), T.uint32(0)
+                )
+                u[m + v] = T.Cast(
+                    neurons.potential, T.Select(fires, after(charged, levels, at, t), charged)
+                )
         y[w] = T.shift_right(word[0], T.Cast("uint32", WORD - size))
 
     return epilogue
