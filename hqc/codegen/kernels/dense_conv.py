@@ -17,7 +17,6 @@ from hqc.codegen.kernels.geometry import (
 )
 from hqc.codegen.kernels.kernel_base import KernelCall, kernel
 from hqc.codegen.kernels.lanes import add, add_product, clear
-from hqc.codegen.kernels.neurons import WORD
 from hqc.codegen.kernels.unpack import codes_of
 from hqc.codegen.kernels.weights import StoredWeights
 
@@ -67,7 +66,7 @@ def frame_sums(node: ir.Node, vector: bool) -> Layer:
 
 def _add_products(g: Geometry, lane: str, accumulator: str, rows: int, skips: bool, vector: bool):
     """A TIR macro: add the products of all inputs, in narrow lanes that hold so many `rows`."""
-    lanes = g.block_words(accumulator) * WORD
+    lanes = g.block_lanes(accumulator)
     add_row, widen = add_product(lanes, lane, vector), add(lanes, accumulator, vector)
     start = clear(lanes, lane, vector)
     kernel_height, kernel_width = g.kernel

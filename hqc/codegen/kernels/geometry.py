@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import onnx_ir as ir
 
-from hqc.codegen.kernels.neurons import WORD
+from hqc.codegen.kernels.neurons import WORD, used_lanes
 from hqc.dialect import find_op
 from hqc.dialect.planes import words
 
@@ -57,6 +57,10 @@ class Geometry:
         """Words of output channels that are summed at once, all blocks equal: at most 4, and 1 of
         64-bit sums, so that registers hold them."""
         return next(b for b in (4, 3, 2, 1) if self.out_words % b == 0 and b <= _MOST[accumulator])
+
+    def block_lanes(self, accumulator: str) -> int:
+        """Lanes of these words that outputs are in: half a word's where that is enough."""
+        return used_lanes(self.channels, self.block_words(accumulator) * WORD)
 
     @classmethod
     def of(cls, node: ir.Node, height: int, width: int, planes: int) -> Geometry:

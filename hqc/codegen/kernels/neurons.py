@@ -98,11 +98,16 @@ def row_of(channels: int, vector: bool) -> int:
     return words(channels) * WORD if vector else channels
 
 
-def word_of(fires):
-    """32 comparisons as bits of a uint32, the first lowest: instructions gather them, where
-    machines have such."""
+def used_lanes(channels: int, lanes: int) -> int:
+    """Lanes that vectors take: half a word's for channels that need no more."""
+    return min(lanes, WORD // 2 if channels <= WORD // 2 else lanes)
+
+
+def word_of(fires, lanes: int = WORD):
+    """Comparisons as bits of a uint32, the first lowest: instructions gather them, where machines
+    have such."""
     # TVM's own checks take a truth value for a byte; LLVM has it as a bit.
-    return T.call_intrin("uint32", "tirx.reinterpret", fires)
+    return T.Cast("uint32", T.call_intrin(f"uint{lanes}", "tirx.reinterpret", fires))
 
 
 def lowest_bit(word):
@@ -119,7 +124,7 @@ def fire(neurons: Neurons, channels: int, vector: bool, in_pairs: bool = False):
     a counts sums; only targets without vectors have these.
     """
     if vector:
-        return _fire_vectors(neurons, row_of(channels, vector))
+        return _fire_vectors(neurons, row_of(channels, vector), used_lanes(channels, WORD))
     return _fire_loop(neurons, channels, in_pairs)
 
 
@@ -168,15 +173,15 @@ def _fire_loop(neurons: Neurons, channels: int, in_pairs: bool):
     return epilogue
 
 
-def _fire_vectors(neurons: Neurons, columns: int):
+def _fire_vectors(neurons: Neurons, columns: int, lanes: int):
     @T.macro
     def epilogue(acc, a, u, m, levels, n, y, w, t):
-        charged = T.alloc_buffer((WORD,), "int32")
-        for v in T.vectorized(WORD):
+        charged = T.alloc_buffer((lanes,), "int32")
+        for v in T.vectorized(lanes):
             charged[v] = neurons.charge(
                 T.Cast("int32", u[m + v]), T.Cast("int32", acc[a + v]), levels[n + v], t
             )
-        for v in T.vectorized(WORD):
+        for v in T.vectorized(lanes):
             u[m + v] = T.Cast(
                 neurons.potential,
                 T.Select(
@@ -186,7 +191,8 @@ def _fire_vectors(neurons: Neurons, columns: int):
                 ),
             )
         y[w] = word_of(
-            charged[T.Ramp(0, 1, WORD)] >= neurons.at(levels[T.Ramp(columns + n, 1, WORD)], t)
+            charged[T.Ramp(0, 1, lanes)] >= neurons.at(levels[T.Ramp(columns + n, 1, lanes)], t),
+            lanes,
         )
 
     return epilogue

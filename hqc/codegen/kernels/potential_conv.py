@@ -10,7 +10,6 @@ from hqc.codegen.kernels.conv_potentials import conv_potentials
 from hqc.codegen.kernels.geometry import Geometry, code_rows, is_wide
 from hqc.codegen.kernels.kernel_base import KernelCall, kernel
 from hqc.codegen.kernels.lanes import add_product, vector_width
-from hqc.codegen.kernels.neurons import WORD
 from hqc.codegen.kernels.unpack import codes_of
 from hqc.codegen.kernels.weights import StoredWeights
 
@@ -45,7 +44,7 @@ def _layer(node: ir.Node, vector: bool, add) -> Layer:
 
 def _add_products(g: Geometry, in_columns: int, accumulator: str, vector: bool):
     """A TIR macro: the product of every input of a position with its row of codes."""
-    lanes = g.block_words(accumulator) * WORD
+    lanes = g.block_lanes(accumulator)
     add_row = add_product(lanes, accumulator, vector)
     kernel_height, kernel_width = g.kernel
     stride_y, stride_x = g.strides
@@ -68,7 +67,7 @@ def _add_products(g: Geometry, in_columns: int, accumulator: str, vector: bool):
 
 def _add_own(g: Geometry, in_columns: int, accumulator: str, vector: bool):
     """A TIR macro: the product of every channel's inputs with its own codes."""
-    lanes = g.block_words(accumulator) * WORD
+    lanes = g.block_lanes(accumulator)
     each, width_ = T.vectorized if vector else T.serial, vector_width(lanes)
     kernel_height, kernel_width = g.kernel
     stride_y, stride_x = g.strides

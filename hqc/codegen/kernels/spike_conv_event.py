@@ -18,7 +18,6 @@ from hqc.codegen.kernels.geometry import (
     narrowest,
 )
 from hqc.codegen.kernels.lanes import add, clear
-from hqc.codegen.kernels.neurons import WORD
 from hqc.codegen.kernels.spike_lists import SpikeLists, listed
 from hqc.codegen.kernels.unpack import codes_of
 from hqc.codegen.kernels.weights import StoredWeights
@@ -83,7 +82,7 @@ def _add_late(g: Geometry, lists: SpikeLists, lane: str, accumulator: str, most:
 
     Those of each plane are shifted by its place.
     """
-    lanes, columns, planes = g.block_words(accumulator) * WORD, g.columns, g.planes
+    lanes, columns, planes = g.block_lanes(accumulator), g.columns, g.planes
     unrolled, capacity = lists.unrolled, lists.capacity
     clear_lanes = clear(lanes, lane, vector=True)
     add_codes, widen = add(lanes, lane, vector=True), add(lanes, accumulator, vector=True)
@@ -107,7 +106,7 @@ def _add_late(g: Geometry, lists: SpikeLists, lane: str, accumulator: str, most:
 
 def _add_at_once(g: Geometry, lists: SpikeLists, accumulator: str, vector: bool):
     """A TIR macro: add the listed rows, each as wide as its sum, for large codes."""
-    lanes, columns, planes = g.block_words(accumulator) * WORD, g.columns, g.planes
+    lanes, columns, planes = g.block_lanes(accumulator), g.columns, g.planes
     unrolled, capacity = lists.unrolled, lists.capacity
     add_codes = add(lanes, accumulator, vector)
 
