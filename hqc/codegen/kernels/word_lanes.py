@@ -199,6 +199,9 @@ class LaneCodes:
         def row_word(weights, codes, at):
             return codes[at] if unpacked else weights[at]
 
+        def chunks_of(count):
+            return T.Cast("int32", T.Cast("uint32", count + (unrolled - 1)) // T.uint32(unrolled))
+
         def begin(offsets, total, at):
             low_sum = T.int32(low * ones) if low is not None else offsets[at]
             return T.Cast(accumulator, low_sum) * T.Cast(accumulator, total)
@@ -236,14 +239,19 @@ class LaneCodes:
             for plane in range(planes):
                 for j in range(T.min(block, (row_words - first // per_word) // group)):
                     at: T.let = first // per_word + j * group
-                    size: T.let = (counts[plane] + (unrolled - 1)) // unrolled
-                    for batch in range((size + (chunks - 1)) // chunks):
+                    left = T.alloc_buffer((2,), "int32")
+                    left[0] = chunks_of(counts[plane])
+                    left[1] = plane * capacity
+                    while left[0] > 0:
+                        size: T.let = T.min(left[0], chunks)
                         sums = T.alloc_buffer((group * parts,), "uint32")
                         for i in T.unroll(group * parts):
                             sums[i] = T.uint32(0)
-                        for chunk in range(T.min(chunks, size - batch * chunks)):
-                            listed: T.let = plane * capacity + (batch * chunks + chunk) * unrolled
+                        for chunk in range(size):
+                            listed: T.let = left[1] + chunk * unrolled
                             add_chunk(weights, codes, events, listed, at, sums)
+                        left[0] = left[0] - size
+                        left[1] = left[1] + size * unrolled
                         for i in T.unroll(group * parts * lane_sums):
                             lifted: T.let = _lanes_of(
                                 sums[i // lane_sums], lane_bits, sum_bits, i % lane_sums
