@@ -138,8 +138,9 @@ def _sum_of_pair(acc, n):
 def _fire_loop(neurons: Neurons, channels: int, in_pairs: bool):
     """The epilogue of the channels that are there, one by one.
 
-    Spikes enter the word from above and are shifted down to their places: a shift by a constant
-    and one instruction on a condition, where a place that is counted takes three.
+    Whether a neuron keeps its potential enters the word from above and is shifted down to its
+    place: a shift by a constant and an instruction or two, where a place that is counted takes
+    three. Spikes are the rest.
     """
     count, at_once = neurons.level_count, 1 if channels % 2 else 2
 
@@ -161,14 +162,14 @@ def _fire_loop(neurons: Neurons, channels: int, in_pairs: bool):
                 charged: T.let = neurons.charge(
                     T.Cast("int32", u[m + v]), sum_of(acc, a + v), levels[at], t
                 )
-                fires: T.let = charged >= neurons.at(levels[at + 1], t)
+                keeps: T.let = charged < neurons.at(levels[at + 1], t)
                 word[0] = T.shift_right(word[0], T.uint32(1)) | T.Select(
-                    fires, T.uint32(1 << (WORD - 1)), T.uint32(0)
+                    keeps, T.uint32(1 << (WORD - 1)), T.uint32(0)
                 )
                 u[m + v] = T.Cast(
-                    neurons.potential, T.Select(fires, after(charged, levels, at, t), charged)
+                    neurons.potential, T.Select(keeps, charged, after(charged, levels, at, t))
                 )
-        y[w] = T.shift_right(word[0], T.Cast("uint32", WORD - size))
+        y[w] = T.shift_right(T.bitwise_not(word[0]), T.Cast("uint32", WORD - size))
 
     return epilogue
 

@@ -89,9 +89,11 @@ def _build(
     head, word_sums = head_dim // per_sum, WORD // per_sum
     add_row = add(head, "int32", vector)
 
-    def sums_of(x, row, v):
-        integers = (small_integer(x, row, in_words, v_planes, v * per_sum + i) for i in range(per_sum))
-        return reduce(plus, (T.shift_left(n, T.int32(16 * i)) for i, n in enumerate(integers)))
+    def integers_of(x, row, v):
+        integers = (
+            small_integer(x, row, in_words, v_planes, v * per_sum + i) for i in range(per_sum)
+        )
+        return reduce(plus, (T.shift_left(n, T.int32(16 * i)) for i, n in enumerate(each)))
 
     @T.prim_func(s_tir=True)
     def packed_attention(
@@ -125,7 +127,7 @@ def _build(
                 first: T.let = (s * tokens + token) * in_words
                 for w in range(in_words):
                     for v in T.vectorized(word_sums):
-                        acc[w * word_sums + v] = sums_of(values, first * v_planes + w, v)
+                        acc[w * word_sums + v] = integers_of(values, first * v_planes + w, v)
                 for p in T.unroll(k_planes):
                     for w in range(in_words):
                         word = T.alloc_buffer((1,), "uint32")
