@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
-from functools import reduce
-from operator import add as plus
 
 import onnx_ir as ir
 from tvm.script import tirx as T
@@ -90,10 +88,8 @@ def _build(
     add_row = add(head, "int32", vector)
 
     def integers_of(x, row, v):
-        integers = (
-            small_integer(x, row, in_words, v_planes, v * per_sum + i) for i in range(per_sum)
-        )
-        return reduce(plus, (T.shift_left(n, T.int32(16 * i)) for i, n in enumerate(each)))
+        each = [small_integer(x, row, in_words, v_planes, v * per_sum + i) for i in range(per_sum)]
+        return each[0] + T.shift_left(each[1], T.int32(16)) if in_pairs else each[0]
 
     @T.prim_func(s_tir=True)
     def packed_attention(

@@ -192,7 +192,7 @@ class LaneCodes:
         unrolled, chunks, row_words = lanes.unrolled, lanes.chunks, lanes.row_words
         first_bits, lane_bits = lanes.first_bits, lanes.lane_bits
         planes, capacity, per_word = lists.g.planes, lists.capacity, lanes.per_word
-        per_sum, scale = WORD // sum_bits, row_words // lists.row
+        per_sum, scale = WORD // sum_bits, row_words // lists.row_size
         word_sums, lane_sums = per_word // per_sum, sum_bits // lane_bits
         block, ones = WORD // per_word // group, sum(1 << i * sum_bits for i in range(per_sum))
 
