@@ -44,8 +44,10 @@ class Accumulation:
     `look_at_rows(x, table, events, s, oy)` runs once a tile of `tile` positions and step, and
     `look(x, table, events, counts, s, oy, ox)` once a position: they may list inputs.
     `add(x, weights, offsets, codes, events, counts, acc, s, oy, ox, first)` adds to acc the inputs
-    of the outputs from `first` on, `block_words` words of them. With `repeats` steps whose inputs
-    are all those of the step before keep its sums: `events` has room for a byte a step.
+    of the outputs from `first` on, `block_words` words of them; unless it `clears`, acc needs not
+    be 0 before. With `in_pairs` an int32 of acc holds two sums of 16 bits, the second times 2^16.
+    With `repeats` steps whose inputs are all those of the step before keep its sums: `events` has
+    room for a byte a step.
     """
 
     image: str
@@ -61,8 +63,19 @@ class Accumulation:
     look: Callable = nothing
     tile: int = 1
     repeats: bool = False
+    clears: bool = True
+    in_pairs: bool = False
     table: Constant = NO_TABLE
     code: str = "int8"
+
+    @property
+    def size(self) -> int:
+        """Elements of acc."""
+        return self.block_words * WORD // (2 if self.in_pairs else 1)
+
+    def start(self, vector: bool):
+        """A TIR macro: make acc ready for `add`."""
+        return clear(self.size, self.accumulator, vector) if self.clears else nothing
 
 
 def mark_changed_steps(image: str, size: int):
@@ -119,8 +132,8 @@ def _build(g: Geometry, neurons: Neurons, sums: Accumulation, vector: bool):
     lanes = sums.block_words * WORD
     prepare, look_at_rows, look, add = sums.prepare, sums.look_at_rows, sums.look, sums.add
     tile, tiles, blocks = sums.tile, g.out_width // sums.tile, g.out_words // sums.block_words
-    start, row_size = clear(lanes, sums.accumulator, vector), row_of(g.channels, vector)
-    epilogue = fire(neurons, g.channels, vector)
+    start, row_size = sums.start(vector), row_of(g.channels, vector)
+    epilogue = fire(neurons, g.channels, vector, sums.in_pairs)
     stored, offset = (str(c.array.dtype) for c in sums.weights)
     mark_changes = mark_changed_steps(sums.image, g.in_channels * g.height * g.width)
 
@@ -170,7 +183,7 @@ def _build(g: Geometry, neurons: Neurons, sums: Accumulation, vector: bool):
                         u[row + n] = T.Cast(neurons.potential, 0)
                 if sums.repeats:
                     for block in range(blocks):
-                        acc = T.alloc_buffer((lanes,), sums.accumulator)
+                        acc = T.alloc_buffer((sums.size,), sums.accumulator)
                         for s in range(steps):
                             if s == 0 or events[s] != T.Cast(sums.event, 0):
                                 start(acc)
@@ -187,7 +200,7 @@ def _build(g: Geometry, neurons: Neurons, sums: Accumulation, vector: bool):
                             counts = T.alloc_buffer((g.planes,), "int32")
                             look(x, table, events, counts, s, oy, ox)
                             for block in range(blocks):
-                                acc = T.alloc_buffer((lanes,), sums.accumulator)
+                                acc = T.alloc_buffer((sums.size,), sums.accumulator)
                                 start(acc)
                                 add(
                                     x, weights, offsets, codes, events, counts, acc, s, oy, ox,

@@ -8,7 +8,6 @@ from tvm.script import tirx as T
 from hqc.codegen.kernels.conv_layer import Accumulation, Layer
 from hqc.codegen.kernels.geometry import Geometry
 from hqc.codegen.kernels.kernel_base import ANY, Input, KernelCall, Output, Scratch
-from hqc.codegen.kernels.lanes import clear
 from hqc.codegen.kernels.neurons import WORD
 from hqc.codegen.kernels.rescaling import Rescaling, rescale
 
@@ -35,7 +34,7 @@ def conv_potentials(node: ir.Node, layer: Layer, vector: bool) -> KernelCall:
 def _build(g: Geometry, rescaling: Rescaling, sums: Accumulation, vector: bool):
     lanes = sums.block_words * WORD
     prepare, look_at_rows, look, add = sums.prepare, sums.look_at_rows, sums.look, sums.add
-    start, epilogue = clear(lanes, sums.accumulator, vector), rescale(rescaling)
+    start, epilogue = sums.start(vector), rescale(rescaling)
     stored, offset = (str(c.array.dtype) for c in sums.weights)
 
     @T.prim_func(s_tir=True)
@@ -71,7 +70,7 @@ def _build(g: Geometry, rescaling: Rescaling, sums: Accumulation, vector: bool):
                     counts = T.alloc_buffer((g.planes,), "int32")
                     look(x, table, events, counts, s, oy, ox)
                     for block in range(g.out_words // sums.block_words):
-                        acc = T.alloc_buffer((lanes,), sums.accumulator)
+                        acc = T.alloc_buffer((sums.size,), sums.accumulator)
                         start(acc)
                         add(
                             x, weights, offsets, codes, events, counts, acc, s, oy, ox,

@@ -11,6 +11,7 @@ from tvm.script import tirx as T
 
 from hqc.codegen.kernels.kernel_base import Constant, State, Stride
 from hqc.dialect import find_op
+from hqc.dialect.fixed_point_lif import NAMES
 from hqc.dialect.layouts import WORD
 from hqc.dialect.planes import words
 
@@ -19,7 +20,10 @@ _NEVER = 2**31 - 1
 
 @dataclass(frozen=True)
 class Neurons:
-    """`FixedPointLIF` of a node, as expressions of TIR; see there for the arithmetic."""
+    """`FixedPointLIF` of a node, as expressions of TIR; see there for the arithmetic.
+
+    `resets_to_zero` says that all of its resets are 0.
+    """
 
     frac_bits: int
     exact: int
@@ -27,12 +31,14 @@ class Neurons:
     leak_shift: int
     soft_reset: int
     potential_bits: int
+    resets_to_zero: bool
 
     @classmethod
     def of(cls, node: ir.Node) -> Neurons:
-        """Read the node's attributes."""
+        """Read the node's attributes, and its resets, which are its last input."""
         attributes = find_op(node).attributes(node)
-        return cls(*(attributes[name] for name in cls.__dataclass_fields__))
+        resets = node.inputs[-1].const_value.numpy()
+        return cls(*(attributes[name] for name in NAMES), resets_to_zero=not resets.any())
 
     @property
     def potential(self) -> str:
@@ -70,13 +76,21 @@ class Neurons:
     def levels(
         self, node: ir.Node, first: int, channels: int, time_steps: int, vector: bool
     ) -> Constant:
-        """Bias, threshold and reset of the node, int32 [3, row], spare columns silent."""
+        """Bias, threshold and reset of the node, int32: with vectors [3, row], spare columns
+        silent, else [row, 3], or [row, 2] where resets are all 0."""
         never = _NEVER >> (time_steps - 1) if self.exact else _NEVER
         levels = np.zeros((3, row_of(channels, vector)), np.int32)
         levels[1] = never
         for row, value in zip(levels, node.inputs[first : first + 3], strict=True):
             row[:channels] = value.const_value.numpy().reshape(-1)
-        return Constant(levels)
+        if vector:
+            return Constant(levels)
+        return Constant(np.ascontiguousarray(levels[: self.level_count].T))
+
+    @property
+    def level_count(self) -> int:
+        """Levels of a neuron, where there are no vectors."""
+        return 2 if self.resets_to_zero and not self.soft_reset else 3
 
 
 def row_of(channels: int, vector: bool) -> int:
@@ -102,35 +116,60 @@ def lowest_bit(word):
     return T.Cast("int32", index)
 
 
-def fire(neurons: Neurons, channels: int, vector: bool):
+def fire(neurons: Neurons, channels: int, vector: bool, in_pairs: bool = False):
     """A TIR macro: the epilogue of 32 channels from `n` on.
 
     acc[a ..] are their sums, u[m ..] their potentials, `levels` bias, threshold and reset of all
-    columns; the spikes become the word y[w].
+    columns; the spikes become the word y[w]. Sums `in_pairs` are such as `Accumulation` says, and
+    a counts sums; only targets without vectors have these.
     """
     if vector:
         return _fire_vectors(neurons, row_of(channels, vector), used_lanes(channels, WORD))
-    return _fire_loop(neurons, channels)
+    return _fire_loop(neurons, channels, in_pairs)
 
 
-def _fire_loop(neurons: Neurons, channels: int):
-    """The epilogue of the channels that are there, one by one."""
+def _sum_of_pair(acc, n):
+    """The n-th of sums that lie in pairs in words; the first of a pair borrows from the second."""
+    second = n % 2
+    lifted = T.shift_right(acc[n // 2] + second * (1 << 15), second * 16)
+    return T.Cast("int32", T.Cast("int16", lifted))
+
+
+def _fire_loop(neurons: Neurons, channels: int, in_pairs: bool):
+    """The epilogue of the channels that are there, one by one.
+
+    Whether a neuron keeps its potential enters the word from above and is shifted down to its
+    place: a shift by a constant and an instruction or two, where a place that is counted takes
+    three. Spikes are the rest.
+    """
+    count, at_once = neurons.level_count, 1 if channels % 2 else 2
+
+    def sum_of(acc, n):
+        return _sum_of_pair(acc, n) if in_pairs else T.Cast("int32", acc[n])
+
+    def after(charged, levels, at, t):
+        return T.int32(0) if count == 2 else neurons.after(charged, levels[at + 2], t)
 
     @T.macro
     def epilogue(acc, a, u, m, levels, n, y, w, t):
         word = T.alloc_buffer((1,), "uint32")
         word[0] = T.uint32(0)
-        for v in range(T.min(WORD, channels - n)):
-            charged: T.let = neurons.charge(
-                T.Cast("int32", u[m + v]), T.Cast("int32", acc[a + v]), levels[n + v], t
-            )
-            fires: T.let = charged >= neurons.at(levels[channels + n + v], t)
-            word[0] = word[0] | T.shift_left(T.Cast("uint32", fires), T.Cast("uint32", v))
-            u[m + v] = T.Cast(
-                neurons.potential,
-                T.Select(fires, neurons.after(charged, levels[2 * channels + n + v], t), charged),
-            )
-        y[w] = word[0]
+        size: T.let = T.min(WORD, channels - n)
+        for pair in range(size // at_once):
+            for i in T.unroll(at_once):
+                v: T.let = pair * at_once + i
+                at: T.let = (n + v) * count
+                charged: T.let = neurons.charge(
+                    T.Cast("int32", u[m + v]), sum_of(acc, a + v), levels[at], t
+                )
+                keeps: T.let = charged < neurons.at(levels[at + 1], t)
+                word[0] = T.shift_right(word[0], T.uint32(1)) | T.Select(
+                    keeps, T.uint32(1 << (WORD - 1)), T.uint32(0)
+                )
+                u[m + v] = T.Cast(
+                    neurons.potential, T.Select(keeps, charged, after(charged, levels, at, t))
+                )
+        y[w] = T.shift_right(T.bitwise_not(word[0]), T.Cast("uint32", WORD - size))
 
     return epilogue
 

@@ -29,7 +29,8 @@ def emit(node: ir.Node, vector: bool) -> KernelCall:
 
     Row c of the product K^T V adds up, over tokens whose key fires in channel c, the values of c's
     head; a token's sums are the rows of the channels in which its query fires. A spike in plane p
-    of a key or query counts 2^p times.
+    of a key or query counts 2^p times. Without vectors an int32 holds two sums where 16 bits are
+    enough, as `Accumulation` says.
 
     Raises `UnsupportedModelError` where the sums may leave 32 bits.
     """
@@ -50,18 +51,19 @@ def emit(node: ir.Node, vector: bool) -> KernelCall:
             f"channels a head may add up to {reach}, more than 32 bits hold",
             hint="put LIF neurons between a residual sum and the attention that reads it",
         )
-    row = row_of(channels, vector)
+    in_pairs = not vector and reach < 2**15 and head_dim % 2 == 0
+    per_sum, row = 2 if in_pairs else 1, row_of(channels, vector)
     potentials, _ = neurons.state(tokens, row)
     return KernelCall(
-        lambda: _build(tokens, columns, channels, head_dim, planes, neurons, vector),
+        lambda: _build(tokens, columns, channels, head_dim, planes, neurons, vector, in_pairs),
         (
             Input(0),
             Input(1),
             Input(2),
             Output(),
             neurons.levels(node, 3, channels, shape[0], vector),
-            Scratch(channels * head_dim * 4),
-            Scratch(columns * 4),
+            Scratch(channels * head_dim * 4 // per_sum),
+            Scratch(columns * 4 // per_sum),
             replace(potentials, run_size=potentials.size),
         ),
         ("attention", tokens, columns, channels, head_dim, planes, neurons, vector),
@@ -76,11 +78,18 @@ def _build(
     planes: tuple[int, int, int],
     neurons: Neurons,
     vector: bool,
+    in_pairs: bool,
 ):
-    in_words, epilogue = columns // WORD, fire(neurons, channels, vector)
+    in_words, epilogue = columns // WORD, fire(neurons, channels, vector, in_pairs)
     row_size = row_of(channels, vector)
     q_planes, k_planes, v_planes = planes
-    add_row = add(head_dim, "int32", vector)
+    per_sum = 2 if in_pairs else 1
+    head, word_sums = head_dim // per_sum, WORD // per_sum
+    add_row = add(head, "int32", vector)
+
+    def integers_of(x, row, v):
+        each = [small_integer(x, row, in_words, v_planes, v * per_sum + i) for i in range(per_sum)]
+        return each[0] + T.shift_left(each[1], T.int32(16)) if in_pairs else each[0]
 
     @T.prim_func(s_tir=True)
     def packed_attention(
@@ -108,35 +117,33 @@ def _build(
             for n in range(tokens * row_size):
                 u[n] = T.Cast(neurons.potential, 0)
         for s in range(steps):
-            for n in range(channels * head_dim):
+            for n in range(channels * head):
                 kv[n] = 0
             for token in range(tokens):
                 first: T.let = (s * tokens + token) * in_words
                 for w in range(in_words):
-                    for v in T.vectorized(WORD):
-                        acc[w * WORD + v] = small_integer(
-                            values, first * v_planes + w, in_words, v_planes, v
-                        )
+                    for v in T.vectorized(word_sums):
+                        acc[w * word_sums + v] = integers_of(values, first * v_planes + w, v)
                 for p in T.unroll(k_planes):
                     for w in range(in_words):
                         word = T.alloc_buffer((1,), "uint32")
                         word[0] = k[first * k_planes + p * in_words + w]
                         while word[0] != T.uint32(0):
                             c: T.let = w * WORD + lowest_bit(word[0])
-                            add_row(kv, c * head_dim, acc, c // head_dim * head_dim, p)
+                            add_row(kv, c * head, acc, c // head_dim * head, p)
                             word[0] = word[0] & (word[0] - T.uint32(1))
             for token in range(tokens):
                 first: T.let = (s * tokens + token) * in_words
                 for w in range(in_words):
-                    for v in T.vectorized(WORD):
-                        acc[w * WORD + v] = 0
+                    for v in T.vectorized(word_sums):
+                        acc[w * word_sums + v] = 0
                 for p in T.unroll(q_planes):
                     for w in range(in_words):
                         word = T.alloc_buffer((1,), "uint32")
                         word[0] = q[first * q_planes + p * in_words + w]
                         while word[0] != T.uint32(0):
                             c: T.let = w * WORD + lowest_bit(word[0])
-                            add_row(acc, c // head_dim * head_dim, kv, c * head_dim, p)
+                            add_row(acc, c // head_dim * head, kv, c * head, p)
                             word[0] = word[0] & (word[0] - T.uint32(1))
                 for w in range(in_words):
                     epilogue(

@@ -21,13 +21,7 @@ from hqc.codegen.kernels.lanes import add, clear
 from hqc.codegen.kernels.spike_lists import SpikeLists, listed
 from hqc.codegen.kernels.unpack import codes_of
 from hqc.codegen.kernels.weights import StoredWeights
-from hqc.codegen.kernels.word_lanes import (
-    Lanes,
-    add_lane_rows,
-    lane_constants,
-    lanes_of,
-    unpack_lanes,
-)
+from hqc.codegen.kernels.word_lanes import LaneCodes
 
 _UNROLLED = (4, 5, 6)
 """Rows that are added without a branch. More waste additions of zeros at the end of a list."""
@@ -39,9 +33,11 @@ def event_sums(node: ir.Node, vector: bool) -> Layer:
     g = Geometry.of(node, height, width, planes)
     stored = StoredWeights.of(node, code_rows(node))
     accumulator = accumulator_type(stored.codes, 2**planes - 1, is_wide(node))
-    lanes = None if vector else lanes_of(stored)
-    if lanes is not None:
-        return _in_words(g, stored, lanes, "int64" if accumulator == "int64" else "int32")
+    codes = None if vector else LaneCodes.of(stored)
+    if codes is not None:
+        in_pairs = accumulator == "int16" and codes.lanes.lane_bits <= 16
+        in_pairs = in_pairs and node.op_type == "SpikeConv"
+        return _in_words(g, codes, "int64" if accumulator == "int64" else "int32", in_pairs)
     largest = int(np.abs(stored.codes).max(initial=1))
     lane, rows = narrowest(largest, accumulator)
     unrolled = max(_UNROLLED, key=lambda u: min(rows, 32) // u * u)
@@ -60,23 +56,25 @@ def event_sums(node: ir.Node, vector: bool) -> Layer:
     return g, sums, ("event", stored.form, accumulator, lane, rows, lists)
 
 
-def _in_words(g: Geometry, stored: StoredWeights, lanes: Lanes, accumulator: str) -> Layer:
+def _in_words(g: Geometry, codes: LaneCodes, accumulator: str, in_pairs: bool) -> Layer:
     """Codes added as fields of 32-bit words."""
-    unpacked = {}
-    if stored.is_shift:
-        size = g.inputs * lanes.row_words * 4
-        unpacked = {"prepare": unpack_lanes(stored, lanes), "codes_size": size, "code": "uint32"}
-    lists = SpikeLists(g, 1, vector=False, by_table=False)
+    unpacked, sum_bits = {}, 16 if in_pairs else 32
+    if codes.unpacked_words:
+        size = codes.unpacked_words * 4
+        unpacked = {"prepare": codes.unpack(), "codes_size": size, "code": "uint32"}
+    lists = SpikeLists.of_rows(g, codes.lanes.unrolled, codes.lanes.row_words)
     sums = Accumulation(
         image="uint32",
-        weights=lane_constants(stored, lanes),
+        weights=codes.constants(sum_bits),
         accumulator=accumulator,
         block_words=1,
-        add=add_lane_rows(lanes, lists, accumulator, stored=not unpacked),
+        clears=False,
+        in_pairs=in_pairs,
+        add=codes.add(lists, accumulator, sum_bits),
         **listed(lists),
         **{"codes_size": 0, **unpacked},
     )
-    return g, sums, ("words", stored.form, lanes, accumulator, sums.weights[1].array.dtype.name)
+    return g, sums, ("words", codes.form, accumulator, sum_bits, lists)
 
 
 def _add_late(g: Geometry, lists: SpikeLists, lane: str, accumulator: str, most: int):

@@ -12,7 +12,7 @@ Where hardly anything fires, looking for the next spike takes less.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -49,13 +49,21 @@ class SpikeLists:
 
     First the list of a position, `capacity` for each plane; then those of the input rows that an
     output row sees; then where each pixel begins in these. Lists are made up to a multiple of
-    `unrolled` by an input that no layer has, the row of which is zeros.
+    `unrolled` by an input that no layer has, the row of which is zeros. What is listed of an input
+    is `row_size` times its index: where its row begins.
     """
 
     g: Geometry
     unrolled: int
     vector: bool
     by_table: bool
+    row_size: int = 1
+
+    @classmethod
+    def of_rows(cls, g: Geometry, unrolled: int, row_size: int) -> SpikeLists:
+        """Lists without vectors of where rows of so many elements begin, if 16 bits hold that."""
+        lists = cls(g, unrolled, vector=False, by_table=False, row_size=row_size)
+        return lists if lists.index == "uint16" else replace(lists, row_size=1)
 
     @classmethod
     def of(cls, node: ir.Node, g: Geometry, unrolled: int, vector: bool) -> SpikeLists:
@@ -93,7 +101,7 @@ class SpikeLists:
     @cached_property
     def index(self) -> str:
         """The type of an index."""
-        most = max(self.g.inputs + 1, self.g.width * self.g.in_channels + 1)
+        most = max(self.g.inputs + 1, self.g.width * self.g.in_channels + 1) * self.row_size
         return "uint16" if most < 2**16 else "int32"
 
     @property
@@ -154,7 +162,7 @@ class SpikeLists:
                         pixel: T.let = begins + at * (g.width + 1)
                         begin: T.let = T.Cast("int32", events[pixel + first])
                         size: T.let = T.Cast("int32", events[pixel + last]) - begin
-                        moved: T.let = (ky * kernel_width - ix) * g.in_channels
+                        moved: T.let = (ky * kernel_width - ix) * g.in_channels * self.row_size
                         copy(
                             events, rows + at * row + begin, plane * capacity + end[0], size, moved
                         )
@@ -186,7 +194,7 @@ class SpikeLists:
 
     def _list_pixel(self):
         """A TIR macro: add to events[at + end ..] the inputs x[word ..] that fire, and `first`."""
-        in_words, index = self.g.in_words, self.index
+        in_words, index, row_size = self.g.in_words, self.index, self.row_size
         octets = -(-self.g.in_channels // BYTE)
 
         @T.macro
@@ -209,7 +217,9 @@ class SpikeLists:
             for w in range(in_words):
                 left[0] = x[word + w]
                 while left[0] != T.uint32(0):
-                    events[at + end[0]] = T.Cast(index, first + w * WORD + lowest_bit(left[0]))
+                    events[at + end[0]] = T.Cast(
+                        index, (first + w * WORD + lowest_bit(left[0])) * row_size
+                    )
                     left[0] = left[0] & (left[0] - T.uint32(1))
                     end[0] = end[0] + 1
 
@@ -232,13 +242,13 @@ class SpikeLists:
 
     def _make_up(self):
         """A TIR macro: write behind a list as many indices of zeros as a chunk may read."""
-        inputs, index, spare = self.g.inputs, self.index, self.unrolled
+        none, index, spare = self.g.inputs * self.row_size, self.index, self.unrolled
         each = T.vectorized if self.vector else T.serial
 
         @T.macro
         def make_up(events, end):
             for v in each(spare):
-                events[end + v] = T.Cast(index, inputs)
+                events[end + v] = T.Cast(index, none)
 
         return make_up
 

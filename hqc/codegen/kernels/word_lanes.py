@@ -1,9 +1,14 @@
 """Rows of codes added as lanes of 32-bit words, for targets without vectors.
 
-Lanes hold codes less an offset of their column, which are never negative: words are added as they
-are, and nothing carries from lane to lane until a lane is full. Codes that are stored in fields of
-words are added from there; powers of two become such fields once per call of the layer. What the
-offsets add up to is the number of rows times each.
+Fields of a word are codes less an offset of their column, which are never negative: words are
+added as they are, and nothing carries from lane to lane until a lane is full. Masks take a word's
+fields apart into lanes that hold some rows, and these into wider ones, until lanes are as wide as
+sums: fields of 2 bits become lanes of 4, 8 and then 16 bits. Each time the even lanes of a word
+become one word and the odd ones another, so the columns of a word lie in the order of their
+indices' reversed bits. Powers of two become such fields once per call of the layer.
+
+Sums of 16 bits lie in pairs in words, the second times 2^16: a first that is negative borrows from
+the second. They begin as what the offsets add up to, the number of rows times each.
 """
 
 from __future__ import annotations
@@ -22,40 +27,52 @@ from hqc.codegen.kernels.weights import StoredWeights
 _WORTH_WIDENING_LATE = 4
 """Rows that a lane must hold."""
 
-_SUMS = 4
+_SUMS = 8
 """Words of sums that registers hold."""
+
+_MOST = 7
+"""Rows that are added without a branch, at most."""
+
+_UNROLLED = (4, 5, 6)
+"""The same, of lanes that hold many."""
 
 
 @dataclass(frozen=True)
 class Lanes:
     """Columns in fields of words, and the wider lanes that add them up.
 
-    A word holds neighbouring columns. Its fields are taken apart in `parts`, each of which has one
-    field in every lane: column `part * lanes + lane` is the field of that part in that lane.
-    `rows` is how many rows a lane holds.
+    A word holds neighbouring columns. Rows are added `unrolled` at a time in lanes of `first_bits`,
+    which are added to lanes of `lane_bits`; these hold `chunks` times as many rows.
     """
 
     columns: int
     field_bits: int
+    first_bits: int
+    unrolled: int
     lane_bits: int
-    rows: int
+    chunks: int
 
     @classmethod
     def of(cls, columns: int, field_bits: int, largest: int) -> Lanes:
         """Lanes for fields of that many bits that are at most `largest`."""
         widths = (b for b in (8, 16, 32) if b >= field_bits)
         bits = next(b for b in widths if ((1 << b) - 1) // largest >= _WORTH_WIDENING_LATE)
-        return cls(columns, field_bits, bits, ((1 << bits) - 1) // largest)
+        rows, first_bits = ((1 << bits) - 1) // largest, 4 if field_bits == 2 else bits
+        if first_bits < bits:
+            unrolled = min(15 // largest, _MOST)
+        else:
+            unrolled = max((u for u in _UNROLLED if u <= rows), key=lambda u: rows // u * u)
+        return cls(columns, field_bits, first_bits, unrolled, bits, rows // unrolled)
 
     @property
     def parts(self) -> int:
-        """Fields of a lane."""
+        """Words of lanes that a word becomes."""
         return self.lane_bits // self.field_bits
 
     @property
-    def lanes(self) -> int:
-        """Lanes of a word."""
-        return WORD // self.lane_bits
+    def first_parts(self) -> int:
+        """Words of first lanes that a word becomes."""
+        return self.first_bits // self.field_bits
 
     @property
     def per_word(self) -> int:
@@ -74,8 +91,7 @@ class Lanes:
 
     def shift(self, column):
         """Where in its word the field of a column begins."""
-        place = column % self.per_word
-        return place % self.lanes * self.lane_bits + place // self.lanes * self.field_bits
+        return _reversed(column % self.per_word, self.per_word) * self.field_bits
 
     def store(self, fields: np.ndarray) -> np.ndarray:
         """Fields [K, columns] as uint32 [K, row_words]."""
@@ -86,106 +102,163 @@ class Lanes:
         return np.bitwise_or.reduce(words, axis=2)
 
 
-def lanes_of(stored: StoredWeights) -> Lanes | None:
-    """Lanes for a layer's codes; None for codes too wide for more than one in a word."""
-    columns = stored.codes.shape[1]
-    span = max(int((stored.codes - stored.low).max(initial=0)), 1)
-    if span >= 1 << 16 or stored.field_bits > 16:
-        return None
-    narrowest = 8 if stored.is_shift else stored.field_bits
-    field = next(b for b in (2, 4, 8, 16) if b >= narrowest and span < 1 << b)
-    return Lanes.of(columns, field, span)
+def _reversed(index, size: int):
+    """The bits of an index below `size`, a power of two, in reverse; of arrays or TIR."""
+    bits = size.bit_length() - 1
+    return sum(((index // (1 << b)) % 2 * (1 << (bits - 1 - b)) for b in range(bits)), index * 0)
 
 
-def lane_constants(stored: StoredWeights, lanes: Lanes) -> tuple[Constant, Constant]:
-    """The codes as they are stored, and the offset of each column."""
-    offsets = Constant(
-        stored.low.astype(np.int8 if stored.low.min(initial=0) >= -128 else np.int32)
-    )
-    if stored.is_shift:
-        return stored.constants()[0], offsets
-    return Constant(lanes.store(stored.codes - stored.low), is_weights=True), offsets
+def _lanes_of(word, narrow: int, wide: int, part):
+    """Every so many of a word's lanes of `narrow` bits as `wide` ones; `part` says which."""
+    if narrow == wide:
+        return word
+    mask = sum(((1 << narrow) - 1) << at for at in range(0, WORD, wide))
+    shift = _reversed(part, wide // narrow) * narrow
+    return T.shift_right(word, T.Cast("uint32", shift)) & T.uint32(mask)
 
 
-def unpack_lanes(stored: StoredWeights, lanes: Lanes):
-    """A TIR macro: stored powers of two -> uint32 fields [K, row_words]."""
-    read, rows, parts = stored.reader(), len(stored.codes), stored.parts
-    row_items, row_words, columns = stored.row_items, lanes.row_words, lanes.columns
+@dataclass(frozen=True, eq=False)
+class LaneCodes:
+    """A layer's codes as fields of words: field = code - low, the least of all codes where fields
+    of as many bits as are stored have room for that, else that of the column."""
 
-    @T.macro
-    def fill(weights, offsets, codes):
-        for n in range(rows * row_words):
-            codes[n] = T.uint32(0)
-        for k in range(rows):
-            for part in T.unroll(parts):
-                for i in range(T.min(row_items, columns - part * row_items)):
-                    column: T.let = part * row_items + i
-                    code: T.let = T.Cast("int32", read(weights, offsets, k, i, part))
-                    field: T.let = T.Cast("uint32", code - T.Cast("int32", offsets[column]))
-                    at: T.let = k * row_words + column // lanes.per_word
-                    codes[at] = codes[at] | T.shift_left(
-                        field, T.Cast("uint32", lanes.shift(column))
-                    )
+    stored: StoredWeights
+    low: int | None
+    lanes: Lanes
 
-    return fill
+    @classmethod
+    def of(cls, stored: StoredWeights) -> LaneCodes | None:
+        """None for codes too wide for more than one in a word."""
+        codes, columns = stored.codes, stored.codes.shape[1]
+        low = min(int(codes.min(initial=0)), 0)
+        largest = max(int(codes.max(initial=0)) - low, 1)
+        narrowest = 8 if stored.is_shift else stored.field_bits
+        if largest >= 1 << narrowest:
+            low, largest = None, int((codes - stored.low).max())
+        if largest >= 1 << 16 or narrowest > 16:
+            return None
+        field = next(b for b in (2, 4, 8, 16) if b >= narrowest and largest < 1 << b)
+        return cls(stored, low, Lanes.of(columns, field, largest))
 
+    @property
+    def form(self) -> tuple:
+        """What code that adds them depends on."""
+        return (self.stored.form, self.low, self.lanes)
 
-def add_lane_rows(lanes: Lanes, lists: SpikeLists, accumulator: str, stored: bool):
-    """A TIR macro: add the listed rows, those of each plane shifted by its place.
+    @property
+    def unpacked_words(self) -> int:
+        """Words that codes are unpacked to, and one more row; 0 where they are stored so."""
+        return (len(self.stored.codes) + 1) * self.lanes.row_words if self.stored.is_shift else 0
 
-    The rows are the weights as they are `stored`, or unpacked codes.
-    """
-    group, parts, row_words = lanes.group, lanes.parts, lanes.row_words
-    planes, capacity = lists.g.planes, lists.capacity
-    per_word, lane_mask = lanes.per_word, (1 << lanes.lane_bits) - 1
-    field = (1 << lanes.field_bits) - 1
-    field_mask = sum(field << i * lanes.lane_bits for i in range(lanes.lanes))
-    block = WORD // per_word // group
+    def constants(self, sum_bits: int) -> tuple[Constant, Constant]:
+        """The codes as they are stored, with a row of zeros behind fields, and the least codes of
+        columns [words of sums], none where all have one."""
+        per_word = WORD // sum_bits
+        lows = np.pad(self.stored.low, (0, -self.stored.low.size % WORD)).reshape(-1, per_word)
+        sums = (lows << np.arange(per_word) * sum_bits).sum(1) if self.low is None else []
+        offsets = Constant(np.asarray(sums).astype(np.int32))
+        if self.stored.is_shift:
+            return self.stored.constants()[0], offsets
+        low = self.stored.low if self.low is None else self.low
+        fields = np.pad(self.stored.codes - low, ((0, 1), (0, 0)))
+        return Constant(self.lanes.store(fields), is_weights=True), offsets
 
-    def rows_of(weights, codes):
-        return weights if stored else codes
+    def unpack(self):
+        """A TIR macro: stored powers of two -> uint32 fields [K + 1, row_words], the last 0."""
+        stored, lanes, low = self.stored, self.lanes, self.low
+        read, rows, parts = stored.reader(), len(stored.codes), stored.parts
+        row_items, row_words, columns = stored.row_items, lanes.row_words, lanes.columns
 
-    def part_of(word, part):
-        if parts == 1:
-            return word
-        return T.shift_right(word, T.uint32(part * lanes.field_bits)) & T.uint32(field_mask)
-
-    @T.macro
-    def add_events(x, weights, offsets, codes, events, counts, acc, s, oy, ox, first):
-        total = T.alloc_buffer((1,), "int32")
-        total[0] = counts[0]
-        for plane in T.serial(1, planes):
-            total[0] = total[0] + T.shift_left(counts[plane], plane)
-        for v in range(T.min(WORD, lanes.columns - first)):
-            acc[v] = acc[v] + T.Cast(accumulator, offsets[first + v]) * T.Cast(
-                accumulator, total[0]
-            )
-        for plane in range(planes):
-            for j in range(T.min(block, (row_words - first // per_word) // group)):
-                at: T.let = first // per_word + j * group
-                for chunk in range((counts[plane] + (lanes.rows - 1)) // lanes.rows):
-                    sums = T.alloc_buffer((group * parts,), "uint32")
-                    for i in T.unroll(group * parts):
-                        sums[i] = T.uint32(0)
-                    for e in range(T.min(lanes.rows, counts[plane] - chunk * lanes.rows)):
-                        k: T.let = T.Cast(
-                            "int32", events[plane * capacity + chunk * lanes.rows + e]
+        @T.macro
+        def fill(weights, offsets, codes):
+            for n in range((rows + 1) * row_words):
+                codes[n] = T.uint32(0)
+            for k in range(rows):
+                for part in T.unroll(parts):
+                    for i in range(T.min(row_items, columns - part * row_items)):
+                        column: T.let = part * row_items + i
+                        code: T.let = T.Cast("int32", read(weights, offsets, k, i, part))
+                        at: T.let = k * row_words + column // lanes.per_word
+                        codes[at] = codes[at] | T.shift_left(
+                            T.Cast("uint32", code - low), T.Cast("uint32", lanes.shift(column))
                         )
+
+        return fill
+
+    def add(self, lists: SpikeLists, accumulator: str, sum_bits: int):
+        """A TIR macro: sums become those of the listed rows, each plane's shifted by its place."""
+        lanes, low, unpacked = self.lanes, self.low, self.unpacked_words > 0
+        group, parts, first_parts = lanes.group, lanes.parts, lanes.first_parts
+        unrolled, chunks, row_words = lanes.unrolled, lanes.chunks, lanes.row_words
+        first_bits, lane_bits = lanes.first_bits, lanes.lane_bits
+        planes, capacity, per_word = lists.g.planes, lists.capacity, lanes.per_word
+        per_sum, scale = WORD // sum_bits, row_words // lists.row_size
+        word_sums, lane_sums = per_word // per_sum, sum_bits // lane_bits
+        block, ones = WORD // per_word // group, sum(1 << i * sum_bits for i in range(per_sum))
+
+        def row_word(weights, codes, at):
+            return codes[at] if unpacked else weights[at]
+
+        def chunks_of(count):
+            return T.Cast("int32", T.Cast("uint32", count + (unrolled - 1)) // T.uint32(unrolled))
+
+        def begin(offsets, total, at):
+            low_sum = T.int32(low * ones) if low is not None else offsets[at]
+            return T.Cast(accumulator, low_sum) * T.Cast(accumulator, total)
+
+        @T.macro
+        def add_chunk(weights, codes, events, listed, at, sums):
+            first = T.alloc_buffer((group * first_parts,), "uint32")
+            for i in T.unroll(group * first_parts):
+                first[i] = T.uint32(0)
+            for e in T.unroll(unrolled):
+                row: T.let = T.Cast("int32", events[listed + e]) * scale + at
+                for i in T.unroll(group * first_parts):
+                    first[i] = first[i] + _lanes_of(
+                        row_word(weights, codes, row + i // first_parts),
+                        lanes.field_bits,
+                        first_bits,
+                        i % first_parts,
+                    )
+            for i in T.unroll(group * parts):
+                sums[i] = sums[i] + _lanes_of(
+                    first[i // (parts // first_parts)],
+                    first_bits,
+                    lane_bits,
+                    i % (parts // first_parts),
+                )
+
+        @T.macro
+        def add_rows(x, weights, offsets, codes, events, counts, acc, s, oy, ox, first):
+            total = T.alloc_buffer((1,), "int32")
+            total[0] = counts[0]
+            for plane in T.serial(1, planes):
+                total[0] = total[0] + T.shift_left(counts[plane], plane)
+            for i in range(WORD // per_sum):
+                acc[i] = begin(offsets, total[0], first // per_sum + i)
+            for plane in range(planes):
+                for j in range(T.min(block, (row_words - first // per_word) // group)):
+                    at: T.let = first // per_word + j * group
+                    left = T.alloc_buffer((2,), "int32")
+                    left[0] = chunks_of(counts[plane])
+                    left[1] = plane * capacity
+                    while left[0] > 0:
+                        size: T.let = T.min(left[0], chunks)
+                        sums = T.alloc_buffer((group * parts,), "uint32")
                         for i in T.unroll(group * parts):
-                            sums[i] = sums[i] + part_of(
-                                rows_of(weights, codes)[k * row_words + at + i // parts],
-                                i % parts,
+                            sums[i] = T.uint32(0)
+                        for chunk in range(size):
+                            listed: T.let = left[1] + chunk * unrolled
+                            add_chunk(weights, codes, events, listed, at, sums)
+                        left[0] = left[0] - size
+                        left[1] = left[1] + size * unrolled
+                        for i in T.unroll(group * parts * lane_sums):
+                            lifted: T.let = _lanes_of(
+                                sums[i // lane_sums], lane_bits, sum_bits, i % lane_sums
                             )
-                    for lane in range(lanes.lanes):
-                        for i in T.unroll(group * parts):
-                            column: T.let = (
-                                (j * group + i // parts) * per_word + i % parts * lanes.lanes + lane
-                            )
-                            lifted: T.let = T.shift_right(
-                                sums[i], T.Cast("uint32", lane * lanes.lane_bits)
-                            ) & T.uint32(lane_mask)
-                            acc[column] = acc[column] + T.shift_left(
+                            to: T.let = j * group * word_sums + i
+                            acc[to] = acc[to] + T.shift_left(
                                 T.Cast(accumulator, lifted), T.Cast(accumulator, plane)
                             )
 
-    return add_events
+        return add_rows
