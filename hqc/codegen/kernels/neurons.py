@@ -71,7 +71,9 @@ class Neurons:
 
     def after(self, charged, reset, t):
         """The membrane potential after a spike."""
-        return charged - self.at(reset, t) if self.soft_reset else self.at(reset, t)
+        if self.soft_reset:
+            return charged - self.at(reset, t)
+        return T.int32(0) if self.resets_to_zero else self.at(reset, t)
 
     def levels(
         self, node: ir.Node, first: int, channels: int, time_steps: int, vector: bool
@@ -147,9 +149,6 @@ def _fire_loop(neurons: Neurons, channels: int, in_pairs: bool):
     def sum_of(acc, n):
         return _sum_of_pair(acc, n) if in_pairs else T.Cast("int32", acc[n])
 
-    def after(charged, levels, at, t):
-        return T.int32(0) if count == 2 else neurons.after(charged, levels[at + 2], t)
-
     @T.macro
     def epilogue(acc, a, u, m, levels, n, y, w, t):
         word = T.alloc_buffer((1,), "uint32")
@@ -167,7 +166,8 @@ def _fire_loop(neurons: Neurons, channels: int, in_pairs: bool):
                     keeps, T.uint32(1 << (WORD - 1)), T.uint32(0)
                 )
                 u[m + v] = T.Cast(
-                    neurons.potential, T.Select(keeps, charged, after(charged, levels, at, t))
+                    neurons.potential,
+                    T.Select(keeps, charged, neurons.after(charged, levels[at + 2], t)),
                 )
         y[w] = T.shift_right(T.bitwise_not(word[0]), T.Cast("uint32", WORD - size))
 
