@@ -88,7 +88,7 @@ class SpikeLists:
 
     @property
     def _row(self) -> int:
-        return -(-(self.g.width * self.g.in_channels + BYTE) // _COPIED) * _COPIED
+        return -(-(self.g.width * self.g.in_channels + _COPIED) // _COPIED) * _COPIED
 
     @property
     def _rows(self) -> int:
