@@ -123,7 +123,7 @@ def _coarsen(overflow: PotentialOverflowError) -> None:
             "its membrane potentials do not fit 32 bits beside the least threshold "
             f"that reads them, {overflow.stream.threshold:g}",
             "is a scale or a bias before it, as of a BatchNorm, far too large?",
-        )
+        ) from overflow
 
 
 def _by_rule(node: ir.Node, lowering: Lowering) -> Quantity | Weights | None:

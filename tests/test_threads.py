@@ -82,7 +82,7 @@ def test_an_interrupt_ends_the_work():
 
     def work(item):
         if item == 5:
-            os.kill(os.getpid(), signal.SIGINT)
+            signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
         time.sleep(0.001)
         done.append(item)
 

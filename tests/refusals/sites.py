@@ -121,7 +121,7 @@ def sites_of(error: BaseException | None) -> frozenset[Site]:
             places.add((frame.f_globals["__name__"], traceback.tb_lineno))
             if frame.f_code is Op.attributes.__code__:
                 places |= _said(frame.f_locals["self"], frame.f_locals.get("values"))
-        error = error.__context__
+        error = error.__cause__ or error.__context__
     return frozenset(
         s for s in sites() if any(s.module == m and s.first <= n <= s.last for m, n in places)
     )

@@ -65,7 +65,7 @@ def potentials_of_bits_that_there_are_not(net):
 
 @refused(
     "choose-kernels has no kernel 'dense'",
-    hint="kernels are: auto, event, planes",
+    hint="kernels are: auto, event, fields, planes",
     passes="choose-kernels{kernel=dense}",
 )
 def a_kernel_that_there_is_not(net):
