@@ -115,7 +115,9 @@ def test_planes_everywhere_give_the_same_logits(model, recordings):
         assert len(np.unique(logits)) > 1
 
 
-@pytest.mark.parametrize(("rate", "expected"), [(2, {"event", "fields"}), (90, {"event", "planes"})])
+@pytest.mark.parametrize(
+    ("rate", "expected"), [(2, {"event", "fields"}), (90, {"event", "planes"})]
+)
 def test_planes_are_chosen_where_spikes_are_many(model, rate, expected):
     text = DEFAULT.replace("choose-kernels", f"choose-kernels{{rate={rate}}}")
     lowered = run_passes(copy_model(model), parse_pipeline(text))
