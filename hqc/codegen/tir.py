@@ -15,6 +15,7 @@ from tvm import s_tir, tirx
 from tvm.target import codegen
 
 from hqc.errors import ToolError
+from hqc.threads import usable_cores
 
 
 @tvm.ir.transform.module_pass(opt_level=0)
@@ -86,7 +87,7 @@ class Objects:
 
     def __init__(self, target: Mapping[str, object]) -> None:
         self._target = target
-        self._pool = ThreadPoolExecutor(len(os.sched_getaffinity(0)))
+        self._pool = ThreadPoolExecutor(usable_cores())
         self._checked = self._pool.submit(lambda: _check(tvm.target.Target(dict(target))))
         self._made: dict[str, Future[bytes]] = {}
 

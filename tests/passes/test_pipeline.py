@@ -125,6 +125,15 @@ def test_planes_are_chosen_where_spikes_are_many(model, rate, expected):
     assert kernels == expected
 
 
+@pytest.mark.parametrize(("share", "expected"), [(0.05, "sparse"), (0.9, "dense")])
+def test_frames_that_are_mostly_0_are_skipped_through(model, rng, share, expected):
+    shape = model.graph.inputs[0].shape.numpy()
+    frames = (rng.random(shape) < share).astype(np.float32)
+    stages = lower(copy_model(model), parse_pipeline(DEFAULT), calibration=[frames])
+    (first,) = (n for n in stages.kernels.graph if n.op_type == "DenseConv")
+    assert first.attributes["kernel"].value == expected
+
+
 def test_areas_in_use_at_once_never_overlap(rng):
     for _ in range(50):
         areas = []

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from hqc.bench.on.linux import compiler_version
 from hqc.targets import load_target
+from hqc.threads import usable_cores
 from hqc.version import VERSION
 
 _PACKAGES = (
@@ -31,7 +32,7 @@ def describe_machine(cc: str | None = None) -> dict:
     return {
         "cpu": found[1] if found else platform.processor() or platform.machine(),
         "architecture": platform.machine(),
-        "cores": len(os.sched_getaffinity(0)),
+        "cores": usable_cores(),
         "memory_bytes": pages * page,
         "system": platform.platform(),
         "python": platform.python_version(),

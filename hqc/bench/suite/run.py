@@ -13,6 +13,7 @@ from hqc.bench.shown import aligned
 from hqc.bench.suite.machine import describe_machine
 from hqc.bench.suite.measure import Measured, Progress, measure
 from hqc.bench.suite.suite import Case
+from hqc.codegen.load_tvm import load_tvm
 
 
 def run_suite(
@@ -23,8 +24,7 @@ def run_suite(
     progress: Progress = lambda text: None,
 ) -> list[Measured]:
     """Make and measure cases, one after the other. Raises `UserError`."""
-    # It takes seconds to load, which are not the first model's to compile.
-    import tvm  # noqa: F401
+    load_tvm()  # takes seconds, which are not the first model's to compile
 
     found = []
     for case in cases:

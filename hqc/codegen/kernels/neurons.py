@@ -102,7 +102,7 @@ def row_of(channels: int, vector: bool) -> int:
 
 def used_lanes(channels: int, lanes: int) -> int:
     """Lanes that vectors take: half a word's for channels that need no more."""
-    return min(lanes, WORD // 2 if channels <= WORD // 2 else lanes)
+    return WORD // 2 if channels <= WORD // 2 else lanes
 
 
 def word_of(fires, lanes: int = WORD):

@@ -18,13 +18,10 @@ from hqc.codegen.kernels.geometry import (
     narrowest,
 )
 from hqc.codegen.kernels.lanes import add, clear
-from hqc.codegen.kernels.spike_lists import SpikeLists, listed
+from hqc.codegen.kernels.spike_lists import SpikeLists, listed, pieces, rows_at_once
 from hqc.codegen.kernels.unpack import codes_of
 from hqc.codegen.kernels.weights import StoredWeights
 from hqc.codegen.kernels.word_lanes import LaneCodes
-
-_UNROLLED = (4, 5, 6)
-"""Rows that are added without a branch. More waste additions of zeros at the end of a list."""
 
 
 def event_sums(node: ir.Node, vector: bool) -> Layer:
@@ -40,7 +37,7 @@ def event_sums(node: ir.Node, vector: bool) -> Layer:
         return _in_words(g, codes, "int64" if accumulator == "int64" else "int32", in_pairs)
     largest = int(np.abs(stored.codes).max(initial=1))
     lane, rows = narrowest(largest, accumulator)
-    unrolled = max(_UNROLLED, key=lambda u: min(rows, 32) // u * u)
+    unrolled = rows_at_once(rows) if rows else 4
     lists = SpikeLists.of(node, g, unrolled, vector)
     if lane == accumulator:
         add_rows = _add_at_once(g, lists, accumulator, vector)
@@ -90,8 +87,8 @@ def _add_late(g: Geometry, lists: SpikeLists, lane: str, accumulator: str, most:
     @T.macro
     def add_late(x, weights, offsets, codes, events, counts, acc, s, oy, ox, first):
         for plane in T.unroll(planes):
-            chunks: T.let = T.truncdiv(counts[plane] + (unrolled - 1), unrolled)
-            for group in range(T.truncdiv(chunks + (most - 1), most)):
+            chunks: T.let = pieces(counts[plane], unrolled)
+            for group in range(pieces(chunks, most)):
                 narrow = T.alloc_buffer((lanes,), lane)
                 clear_lanes(narrow)
                 for chunk in range(T.min(most, chunks - group * most)):
@@ -113,7 +110,7 @@ def _add_at_once(g: Geometry, lists: SpikeLists, accumulator: str, vector: bool)
     @T.macro
     def add_at_once(x, weights, offsets, codes, events, counts, acc, s, oy, ox, first):
         for plane in T.unroll(planes):
-            for chunk in range(T.truncdiv(counts[plane] + (unrolled - 1), unrolled)):
+            for chunk in range(pieces(counts[plane], unrolled)):
                 for e in T.unroll(unrolled):
                     k: T.let = T.Cast("int32", events[plane * capacity + chunk * unrolled + e])
                     add_codes(acc, 0, codes, k * columns + first, plane)

@@ -17,13 +17,8 @@ from hqc.codegen.kernels.conv_layer import Accumulation, Layer
 from hqc.codegen.kernels.geometry import Geometry, accumulator_type, code_rows, is_wide
 from hqc.codegen.kernels.kernel_base import Constant
 from hqc.codegen.kernels.neurons import WORD
-from hqc.codegen.kernels.spike_lists import SpikeLists, listed
+from hqc.codegen.kernels.spike_lists import SpikeLists, listed, pieces, rows_at_once
 from hqc.codegen.kernels.weights import StoredWeights
-from hqc.dialect.planes import words
-
-_UNROLLED = (4, 5, 6)
-_MOST = 7
-"""Rows that are added without a branch, at most."""
 
 
 def suits_fields(node: ir.Node) -> bool:
@@ -31,7 +26,7 @@ def suits_fields(node: ir.Node) -> bool:
     channels = node.inputs[1].shape.numpy()[0]
     bits, scheme = (node.attributes[n].value for n in ("weight_bits", "weight_scheme"))
     fields = bits == 2 or (scheme == "uniform" and bits <= 4)
-    return fields and words(channels) % 2 == 0 and channels % WORD == 0 and not is_wide(node)
+    return fields and channels % (2 * WORD) == 0 and not is_wide(node)
 
 
 def field_sums(node: ir.Node, vector: bool) -> Layer:
@@ -41,10 +36,7 @@ def field_sums(node: ir.Node, vector: bool) -> Layer:
     stored = StoredWeights.of(node, code_rows(node)).widened(g.columns)
     bits, block_words = stored.field_bits, next(b for b in (8, 4, 2) if g.out_words % b == 0)
     largest = max(int(stored.fields().max()), 1)
-    if bits == 2:
-        unrolled = min(15 // largest, _MOST)
-    else:
-        unrolled = max(_UNROLLED, key=lambda u: 255 // largest // u * u)
+    unrolled = rows_at_once((15 if bits == 2 else 255) // largest)
     lists = SpikeLists.of(node, g, unrolled, vector)
     accumulator = accumulator_type(stored.codes, 2**planes - 1, wide=False)
     sums = Accumulation(
@@ -121,8 +113,8 @@ def _add_fields(lists: SpikeLists, accumulator: str, bits: int, block_words: int
                 accumulator, total[0]
             )
         for plane in T.unroll(planes):
-            chunks: T.let = T.truncdiv(counts[plane] + (unrolled - 1), unrolled)
-            for group in range(T.truncdiv(chunks + (most - 1), most)):
+            chunks: T.let = pieces(counts[plane], unrolled)
+            for group in range(pieces(chunks, most)):
                 sums = T.alloc_buffer((lanes,), "uint8")
                 for v in T.vectorized(lanes):
                     sums[v] = T.uint8(0)

@@ -43,6 +43,22 @@ SET_BITS = Constant(
 """The set bits of each byte, lowest first, made up to eight; then how many there are."""
 
 
+_MOST = 32
+"""Rows of a lane that count when these are divided; beyond, a few more or less do not matter."""
+
+
+def rows_at_once(rows: int) -> int:
+    """How many rows to add without a branch, of those that a lane holds: few, since a list is made
+    up to a multiple of them, and so that little of the lane is left over."""
+    return rows if rows < 8 else max((4, 5, 6), key=lambda u: min(rows, _MOST) // u * u)
+
+
+def pieces(count, size: int):
+    """In how many pieces of `size` a count of TIR comes, the last of which may be smaller."""
+    # Without a sign: rounding a quotient down that may be negative takes more instructions.
+    return T.Cast("int32", T.Cast("uint32", count + (size - 1)) // T.uint32(size))
+
+
 @dataclass(frozen=True)
 class SpikeLists:
     """Lists of a convolution of packed spikes, in one buffer.
@@ -232,7 +248,7 @@ class SpikeLists:
 
         @T.macro
         def copy(events, begin, to, size, moved):
-            for chunk in range(T.truncdiv(size + (at_once - 1), at_once)):
+            for chunk in range(pieces(size, at_once)):
                 for v in each(at_once):
                     events[to + chunk * at_once + v] = T.Cast(
                         index, T.Cast("int32", events[begin + chunk * at_once + v]) + moved

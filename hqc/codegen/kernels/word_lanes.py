@@ -21,7 +21,7 @@ from tvm.script import tirx as T
 
 from hqc.codegen.kernels.kernel_base import Constant
 from hqc.codegen.kernels.neurons import WORD
-from hqc.codegen.kernels.spike_lists import SpikeLists
+from hqc.codegen.kernels.spike_lists import SpikeLists, pieces, rows_at_once
 from hqc.codegen.kernels.weights import StoredWeights
 
 _WORTH_WIDENING_LATE = 4
@@ -29,12 +29,6 @@ _WORTH_WIDENING_LATE = 4
 
 _SUMS = 8
 """Words of sums that registers hold."""
-
-_MOST = 7
-"""Rows that are added without a branch, at most."""
-
-_UNROLLED = (4, 5, 6)
-"""The same, of lanes that hold many."""
 
 
 @dataclass(frozen=True)
@@ -58,10 +52,7 @@ class Lanes:
         widths = (b for b in (8, 16, 32) if b >= field_bits)
         bits = next(b for b in widths if ((1 << b) - 1) // largest >= _WORTH_WIDENING_LATE)
         rows, first_bits = ((1 << bits) - 1) // largest, 4 if field_bits == 2 else bits
-        if first_bits < bits:
-            unrolled = min(15 // largest, _MOST)
-        else:
-            unrolled = max((u for u in _UNROLLED if u <= rows), key=lambda u: rows // u * u)
+        unrolled = rows_at_once(15 // largest if first_bits < bits else rows)
         return cls(columns, field_bits, first_bits, unrolled, bits, rows // unrolled)
 
     @property
@@ -199,9 +190,6 @@ class LaneCodes:
         def row_word(weights, codes, at):
             return codes[at] if unpacked else weights[at]
 
-        def chunks_of(count):
-            return T.Cast("int32", T.Cast("uint32", count + (unrolled - 1)) // T.uint32(unrolled))
-
         def begin(offsets, total, at):
             low_sum = T.int32(low * ones) if low is not None else offsets[at]
             return T.Cast(accumulator, low_sum) * T.Cast(accumulator, total)
@@ -240,7 +228,7 @@ class LaneCodes:
                 for j in range(T.min(block, (row_words - first // per_word) // group)):
                     at: T.let = first // per_word + j * group
                     left = T.alloc_buffer((2,), "int32")
-                    left[0] = chunks_of(counts[plane])
+                    left[0] = pieces(counts[plane], unrolled)
                     left[1] = plane * capacity
                     while left[0] > 0:
                         size: T.let = T.min(left[0], chunks)
