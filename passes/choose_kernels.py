@@ -34,9 +34,10 @@ _FAR_OPS = 2
 
 _FIRST_CACHE = 32 << 10
 
-_SPARSE = 0.25
-"""Up to this share of values that are not 0, those that are 0 are skipped. At 9 % (N-MNIST) that is
-as fast as not to on a Zen 4, and takes a third less instructions on a Cortex-A72."""
+_SPARSE = 0.05
+"""Up to this share of values that are not 0, those that are 0 are skipped. At 9 % (N-MNIST) that
+takes a third less instructions on a Cortex-A72 and half as much time again on a Zen 4, which cannot
+predict them."""
 
 _SCALAR_BYTE_LANES = 2
 """Without vectors, eight byte lanes of a register take nine operations where a vector takes two."""
@@ -57,7 +58,7 @@ class ChooseKernels(Pass):
     4. What costs least is chosen of those that hold the weights without waste; `kernel` names one
        for all layers instead. `vector_bits` and `popcount_ops` describe the target, and `rate` is
        the firing rate, in percent, of inputs that none was measured for.
-    5. Of frames, values that are 0 are skipped (`sparse`) if most are, or without vectors.
+    5. Of frames, values that are 0 are skipped (`sparse`) if nearly all are, or without vectors.
     """
 
     name: ClassVar[str] = "choose-kernels"

@@ -16,7 +16,6 @@ from hqc.codegen.kernels import find_kernel
 from hqc.codegen.kernels.kernel_base import _KERNELS as KERNELS
 from hqc.codegen.kernels.spike_conv_planes import suits_planes
 from hqc.dialect import ops
-from hqc.dialect.metadata import RATE
 from hqc.errors import UnsupportedModelError
 from hqc.targets import load_target
 from tests.conformance.channels import channel_cases
@@ -425,8 +424,6 @@ def test_kernels_equal_references(name, tmp_path):
         op = by_name[op_type]
         expected = op.reference(*inputs, **attributes)
         model = model_of(op, inputs, attributes, expected, constant_from)
-        if seen[op_type] % 3 == 2:  # the kernel that suits rare spikes is as right of others
-            model.graph.inputs[0].metadata_props[RATE] = "0.01"
         call = find_kernel(model.graph[0])(model.graph[0], target.vector_bits > 0)
         steps = 1 if op_type in ("IntegerLinear", "ReadLogits") else T
         cases.append(Case(f"{number}-{op_type}", call, inputs, expected, steps, op.lasts))

@@ -125,7 +125,7 @@ def test_planes_are_chosen_where_spikes_are_many(model, rate, expected):
     assert kernels == expected
 
 
-@pytest.mark.parametrize(("share", "expected"), [(0.05, "sparse"), (0.9, "dense")])
+@pytest.mark.parametrize(("share", "expected"), [(0.02, "sparse"), (0.9, "dense")])
 def test_frames_that_are_mostly_0_are_skipped_through(model, rng, share, expected):
     shape = model.graph.inputs[0].shape.numpy()
     frames = (rng.random(shape) < share).astype(np.float32)

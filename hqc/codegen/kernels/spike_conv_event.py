@@ -38,7 +38,7 @@ def event_sums(node: ir.Node, vector: bool) -> Layer:
     largest = int(np.abs(stored.codes).max(initial=1))
     lane, rows = narrowest(largest, accumulator)
     unrolled = rows_at_once(rows) if rows else 4
-    lists = SpikeLists.of(node, g, unrolled, vector)
+    lists = SpikeLists(g, unrolled, vector)
     if lane == accumulator:
         add_rows = _add_at_once(g, lists, accumulator, vector)
     else:

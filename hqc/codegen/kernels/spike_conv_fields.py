@@ -37,7 +37,7 @@ def field_sums(node: ir.Node, vector: bool) -> Layer:
     bits, block_words = stored.field_bits, next(b for b in (8, 4, 2) if g.out_words % b == 0)
     largest = max(int(stored.fields().max()), 1)
     unrolled = rows_at_once((15 if bits == 2 else 255) // largest)
-    lists = SpikeLists.of(node, g, unrolled, vector)
+    lists = SpikeLists(g, unrolled, vector)
     accumulator = accumulator_type(stored.codes, 2**planes - 1, wide=False)
     sums = Accumulation(
         image="uint32",

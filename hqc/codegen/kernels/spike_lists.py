@@ -7,7 +7,6 @@ kernel, not once for each of its taps.
 
 With vectors, eight inputs are listed at once by a table of 256 bytes' set bits: eight indices are
 stored and the end moves on by how many count. Nothing branches, so nothing is predicted wrongly.
-Where hardly anything fires, looking for the next spike takes less.
 """
 
 from __future__ import annotations
@@ -17,21 +16,16 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
-import onnx_ir as ir
 from tvm.script import tirx as T
 
 from hqc.codegen.kernels.conv_layer import NO_TABLE
 from hqc.codegen.kernels.geometry import Geometry
 from hqc.codegen.kernels.kernel_base import Constant
 from hqc.codegen.kernels.neurons import WORD, lowest_bit
-from hqc.dialect.metadata import RATE
 
 BYTE = 8
 _COPIED = 16
 """Indices that are copied at once."""
-
-_RARE = 0.03
-"""Firing rate up to which spikes are looked for one by one; measured on a Zen 4."""
 
 _BYTES = np.arange(256, dtype=np.uint8)
 _BITS = (_BYTES[:, None] >> np.arange(BYTE)) & 1
@@ -72,20 +66,13 @@ class SpikeLists:
     g: Geometry
     unrolled: int
     vector: bool
-    by_table: bool
     row_size: int = 1
 
     @classmethod
     def of_rows(cls, g: Geometry, unrolled: int, row_size: int) -> SpikeLists:
         """Lists without vectors of where rows of so many elements begin, if 16 bits hold that."""
-        lists = cls(g, unrolled, vector=False, by_table=False, row_size=row_size)
+        lists = cls(g, unrolled, vector=False, row_size=row_size)
         return lists if lists.index == "uint16" else replace(lists, row_size=1)
-
-    @classmethod
-    def of(cls, node: ir.Node, g: Geometry, unrolled: int, vector: bool) -> SpikeLists:
-        """The lists of a layer, made as suits the firing rate of its input."""
-        rate = float(node.inputs[0].metadata_props.get(RATE, 1))
-        return cls(g, unrolled, vector, vector and rate > _RARE)
 
     @property
     def tile(self) -> int:
@@ -239,7 +226,7 @@ class SpikeLists:
                     left[0] = left[0] & (left[0] - T.uint32(1))
                     end[0] = end[0] + 1
 
-        return by_table if self.by_table else by_bits
+        return by_table if self.vector else by_bits
 
     def _copy(self):
         """A TIR macro: events[to : to + size] = events[begin : begin + size] + moved."""
@@ -275,7 +262,7 @@ def listed(lists: SpikeLists) -> dict[str, Any]:
         "events_size": lists.size,
         "event": lists.index,
         "tile": lists.tile,
-        "table": SET_BITS if lists.by_table else NO_TABLE,
+        "table": SET_BITS if lists.vector else NO_TABLE,
         "look": lists.list_position(),
         **({} if lists.is_point else {"look_at_rows": lists.list_rows()}),
     }
