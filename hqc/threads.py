@@ -65,7 +65,9 @@ def in_threads(function: Callable[[Any], Any], items: Iterable, threads: int | N
     else:
         with ThreadPoolExecutor(count) as pool:
             try:
-                wait([pool.submit(work) for _ in range(count)])
+                busy = {pool.submit(work) for _ in range(count)}
+                while busy:  # a signal just before a wait does not end it: so none is long
+                    busy = wait(busy, timeout=0.1).not_done
             except BaseException as error:  # of the caller's thread: somebody interrupts it
                 failed[-1] = error
     if failed:
