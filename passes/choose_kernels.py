@@ -19,9 +19,9 @@ KERNELS = ("auto", "event", "fields", "planes")
 _LIST_OPS = 5
 """Operations to find one spike and its weight row."""
 
-_ADD_OPS = {"event": 2.0, 2: 2.4, 4: 2.6}
-"""Operations to add a vector of byte lanes: codes as bytes, or fields of 2 or 4 bits. In proportion
-as kernels of both kinds take on a Zen 4, as are the next ones."""
+_ADD_OPS = {"event": {2: 2.0, 4: 2.0, 8: 3.2}, "fields": {2: 1.6, 4: 1.4, 8: 4.5}}
+"""Operations to add a vector of byte lanes, of codes that are fields of 2, 4 or 8 bits: events fill
+lanes of 16 with the last. In proportion as kernels take on a Zen 4, as are the next ones."""
 
 _HALF_OPS = 1.5
 """Times as many for fields in blocks of 64 outputs, which fill half of what others do."""
@@ -58,7 +58,8 @@ class ChooseKernels(Pass):
     4. What costs least is chosen of those that hold the weights without waste; `kernel` names one
        for all layers instead. `vector_bits` and `popcount_ops` describe the target, and `rate` is
        the firing rate, in percent, of inputs that none was measured for.
-    5. Of frames, values that are 0 are skipped (`sparse`) if nearly all are, or without vectors.
+    5. Shifts as fields are bytes, twice what they take else: only where weights may `widen`.
+    6. Of frames, values that are 0 are skipped (`sparse`) if nearly all are, or without vectors.
     """
 
     name: ClassVar[str] = "choose-kernels"
@@ -66,6 +67,7 @@ class ChooseKernels(Pass):
     vector_bits: int = 128
     popcount_ops: int = 5
     rate: int = 15
+    widen: int = 1
 
     def __post_init__(self) -> None:
         if self.kernel not in KERNELS:
@@ -89,35 +91,42 @@ class ChooseKernels(Pass):
     def _choice(self, node: ir.Node) -> str:
         # TVM, which kernels are written in, takes seconds to load: refused models do without.
         load_tvm()
-        from hqc.codegen.kernels.spike_conv_fields import suits_fields
+        from hqc.codegen.kernels.spike_conv_fields import field_of, suits_fields
         from hqc.codegen.kernels.spike_conv_planes import suits_planes
 
+        bits, scheme = (node.attributes[n].value for n in ("weight_bits", "weight_scheme"))
+        field = field_of(bits, scheme)
         suits = {
             "event": True,
-            "fields": self.vector_bits > 0 and suits_fields(node),
+            "fields": self.vector_bits > 0
+            and suits_fields(node)
+            and (self.widen > 0 or field < 8 or bits > 4),
             "planes": suits_planes(node),
         }
         if self.kernel != "auto":
             return self.kernel if suits[self.kernel] else "event"
-        costs = self._costs(node)
+        costs = self._costs(node, field)
         return min((k for k in costs if suits[k]), key=costs.__getitem__)
 
-    def _costs(self, node: ir.Node) -> dict[str, float]:
+    def _costs(self, node: ir.Node, field: int) -> dict[str, float]:
         """Operations of each kernel a position and time step."""
         channels, in_channels, height, width = node.inputs[1].shape.numpy()
         steps, _, _, planes, _ = node.inputs[0].shape.numpy()
         _, out_height, out_width, *_ = node.outputs[0].shape.numpy()
         bits = node.attributes["weight_bits"].value
-        taps, field = height * width, 2 if bits == 2 else 4
+        taps = height * width
         byte_vectors = channels / (self.vector_bits // 8 or _SCALAR_BYTE_LANES)
         word_vectors = channels / (self.vector_bits // 32 or 1)
         rate = float(node.inputs[0].metadata_props.get(RATE, self.rate / 100))
         spikes = in_channels * taps * planes * rate
-        add_field = _ADD_OPS[field] * (_HALF_OPS if words(channels) % 4 else 1)
+        add_field = _ADD_OPS["fields"][field] * (
+            _HALF_OPS if field < 8 and words(channels) % 4 else 1
+        )
         far = _FAR_OPS if in_channels * taps * channels > _FIRST_CACHE else 0
         unpack = _UNPACK_OPS * in_channels * taps * byte_vectors / (steps * out_height * out_width)
         return {
-            "event": spikes * (_LIST_OPS + (_ADD_OPS["event"] + far) * byte_vectors) + unpack,
+            "event": spikes * (_LIST_OPS + (_ADD_OPS["event"][field] + far) * byte_vectors)
+            + unpack,
             "fields": spikes * (_LIST_OPS + (add_field + far * field / 8) * byte_vectors),
             "planes": words(in_channels) * taps * planes * bits * word_vectors * self.popcount_ops,
         }

@@ -105,16 +105,20 @@ def conv_cases(rng):
 
 
 def field_cases(rng):
-    """Rows that are added as they are stored: codes of 2 to 4 bits, few and many of them."""
+    """Rows that are added as they are stored: codes of 2 to 8 bits, few and many of them."""
     for (n_in, n_out, kernel, planes, bits, scheme, rate), neurons in zip(
         (
             (40, 128, 3, 1, 2, "uniform", 0.25),
             (300, 64, 1, 2, 2, "pow2", 0.9),
             (33, 192, 3, 1, 4, "uniform", 0.5),
             (64, 256, 1, 3, 3, "uniform", 0.05),
+            (48, 384, 1, 2, 2, "uniform", 0.6),
+            (24, 96, 3, 1, 4, "pow2", 0.9),
+            (700, 32, 1, 2, 8, "uniform", 0.95),
+            (40, 320, 1, 1, 5, "uniform", 0.02),
         ),
         NEURONS,
-        strict=False,
+        strict=True,
     ):
         x = activations(rng, T, 4, 5, planes, channels=n_in, rate=rate)
         weights = codes(rng, (n_out, n_in, kernel, kernel), bits, scheme)
