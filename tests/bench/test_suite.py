@@ -119,6 +119,11 @@ def test_a_model_is_measured(small, tmp_path):
     assert list(found.rates) == list(fitted.neurons_of(small[0]))
     assert found.arena_over_bound == found.arena_bytes / arena_bound(artifact) >= 1
     assert found.weights_over_ideal >= 1
+    memory = artifact.manifest["memory"]
+    for key in ("code_bytes", "weight_bytes", "arena_bytes"):
+        assert getattr(found, key) == memory[key] > 0
+    row = run.shown([found]).splitlines()[1].split()
+    assert {f"{memory['code_bytes']:,}", f"{memory['arena_bytes']:,}"} <= set(row)
 
 
 def test_gaps_between_codes_are_seen():
@@ -149,6 +154,7 @@ def test_two_results_are_compared(said, tmp_path, run_hqc):
     other = copy.deepcopy(said)
     (model,) = other["models"]
     model["hqc_ms"] *= 2
+    model["code_bytes"] *= 3
     model["model_sha256"] = "another"
     slower = model["kernels"][3]
     slower["milliseconds"] += 1000
@@ -159,10 +165,22 @@ def test_two_results_are_compared(said, tmp_path, run_hqc):
     assert list(found.differs) == ["onnxruntime", "small model_sha256"]
     before, after = found.figures["small hqc_ms"]
     assert after == 2 * before
+    before, after = found.figures["small code_bytes"]
+    assert after == 3 * before
     assert next(iter(found.kernels)) == f"small {slower['name']}"
     done = run_hqc("bench", "--compare", tmp_path / "a.json", tmp_path / "b.json")
     assert done.returncode == 0, done.stderr
     assert "2.00  small hqc_ms" in done.stdout
+
+
+def test_older_results_without_bytes_of_code_are_compared(said, tmp_path):
+    older = copy.deepcopy(said)
+    del older["models"][0]["code_bytes"]
+    saved.save(older, tmp_path / "a.json")
+    saved.save(said, tmp_path / "b.json")
+    found = saved.compare(tmp_path / "a.json", tmp_path / "b.json")
+    assert "small weight_bytes" in found.figures
+    assert "small code_bytes" not in found.figures
 
 
 @pytest.mark.parametrize(

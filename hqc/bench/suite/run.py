@@ -47,11 +47,16 @@ def as_dict(suite: str, found: Sequence[Measured], rounds: int, cc: str | None =
     }
 
 
+_HEAD = (
+    *("hqc ms", "floor ms", "of floor", "rates", "code B", "weights B", "arena B"),
+    *("weights", "arena", "compile s", "threads"),
+)
+
+
 def shown(found: Sequence[Measured]) -> str:
     """What was found, a model a line."""
     peers = list(found[0].ratios)
-    head = ("hqc ms", "floor ms", "of floor", "rates", "weights", "arena", "compile s")
-    rows = [(*head, "threads", *peers, "model")]
+    rows = [(*_HEAD, *peers, "model")]
     for m in found:
         rates = m.rates.values()
         rows.append(
@@ -60,6 +65,9 @@ def shown(found: Sequence[Measured]) -> str:
                 f"{m.floor_ms:.3f}",
                 f"{m.hqc_ms / m.floor_ms:.1f}",
                 f"{min(rates):.1%} to {max(rates):.1%}",
+                f"{m.code_bytes:,}",
+                f"{m.weight_bytes:,}",
+                f"{m.arena_bytes:,}",
                 f"{m.weights_over_ideal:.3f}",
                 f"{m.arena_over_bound:.2f}",
                 f"{m.compile_s:.1f}",
