@@ -9,6 +9,7 @@ import torch
 
 import hqc
 from hqc.bench.suite import Case, find_suite, fitted, run, saved, speed
+from hqc.bench.suite.growth import Growth, described
 from hqc.bench.suite.measure import arena_bound, measure, weights_over_ideal
 from hqc.bench.suite.trained import SPIKFORMER, UNTRAINED, kind_of, read_trained
 from hqc.errors import UserError
@@ -122,8 +123,10 @@ def test_a_model_is_measured(small, tmp_path):
     memory = artifact.manifest["memory"]
     for key in ("code_bytes", "weight_bytes", "arena_bytes"):
         assert getattr(found, key) == memory[key] > 0
-    row = run.shown([found]).splitlines()[1].split()
-    assert {f"{memory['code_bytes']:,}", f"{memory['arena_bytes']:,}"} <= set(row)
+    line = Growth("tokens", "depth 4", [1, 2, 3], [1.0, 2.0, 3.0], 0.0, 1.0, 0.0)
+    _, row, last = run.shown([found], [line]).splitlines()
+    assert last == described(line)
+    assert {f"{memory['code_bytes']:,}", f"{memory['arena_bytes']:,}"} <= set(row.split())
 
 
 def test_gaps_between_codes_are_seen():

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from hqc.bench.peer import PeerBuilder
 from hqc.bench.shown import aligned
+from hqc.bench.suite.growth import Growth, described
 from hqc.bench.suite.machine import describe_machine
 from hqc.bench.suite.measure import Measured, Progress, measure
 from hqc.bench.suite.suite import Case
@@ -36,13 +37,20 @@ def run_suite(
     return found
 
 
-def as_dict(suite: str, found: Sequence[Measured], rounds: int, cc: str | None = None) -> dict:
+def as_dict(
+    suite: str,
+    found: Sequence[Measured],
+    rounds: int,
+    cc: str | None = None,
+    grown: Sequence[Growth] = (),
+) -> dict:
     """What was found, and on which machine, as JSON stores it."""
     return {
         "suite": suite,
         "time": datetime.now(UTC).isoformat(timespec="seconds"),
         "rounds": rounds,
         "machine": describe_machine(cc),
+        "growth": [asdict(growth) for growth in grown],
         "models": [asdict(measured) for measured in found],
     }
 
@@ -53,8 +61,8 @@ _HEAD = (
 )
 
 
-def shown(found: Sequence[Measured]) -> str:
-    """What was found, a model a line."""
+def shown(found: Sequence[Measured], grown: Sequence[Growth] = ()) -> str:
+    """What was found, a model a line, and a line for each axis."""
     peers = list(found[0].ratios)
     rows = [(*_HEAD, *peers, "model")]
     for m in found:
@@ -76,4 +84,4 @@ def shown(found: Sequence[Measured]) -> str:
                 m.name,
             )
         )
-    return "\n".join(aligned(rows))
+    return "\n".join([*aligned(rows), *map(described, grown)])
