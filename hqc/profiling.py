@@ -65,12 +65,14 @@ class Profile:
     """A profile of a compiled model.
 
     `byte_additions` is how many bytes a second the machine can add: measured on the host, one
-    vector a cycle where the target says its clock, else 0.
+    vector a cycle where the target says its clock, else 0. `memory` is bytes of code, weights,
+    arena and stack, as the manifest has them.
     """
 
     target: str
     recordings: int
     byte_additions: float
+    memory: Mapping[str, int]
     kernels: Sequence[KernelProfile]
     energy: Estimate
 
@@ -101,6 +103,7 @@ class Profile:
             "target": self.target,
             "recordings": self.recordings,
             "byte_additions_per_second": self.byte_additions or None,
+            "memory": dict(self.memory),
             "milliseconds": self.milliseconds,
             "instructions": self.instructions,
             "cache_misses": self.cache_misses,
@@ -159,7 +162,8 @@ def profile_artifact(
         _kernel(kernel, layers, artifact, ms, done, byte_additions)
         for kernel, layers, ms, done in rows
     ]
-    return Profile(target.name, len(frames), byte_additions, profiles, found)
+    memory = artifact.manifest["memory"]
+    return Profile(target.name, len(frames), byte_additions, memory, profiles, found)
 
 
 def recordings_of(

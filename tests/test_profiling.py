@@ -94,9 +94,13 @@ def test_the_command_and_its_recordings(run_hqc, host_artifact):
     done = run_hqc("profile", host_artifact.folder, "--rounds", 1)
     assert done.returncode == 0, done.stderr
     assert "ms an inference on host" in done.stdout
+    memory = host_artifact.manifest["memory"]
+    assert memory["code_bytes"] > 0
+    assert f"bytes of code: {memory['code_bytes']:,}, of weights: " in done.stdout
     done = run_hqc("profile", host_artifact.folder, "--rounds", 1, "--data", SAMPLE, "--json")
     found = json.loads(done.stdout)
     assert {"target", "kernels", "milliseconds", "instructions", "energy"} <= set(found)
+    assert found["memory"] == memory
 
 
 def test_without_recordings_there_is_nothing_to_measure(tiny_model, run_hqc, tmp_path):

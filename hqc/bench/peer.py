@@ -22,6 +22,9 @@ Runner = Callable[[np.ndarray], np.ndarray]
 PeerBuilder = Callable[[ir.Model, Sequence[np.ndarray]], Runner]
 """Makes a peer's runner from a dialect model; it may calibrate on the frames."""
 
+DEFAULT_PEERS = ("onnxruntime-fp32", "onnxruntime-int8")
+"""Peers that are installed with hqc."""
+
 _PEERS: dict[str, PeerBuilder] = {}
 _NEEDS: dict[str, Sequence[str]] = {}
 

@@ -174,6 +174,24 @@ def preprocessing_options(command: Callable) -> Callable:
     return shown(by(over(wrapped)))
 
 
+def _picture(_context: object, _parameter: object, path: Path | None) -> Path | None:
+    """A file that can be drawn to."""
+    if path is not None and path.suffix not in (".svg", ".png"):
+        raise UserError(f"--plot {path}: pictures are .svg or .png")
+    return path
+
+
+def plot_option(what: str) -> Callable[[Callable], Callable]:
+    """Add --plot to a verb, which draws `what`."""
+    return click.option(
+        "--plot",
+        type=click.Path(path_type=Path),
+        metavar="FILE",
+        callback=_picture,
+        help=f"Draw {what}: SVG, PNG.",
+    )
+
+
 cc_option = click.option(
     "--cc",
     metavar="COMMAND",

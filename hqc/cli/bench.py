@@ -12,11 +12,20 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from hqc.cli.application import OWN_ERROR, Output, bind_option, cc_option, cli, output_options
+from hqc.cli.application import (
+    OWN_ERROR,
+    Output,
+    bind_option,
+    cc_option,
+    cli,
+    output_options,
+    plot_option,
+)
 from hqc.errors import UserError
 
 if TYPE_CHECKING:
     from hqc.bench.on import Job
+    from hqc.bench.peer import PeerBuilder
 
 _RECORDINGS = 10
 
@@ -52,9 +61,8 @@ _RECORDINGS = 10
 )
 @click.option(
     "--peers",
-    default="onnxruntime-fp32,onnxruntime-int8",
-    show_default=True,
-    help="What to compare with on this machine, separated by commas; also openvino-fp32, "
+    help="What to compare with on this machine, separated by commas: onnxruntime-fp32, "
+    "onnxruntime-int8 (default: these two; none for the suite scaling), openvino-fp32, "
     "executorch-xnnpack, spikingjelly-eager and tvm-fp32.",
 )
 @click.option(
@@ -65,8 +73,9 @@ _RECORDINGS = 10
 @click.option(
     "--suite",
     metavar="NAME",
-    help="Measure the models of a suite, or those of them that are named: speed.",
+    help="Measure the models of a suite, or those of them that are named: speed, scaling.",
 )
+@plot_option("how the times of the suite scaling grow")
 @click.option("--rounds", type=click.IntRange(1), default=15, show_default=True)
 @bind_option
 @cc_option
@@ -77,8 +86,9 @@ def bench(
     on: str | None,
     save: Path | None,
     compare: tuple[Path, Path] | None,
-    peers: str,
+    peers: str | None,
     suite: str | None,
+    plot: Path | None,
     rounds: int,
     data: Path | None,
     **options: Any,
@@ -89,7 +99,8 @@ def bench(
     logits bit by bit, and remove it. Exit code 1 if logits differ, or a device of many failed.
 
     With --suite, measure many models alike: trained ones of examples/, and networks of published
-    size that fire as these do. MODEL is then a name of the suite's.
+    size that fire as these do (speed), or one network with more and more time steps, tokens and
+    blocks (scaling). MODEL is then a name of the suite's.
 
     \b
     Examples:
@@ -100,11 +111,15 @@ def bench(
       hqc bench --compare before.json after.json
       hqc bench --suite speed --save before.json
       hqc bench --suite speed cifar10 spikformer-4-384 --json
+      hqc bench --suite scaling --plot scaling.svg
     """
+    if plot and not suite:
+        raise UserError("--plot draws what a suite gave", hint="hqc bench --suite scaling")
     if compare:
         _compare(out, *compare)
     elif suite:
-        _bench_suite(out, suite, list(map(str, models)), peers, rounds, save, options["cc"])
+        names = list(map(str, models))
+        _bench_suite(out, suite, names, peers, rounds, save, plot, options["cc"])
     elif on is None:
         if save:
             raise UserError(
@@ -200,31 +215,53 @@ def _bench_suite(
     out: Output,
     name: str,
     models: Sequence[str],
-    peers: str,
+    peers: str | None,
     rounds: int,
     save: Path | None,
+    plot: Path | None,
     cc: str | None,
 ) -> None:
     from hqc.bench import saved
-    from hqc.bench.peer import find_peer
     from hqc.bench.suite import find_suite, run
+    from hqc.bench.suite.growth import growth
     from hqc.bench.suite.saved import save as save_suite
 
-    cases = find_suite(name).chosen(models)
-    builders = {peer: find_peer(peer) for peer in filter(None, peers.split(","))}
+    suite = find_suite(name)
+    cases = suite.chosen(models)
+    axes = suite.axes_through(cases)
+    builders = _builders(peers, suite.peers)
     if save:
         saved.check_savable(save, 1)
+    if plot:
+        from hqc.bench.suite.drawn import draw_growth
+
+        if not axes:
+            raise UserError(
+                f"--plot: no three of these models of the suite {name} differ in one size alone",
+                hint="hqc bench --suite scaling draws all of its models",
+            )
     found = run.run_suite(cases, builders, rounds, cc, out.progress)
-    said = run.as_dict(name, found, rounds, cc)
+    grown = [growth(axis, found) for axis in axes]
+    said = run.as_dict(name, found, rounds, cc, grown)
     if save:
         save_suite(said, save)
-    out.result(said, run.shown(found))
+    if plot:
+        draw_growth(grown, plot)
+    out.result(said, run.shown(found, grown))
+
+
+def _builders(peers: str | None, default: Sequence[str]) -> dict[str, PeerBuilder]:
+    """The builders of peers, which are separated by commas, by name."""
+    from hqc.bench.peer import find_peer
+
+    names = default if peers is None else filter(None, peers.split(","))
+    return {name: find_peer(name) for name in names}
 
 
 def _bench_peers(
     out: Output,
     model: Path,
-    peers: str,
+    peers: str | None,
     data: Path | None,
     rounds: int,
     bind: dict[str, int],
@@ -232,11 +269,11 @@ def _bench_peers(
 ) -> None:
     import hqc
     from hqc.bench import bench as run_bench
-    from hqc.bench.peer import Runner, find_peer
+    from hqc.bench.peer import DEFAULT_PEERS, Runner
     from hqc.compiler import recordings_for
     from hqc.frontend.load import load_model
 
-    builders = {name: find_peer(name) for name in filter(None, peers.split(","))}
+    builders = _builders(peers, DEFAULT_PEERS)
     loaded = load_model(model, bind)
     frames = [r.frames for r in recordings_for(model, loaded, data, _RECORDINGS)]
     with tempfile.TemporaryDirectory(prefix="hqc-bench-") as folder:

@@ -6,16 +6,14 @@ from pathlib import Path
 
 import click
 
-from hqc.cli.application import Output, cli, output_options
+from hqc.cli.application import Output, cli, output_options, plot_option
 
 _COLUMNS = ("accuracy", "lost", "bits", "memory", "energy")
 
 
 @cli.command("compare")
 @click.argument("runs", nargs=-1, required=True, type=click.Path(path_type=Path))
-@click.option(
-    "--plot", type=click.Path(path_type=Path), help="Draw accuracy against energy: SVG, PNG."
-)
+@plot_option("accuracy against energy")
 @output_options
 def compare(out: Output, runs: tuple[Path, ...], plot: Path | None) -> None:
     """Set finished searches side by side: accuracy, bits, memory and energy.
@@ -28,7 +26,6 @@ def compare(out: Output, runs: tuple[Path, ...], plot: Path | None) -> None:
       hqc compare runs/uniform-8 runs/qsvit runs/spikehq
       hqc compare runs/beta-* --plot pareto.svg
     """
-    from hqc.errors import UserError
     from hqc.search.results import CONFIG, RESULT, read_result
 
     rows = []
@@ -57,8 +54,6 @@ def compare(out: Output, runs: tuple[Path, ...], plot: Path | None) -> None:
         )
         lines.append(" ".join([f"{row['run']:{width}}", *(f"{cell:>9}" for cell in cells)]))
     if plot:
-        if plot.suffix not in (".svg", ".png"):
-            raise UserError(f"--plot {plot}: pictures are .svg or .png")
         from hqc.search.plots import draw_pareto
 
         draw_pareto(rows, plot)

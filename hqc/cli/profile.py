@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import click
@@ -73,12 +74,21 @@ def profile_(
         f"{found.energy.total.energy / 1e3:,.1f} nJ by {found.energy.profile.name}; "
         f"{found.recordings} recordings"
     )
+    lines.append(_memory(found.memory))
     if found.cache_misses:
         misses = ", ".join(f"{count:,} of {name}" for name, count in found.cache_misses.items())
         lines.append(f"cache misses: {misses}")
     if found.estimated_ms is not None:
         lines.append(f"{found.estimated_ms:.3f} ms an inference, estimated as the target says")
     out.result(found.as_dict(), "\n".join(lines))
+
+
+def _memory(said: Mapping[str, int]) -> str:
+    code = f"{said['code_bytes']:,}" if said["code_bytes"] else "not known"
+    return (
+        f"bytes of code: {code}, of weights: {said['weight_bytes']:,}, "
+        f"of the arena: {said['arena_bytes']:,}"
+    )
 
 
 def _shown(value: float | None, form: str) -> str:

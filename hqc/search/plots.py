@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from hqc.atomic_files import replacing
+from hqc.pictures import save_figure
 from hqc.post_training.network import Choice
 
 _ROW, _WIDTH = 0.28, 9.0
@@ -20,13 +19,6 @@ _NEAR = 0.4
 """Percent of energy and of accuracy by which two points of one label differ at most."""
 
 Weights = Mapping[str, np.ndarray]
-
-
-def _save(figure: Figure, path: Path) -> None:
-    # Without dates and random ids, equal results give equal files; text stays text.
-    style = matplotlib.rc_context({"svg.hashsalt": "hqc", "svg.fonttype": "none"})
-    with replacing(path) as file, style:
-        figure.savefig(file, format=path.suffix[1:], metadata={"Date": None})
 
 
 def _layers_axis(axes: Axes, names: Sequence[str]) -> None:
@@ -54,7 +46,7 @@ def draw_probabilities(metrics: Sequence[dict], path: Path) -> None:
     figure.legend(*panels[free].get_legend_handles_labels(), loc="outside lower center", ncols=8)
     figure.supxlabel("epoch of the search", fontsize=9)
     figure.supylabel("probability", fontsize=9)
-    _save(figure, path)
+    save_figure(figure, path)
 
 
 def draw_weights(before: Weights, after: Weights, recipe: Mapping[str, Choice], path: Path) -> None:
@@ -77,7 +69,7 @@ def draw_weights(before: Weights, after: Weights, recipe: Mapping[str, Choice], 
         axes.set_title(title)
         axes.set_xlabel("weight")
         _layers_axis(axes, [f"{name}  {recipe[name]}" for name in names])
-    _save(figure, path)
+    save_figure(figure, path)
 
 
 def draw_sensitivity(sensitivity: Mapping[str, Mapping[Choice, float]], path: Path) -> None:
@@ -99,7 +91,7 @@ def draw_sensitivity(sensitivity: Mapping[str, Mapping[Choice, float]], path: Pa
     axes.set_xticks(range(len(choices)), choices)
     _layers_axis(axes, names)
     figure.colorbar(shades, label="accuracy lost, %")
-    _save(figure, path)
+    save_figure(figure, path)
 
 
 def draw_pareto(rows: Sequence[Mapping], path: Path) -> None:
@@ -122,4 +114,4 @@ def draw_pareto(rows: Sequence[Mapping], path: Path) -> None:
     axes.margins(0.08, 0.3)
     axes.grid(color="#dddddd")
     axes.set_axisbelow(True)
-    _save(figure, path)
+    save_figure(figure, path)

@@ -9,6 +9,7 @@ import torch
 
 import hqc
 from hqc.bench.suite import Case, find_suite, fitted, run, saved, speed
+from hqc.bench.suite.growth import Growth, described
 from hqc.bench.suite.measure import arena_bound, measure, weights_over_ideal
 from hqc.bench.suite.trained import SPIKFORMER, UNTRAINED, kind_of, read_trained
 from hqc.errors import UserError
@@ -119,6 +120,13 @@ def test_a_model_is_measured(small, tmp_path):
     assert list(found.rates) == list(fitted.neurons_of(small[0]))
     assert found.arena_over_bound == found.arena_bytes / arena_bound(artifact) >= 1
     assert found.weights_over_ideal >= 1
+    memory = artifact.manifest["memory"]
+    for key in ("code_bytes", "weight_bytes", "arena_bytes"):
+        assert getattr(found, key) == memory[key] > 0
+    line = Growth("tokens", "depth 4", [1, 2, 3], [1.0, 2.0, 3.0], 0.0, 1.0, 0.0)
+    _, row, last = run.shown([found], [line]).splitlines()
+    assert last == described(line)
+    assert {f"{memory['code_bytes']:,}", f"{memory['arena_bytes']:,}"} <= set(row.split())
 
 
 def test_gaps_between_codes_are_seen():
@@ -149,6 +157,7 @@ def test_two_results_are_compared(said, tmp_path, run_hqc):
     other = copy.deepcopy(said)
     (model,) = other["models"]
     model["hqc_ms"] *= 2
+    model["code_bytes"] *= 3
     model["model_sha256"] = "another"
     slower = model["kernels"][3]
     slower["milliseconds"] += 1000
@@ -159,10 +168,22 @@ def test_two_results_are_compared(said, tmp_path, run_hqc):
     assert list(found.differs) == ["onnxruntime", "small model_sha256"]
     before, after = found.figures["small hqc_ms"]
     assert after == 2 * before
+    before, after = found.figures["small code_bytes"]
+    assert after == 3 * before
     assert next(iter(found.kernels)) == f"small {slower['name']}"
     done = run_hqc("bench", "--compare", tmp_path / "a.json", tmp_path / "b.json")
     assert done.returncode == 0, done.stderr
     assert "2.00  small hqc_ms" in done.stdout
+
+
+def test_older_results_without_bytes_of_code_are_compared(said, tmp_path):
+    older = copy.deepcopy(said)
+    del older["models"][0]["code_bytes"]
+    saved.save(older, tmp_path / "a.json")
+    saved.save(said, tmp_path / "b.json")
+    found = saved.compare(tmp_path / "a.json", tmp_path / "b.json")
+    assert "small weight_bytes" in found.figures
+    assert "small code_bytes" not in found.figures
 
 
 @pytest.mark.parametrize(

@@ -1,10 +1,11 @@
 """Suites: many models measured alike, by one command, to compare one state of hqc with another."""
 
+from hqc.bench.suite.scaling import SCALING
 from hqc.bench.suite.speed import SPEED
 from hqc.bench.suite.suite import Case, Suite
 from hqc.named import named
 
-SUITES = {suite.name: suite for suite in (SPEED,)}
+SUITES = {suite.name: suite for suite in (SPEED, SCALING)}
 """All suites by name."""
 
 

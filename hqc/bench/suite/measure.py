@@ -35,9 +35,10 @@ class Measured:
     `floor_ms` is the sum of the kernels' floors: adding the weights of every spike as bytes, or
     reading the weights once, as `hqc profile` has it. `rates` are spikes a neuron and step, by
     layer of neurons. `peers_ms` are the peers' medians, `ratios` these over `hqc_ms`,
-    `same_class` on how many recordings each has hqc's class. `weights_over_ideal` is
-    `weight_bytes`, of stored codes, over the sum of bits of all weights / 8; `arena_over_bound` the
-    arena over `arena_bound`. `compile_s` is how long compiling took. `kernels` is their profile.
+    `same_class` on how many recordings each has hqc's class. `code_bytes` are those of kernels and
+    entries, 0 where they are not known. `weights_over_ideal` is `weight_bytes`, of stored codes,
+    over the sum of bits of all weights / 8; `arena_over_bound` the arena over `arena_bound`.
+    `compile_s` is how long compiling took. `kernels` is their profile.
     """
 
     name: str
@@ -53,6 +54,7 @@ class Measured:
     ratios: Mapping[str, float]
     same_class: Mapping[str, int]
     recordings: int
+    code_bytes: int
     weights_over_ideal: float
     weight_bytes: int
     arena_bytes: int
@@ -105,6 +107,7 @@ def measure(
         ratios={peer: t.ratio for peer, t in others.items()},
         same_class={peer: t.same_class for peer, t in others.items()},
         recordings=len(frames),
+        code_bytes=manifest["memory"]["code_bytes"],
         weights_over_ideal=weights_over_ideal(manifest),
         weight_bytes=manifest["memory"]["weight_bytes"],
         arena_bytes=manifest["memory"]["arena_bytes"],

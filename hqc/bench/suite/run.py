@@ -10,6 +10,7 @@ from pathlib import Path
 
 from hqc.bench.peer import PeerBuilder
 from hqc.bench.shown import aligned
+from hqc.bench.suite.growth import Growth, described
 from hqc.bench.suite.machine import describe_machine
 from hqc.bench.suite.measure import Measured, Progress, measure
 from hqc.bench.suite.suite import Case
@@ -36,22 +37,34 @@ def run_suite(
     return found
 
 
-def as_dict(suite: str, found: Sequence[Measured], rounds: int, cc: str | None = None) -> dict:
+def as_dict(
+    suite: str,
+    found: Sequence[Measured],
+    rounds: int,
+    cc: str | None = None,
+    grown: Sequence[Growth] = (),
+) -> dict:
     """What was found, and on which machine, as JSON stores it."""
     return {
         "suite": suite,
         "time": datetime.now(UTC).isoformat(timespec="seconds"),
         "rounds": rounds,
         "machine": describe_machine(cc),
+        "growth": [asdict(growth) for growth in grown],
         "models": [asdict(measured) for measured in found],
     }
 
 
-def shown(found: Sequence[Measured]) -> str:
-    """What was found, a model a line."""
+_HEAD = (
+    *("hqc ms", "floor ms", "of floor", "rates", "code B", "weights B", "arena B"),
+    *("weights", "arena", "compile s", "threads"),
+)
+
+
+def shown(found: Sequence[Measured], grown: Sequence[Growth] = ()) -> str:
+    """What was found, a model a line, and a line for each axis."""
     peers = list(found[0].ratios)
-    head = ("hqc ms", "floor ms", "of floor", "rates", "weights", "arena", "compile s")
-    rows = [(*head, "threads", *peers, "model")]
+    rows = [(*_HEAD, *peers, "model")]
     for m in found:
         rates = m.rates.values()
         rows.append(
@@ -60,6 +73,9 @@ def shown(found: Sequence[Measured]) -> str:
                 f"{m.floor_ms:.3f}",
                 f"{m.hqc_ms / m.floor_ms:.1f}",
                 f"{min(rates):.1%} to {max(rates):.1%}",
+                f"{m.code_bytes:,}",
+                f"{m.weight_bytes:,}",
+                f"{m.arena_bytes:,}",
                 f"{m.weights_over_ideal:.3f}",
                 f"{m.arena_over_bound:.2f}",
                 f"{m.compile_s:.1f}",
@@ -68,4 +84,4 @@ def shown(found: Sequence[Measured]) -> str:
                 m.name,
             )
         )
-    return "\n".join(aligned(rows))
+    return "\n".join([*aligned(rows), *map(described, grown)])

@@ -13,6 +13,8 @@ from hqc.regular_files import read_file
 
 _LARGEST_FILE = 64 << 20
 _FIGURES = ("hqc_ms", "floor_ms", "arena_bytes", "weight_bytes", "compile_s")
+_LATER = ("code_bytes",)
+"""Figures that older results lack."""
 
 
 def save(said: Mapping, path: Path) -> Path:
@@ -85,7 +87,8 @@ def _load(path: Path) -> dict:
 
 
 def _figures(model: Mapping) -> dict[str, float]:
-    said = {f"{model['name']} {key}": model[key] for key in _FIGURES}
+    keys = (*_FIGURES, *(key for key in _LATER if key in model))
+    said = {f"{model['name']} {key}": model[key] for key in keys}
     return said | {f"{model['name']} {peer}": ms for peer, ms in model["peers_ms"].items()}
 
 

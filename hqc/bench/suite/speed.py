@@ -8,6 +8,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from hqc.bench.peer import DEFAULT_PEERS
 from hqc.bench.suite.suite import Case, Make, Suite, examples
 from hqc.bench.suite.trained import (
     SPIKFORMER,
@@ -81,9 +82,9 @@ def built(
     steps: int,
     size: int,
     most: float = 255,
-    like: Trained | None = None,
+    like: Callable[[], Trained] = trained,
 ) -> Make:
-    """A network of images `size` x `size` from 0 to `most`, fitted to the trained one or `like`."""
+    """A network of images `size` x `size` from 0 to `most`, fitted to what `like` gives."""
 
     def write(folder: Path) -> Path:
         import torch
@@ -94,7 +95,7 @@ def built(
         torch.set_num_threads(1)
         shape = (steps, 1, 3, size, size)
         frames = fitted.images(examples() / "cifar10" / "sample", shape, most)
-        fit = fitted.fit(make(), frames, fitted.Like(like or trained(), kinds))
+        fit = fitted.fit(make(), frames, fitted.Like(like(), kinds))
         return fitted.write(fit, frames, folder, "model")
 
     return write
@@ -146,7 +147,7 @@ SPEED = Suite(
         Case(
             "spikformer-4-384-untrained",
             "the same at 4 bits, firing as untrained networks do",
-            built(spikformer, SPIKFORMER, 4, 32, like=UNTRAINED),
+            built(spikformer, SPIKFORMER, 4, 32, like=lambda: UNTRAINED),
         ),
         Case(
             "sew-resnet18",
@@ -164,4 +165,5 @@ SPEED = Suite(
             built(meta_spikeformer, META_SPIKEFORMER, 1, 224),
         ),
     ],
+    peers=DEFAULT_PEERS,
 )

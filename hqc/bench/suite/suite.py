@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import hqc
@@ -24,17 +24,47 @@ class Case:
 
 
 @dataclass(frozen=True)
+class Axis:
+    """What alone grows from case to case: sizes, in order, each with the name of its case.
+
+    `kept` says what stays as it is.
+    """
+
+    name: str
+    kept: str
+    cases: Mapping[int, str]
+
+
+@dataclass(frozen=True)
 class Suite:
-    """Cases that are measured one after the other."""
+    """Cases that are measured one after the other.
+
+    `peers` are those that they are compared with unless others are named. A straight line is put
+    through the times along each of `axes`.
+    """
 
     name: str
     cases: Sequence[Case]
+    peers: Sequence[str] = ()
+    axes: Sequence[Axis] = ()
 
     def chosen(self, names: Sequence[str]) -> list[Case]:
         """The cases of these names, or all. Raises `UserError`, suggesting the nearest."""
         by_name = {case.name: case for case in self.cases}
         what = f"model of the suite {self.name}"
         return [named(what, name, by_name, "its models") for name in names or by_name]
+
+    def axes_through(self, cases: Sequence[Case]) -> list[Axis]:
+        """The axes that at least three of these cases lie on, with these alone.
+
+        Through two points there always is a line.
+        """
+        names = {case.name for case in cases}
+        kept = [
+            replace(axis, cases={n: name for n, name in axis.cases.items() if name in names})
+            for axis in self.axes
+        ]
+        return [axis for axis in kept if len(axis.cases) > 2]
 
 
 def examples() -> Path:
