@@ -8,6 +8,8 @@ from typing import ClassVar
 import onnx_ir as ir
 
 from hqc.codegen.load_tvm import load_tvm
+from hqc.dialect.fixed_point_lif import neurons_fit
+from hqc.dialect.layer_invariants import spikes_layer
 from hqc.dialect.layouts import alias_root
 from hqc.dialect.metadata import RATE
 from hqc.dialect.planes import words
@@ -59,11 +61,14 @@ class ChooseKernels(Pass):
        for all layers instead. `vector_bits` and `popcount_ops` describe the target, and `rate` is
        the firing rate, in percent, of inputs that none was measured for.
     5. Of frames, values that are 0 are skipped (`sparse`) if nearly all are, or without vectors.
+    6. Without vectors, as many neurons are computed side by side as a word of `word_bits` has room
+       for (`lanes`), where that is proven to hold them.
     """
 
     name: ClassVar[str] = "choose-kernels"
     kernel: str = "auto"
     vector_bits: int = 128
+    word_bits: int = 32
     popcount_ops: int = 5
     rate: int = 15
 
@@ -79,6 +84,8 @@ class ChooseKernels(Pass):
         for node in model.graph:
             if node.op_type in ("SpikeConv", "SpikeConvPotentials"):
                 node.attributes["kernel"] = ir.AttrString("kernel", self._choice(node))
+                if node.op_type == "SpikeConv" and (lanes := self._lanes(node)) > 1:
+                    node.attributes["lanes"] = ir.AttrInt64("lanes", lanes)
             elif node.op_type in ("DenseConv", "FrameConvPotentials"):
                 frames = alias_root(node.inputs[0])
                 measured = float(frames.metadata_props.get(RATE, 1))
@@ -101,6 +108,19 @@ class ChooseKernels(Pass):
             return self.kernel if suits[self.kernel] else "event"
         costs = self._costs(node)
         return min((k for k in costs if suits[k]), key=costs.__getitem__)
+
+    def _lanes(self, node: ir.Node) -> int:
+        """Neurons of a layer that are computed side by side."""
+        from hqc.codegen.kernels.spike_conv_event import suits_lanes
+
+        bits = (
+            node.attributes["potential_bits"].value if "potential_bits" in node.attributes else 32
+        )
+        by_events = node.attributes["kernel"].value == "event"
+        if self.vector_bits or not by_events or not suits_lanes(node, self.word_bits, bits):
+            return 1
+        fit = neurons_fit(node, node.inputs[2:], *spikes_layer(node))
+        return self.word_bits // bits if fit else 1
 
     def _costs(self, node: ir.Node) -> dict[str, float]:
         """Operations of each kernel a position and time step."""

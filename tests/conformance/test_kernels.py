@@ -20,6 +20,7 @@ from hqc.errors import UnsupportedModelError
 from hqc.targets import load_target
 from tests.conformance.channels import channel_cases
 from tests.conformance.harness import Case, outputs
+from tests.conformance.neuron_lanes import lane_cases
 from tests.small_models import model_of
 
 NEURONS = [
@@ -367,6 +368,10 @@ def channel_and_readout_cases(rng):
     yield from channel_cases(rng, packed, T)
 
 
+def cases_in_lanes(rng):
+    yield from lane_cases(rng, activations, codes, T)
+
+
 def around_ties():
     """int64: at every magnitude numbers next to and on ties of float32, even and odd; the ends."""
     ties = [
@@ -388,6 +393,7 @@ CASES = [
         other_cases,
         end_cases,
         channel_and_readout_cases,
+        cases_in_lanes,
     )
     for case in make(np.random.default_rng(3))
 ]
