@@ -59,7 +59,10 @@ def pipeline_for(target: Target, passes: str | None = None) -> list[Pass]:
     text = DEFAULT.replace("plan-memory", f"plan-memory{{{vectors}}}")
     if target.optimize == "size":
         text = text.replace("make-integer", "make-integer{potential_bits=16}")
-    options = f"{vectors},word_bits={target.word_bits},popcount_ops={target.popcount_ops}"
+    options = (
+        f"{vectors},word_bits={target.word_bits},compresses={int(target.compresses)},"
+        f"popcount_ops={target.popcount_ops}"
+    )
     return parse_pipeline(text.replace("choose-kernels", f"choose-kernels{{{options}}}"))
 
 

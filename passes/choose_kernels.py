@@ -63,12 +63,15 @@ class ChooseKernels(Pass):
     5. Of frames, values that are 0 are skipped (`sparse`) if nearly all are, or without vectors.
     6. Without vectors, as many neurons are computed side by side as a word of `word_bits` has room
        for (`lanes`), where that is proven to hold them.
+    7. With vectors, spikes are listed by a table, or, where the target `compresses`, by moving the
+       lanes of a mask together (`listing`).
     """
 
     name: ClassVar[str] = "choose-kernels"
     kernel: str = "auto"
     vector_bits: int = 128
     word_bits: int = 32
+    compresses: int = 0
     popcount_ops: int = 5
     rate: int = 15
 
@@ -84,6 +87,8 @@ class ChooseKernels(Pass):
         for node in model.graph:
             if node.op_type in ("SpikeConv", "SpikeConvPotentials"):
                 node.attributes["kernel"] = ir.AttrString("kernel", self._choice(node))
+                if self.vector_bits and self.compresses:
+                    node.attributes["listing"] = ir.AttrString("listing", "mask")
                 if node.op_type == "SpikeConv" and (lanes := self._lanes(node)) > 1:
                     node.attributes["lanes"] = ir.AttrInt64("lanes", lanes)
             elif node.op_type in ("DenseConv", "FrameConvPotentials"):

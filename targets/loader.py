@@ -89,6 +89,11 @@ class Target:
         return 32 if triple.startswith(narrow) and not triple.startswith("arm64") else 64
 
     @property
+    def compresses(self) -> bool:
+        """Whether an instruction moves the lanes of a mask together, of any width."""
+        return "+v" in self.llvm.get("features", "").split(",")
+
+    @property
     def has_floats(self) -> bool:
         """Whether it computes with floats in registers."""
         triple, features = self.llvm["triple"], self.llvm.get("features", "")

@@ -19,7 +19,7 @@ from hqc.codegen.kernels.geometry import (
 )
 from hqc.codegen.kernels.lanes import add, clear
 from hqc.codegen.kernels.neurons import Neurons
-from hqc.codegen.kernels.spike_lists import SpikeLists, listed, pieces, rows_at_once
+from hqc.codegen.kernels.spike_lists import SpikeLists, listed, listing_of, pieces, rows_at_once
 from hqc.codegen.kernels.unpack import codes_of
 from hqc.codegen.kernels.weights import StoredWeights
 from hqc.codegen.kernels.word_lanes import LaneCodes, reversed_bits
@@ -48,7 +48,7 @@ def event_sums(node: ir.Node, vector: bool) -> Layer:
     largest = int(np.abs(stored.codes).max(initial=1))
     lane, rows = narrowest(largest, accumulator)
     unrolled = rows_at_once(rows) if rows else 4
-    lists = SpikeLists(g, unrolled, vector)
+    lists = SpikeLists(g, unrolled, vector, listing=listing_of(node))
     if lane == accumulator:
         add_rows = _add_at_once(g, lists, accumulator, vector)
     else:

@@ -17,7 +17,7 @@ from hqc.codegen.kernels.conv_layer import Accumulation, Layer
 from hqc.codegen.kernels.geometry import Geometry, accumulator_type, code_rows, is_wide
 from hqc.codegen.kernels.kernel_base import Constant
 from hqc.codegen.kernels.neurons import WORD
-from hqc.codegen.kernels.spike_lists import SpikeLists, listed, pieces, rows_at_once
+from hqc.codegen.kernels.spike_lists import SpikeLists, listed, listing_of, pieces, rows_at_once
 from hqc.codegen.kernels.weights import StoredWeights
 
 
@@ -37,7 +37,7 @@ def field_sums(node: ir.Node, vector: bool) -> Layer:
     bits, block_words = stored.field_bits, next(b for b in (8, 4, 2) if g.out_words % b == 0)
     largest = max(int(stored.fields().max()), 1)
     unrolled = rows_at_once((15 if bits == 2 else 255) // largest)
-    lists = SpikeLists(g, unrolled, vector)
+    lists = SpikeLists(g, unrolled, vector, listing=listing_of(node))
     accumulator = accumulator_type(stored.codes, 2**planes - 1, wide=False)
     sums = Accumulation(
         image="uint32",
