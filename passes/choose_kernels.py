@@ -8,8 +8,9 @@ from typing import ClassVar
 import onnx_ir as ir
 
 from hqc.codegen.load_tvm import load_tvm
+from hqc.dialect import find_op
 from hqc.dialect.fixed_point_lif import neurons_fit
-from hqc.dialect.layer_invariants import spikes_layer
+from hqc.dialect.layer_invariants import frames_layer, spikes_layer
 from hqc.dialect.layouts import alias_root
 from hqc.dialect.metadata import RATE
 from hqc.dialect.planes import words
@@ -89,13 +90,13 @@ class ChooseKernels(Pass):
                 node.attributes["kernel"] = ir.AttrString("kernel", self._choice(node))
                 if self.vector_bits and self.compresses:
                     node.attributes["listing"] = ir.AttrString("listing", "mask")
-                if node.op_type == "SpikeConv" and (lanes := self._lanes(node)) > 1:
-                    node.attributes["lanes"] = ir.AttrInt64("lanes", lanes)
             elif node.op_type in ("DenseConv", "FrameConvPotentials"):
                 frames = alias_root(node.inputs[0])
                 measured = float(frames.metadata_props.get(RATE, 1))
                 sparse = self.vector_bits == 0 or measured <= _SPARSE
                 node.attributes["kernel"] = ir.AttrString("kernel", "sparse" if sparse else "dense")
+            if node.op_type in ("SpikeConv", "DenseConv") and (lanes := self._lanes(node)) > 1:
+                node.attributes["lanes"] = ir.AttrInt64("lanes", lanes)
         return model
 
     def _choice(self, node: ir.Node) -> str:
@@ -116,15 +117,17 @@ class ChooseKernels(Pass):
 
     def _lanes(self, node: ir.Node) -> int:
         """Neurons of a layer that are computed side by side."""
-        from hqc.codegen.kernels.spike_conv_event import suits_lanes
-
-        bits = (
-            node.attributes["potential_bits"].value if "potential_bits" in node.attributes else 32
-        )
-        by_events = node.attributes["kernel"].value == "event"
-        if self.vector_bits or not by_events or not suits_lanes(node, self.word_bits, bits):
+        bits = find_op(node).attributes(node)["potential_bits"]
+        kernel = node.attributes["kernel"].value
+        if self.vector_bits or kernel == "planes" or bits == self.word_bits:
             return 1
-        fit = neurons_fit(node, node.inputs[2:], *spikes_layer(node))
+        if node.op_type == "SpikeConv":
+            from hqc.codegen.kernels.spike_conv_event import suits_lanes
+
+            sums, suits = spikes_layer(node), suits_lanes(node, self.word_bits, bits)
+        else:
+            sums, suits = frames_layer(node), True
+        fit = suits and neurons_fit(node, node.inputs[2:], *sums)
         return self.word_bits // bits if fit else 1
 
     def _costs(self, node: ir.Node) -> dict[str, float]:

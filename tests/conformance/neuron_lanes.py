@@ -43,7 +43,29 @@ def lane_cases(rng, activations, codes, steps):
                 np.zeros(n_out, np.int32),
             ]
             yield "SpikeConv", [x, weights, *levels], attributes, 1
+        yield from _of_frames(rng, codes, steps, neurons)
     yield from _at_their_ends(rng, activations, steps)
+
+
+def _of_frames(rng, codes, steps, neurons):
+    """Frames of both kinds, whose products fit lanes of 16 bits, some as they were before."""
+    for n_out, image, most in ((12, np.uint8, 255), (45, np.int8, 127), (160, np.uint8, 9)):
+        factors = [-1, 0, 1] if image is np.int8 else [0, 1]
+        shape = (steps, 2, 5, 6)
+        frames = (rng.integers(0, most + 1, shape) * rng.choice(factors, shape)).astype(image)
+        frames[-1] = frames[-2]
+        weights = codes(rng, (n_out, 2, 2, 2), 3, "uniform")
+        levels = [
+            rng.integers(-9, 9, n_out, dtype=np.int32),
+            rng.integers(1, 4 * most, n_out, dtype=np.int32),
+            np.zeros(n_out, np.int32),
+        ]
+        for kernel in ("sparse", "dense"):
+            attributes = {
+                "weight_bits": 3, "weight_scheme": "uniform", "frac_bits": 0, "kernel": kernel,
+                "strides": [1, 2], "pads": [1, 0, 0, 1], **neurons,
+            }  # fmt: skip
+            yield "DenseConv", [frames, weights, *levels], attributes, 1
 
 
 def _at_their_ends(rng, activations, steps):

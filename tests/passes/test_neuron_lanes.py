@@ -21,13 +21,13 @@ def model():
     return load_model(MODEL)
 
 
-def layers(model, potential_bits, options):
-    """The layers of spikes of the model, lowered so."""
+def layers(model, potential_bits, options, op_type="SpikeConv"):
+    """The layers of the model of that kind, lowered so."""
     text = DEFAULT.replace("make-integer", f"make-integer{{potential_bits={potential_bits}}}")
     text = text.replace("choose-kernels", f"choose-kernels{{{options}}}")
     text = text.replace("plan-memory", "plan-memory{vector_bits=0}")
     lowered = run_passes(copy_model(model), parse_pipeline(text))
-    return [n for n in lowered.graph if n.op_type == "SpikeConv"]
+    return [n for n in lowered.graph if n.op_type == op_type]
 
 
 def lanes_of(node):
@@ -40,6 +40,13 @@ def lanes_of(node):
 def test_words_hold_as_many_neurons_as_they_have_room_for(model, potential_bits, word_bits, lanes):
     nodes = layers(model, potential_bits, f"vector_bits=0,word_bits={word_bits}")
     assert {lanes_of(n) for n in nodes} == {lanes}
+
+
+@pytest.mark.parametrize(("word_bits", "lanes"), [(32, 1), (64, 2)])
+def test_the_first_layer_has_some_too(model, word_bits, lanes):
+    (node,) = layers(model, 16, f"vector_bits=0,word_bits={word_bits}", "DenseConv")
+    assert find_op(node).attributes(node)["potential_bits"] == 32
+    assert lanes_of(node) == lanes
 
 
 def test_vectors_have_none(model):

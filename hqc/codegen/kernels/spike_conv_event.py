@@ -28,7 +28,7 @@ from hqc.codegen.kernels.word_lanes import LaneCodes, reversed_bits
 def suits_lanes(node: ir.Node, word_bits: int, bits: int) -> bool:
     """Whether the node's codes can be added in words that have several lanes of so many bits."""
     codes = LaneCodes.of(StoredWeights.of(node, code_rows(node)), word_bits)
-    return bits < word_bits and codes is not None and codes.lanes.lane_bits <= bits
+    return codes is not None and codes.lanes.lane_bits <= bits
 
 
 def event_sums(node: ir.Node, vector: bool) -> Layer:
