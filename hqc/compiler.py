@@ -57,7 +57,10 @@ def pipeline_for(target: Target, passes: str | None = None) -> list[Pass]:
         return parse_pipeline(passes)
     vectors = f"vector_bits={target.vector_bits}"
     text = DEFAULT.replace("plan-memory", f"plan-memory{{{vectors}}}")
-    options = f"{vectors},popcount_ops={target.popcount_ops}"
+    options = (
+        f"{vectors},word_bits={target.word_bits},compresses={int(target.compresses)},"
+        f"popcount_ops={target.popcount_ops}"
+    )
     if target.optimize == "size":
         text = text.replace("make-integer", "make-integer{potential_bits=16}")
         options += ",widen=0"

@@ -8,6 +8,9 @@ from typing import ClassVar
 import onnx_ir as ir
 
 from hqc.codegen.load_tvm import load_tvm
+from hqc.dialect import find_op
+from hqc.dialect.fixed_point_lif import neurons_fit
+from hqc.dialect.layer_invariants import frames_layer, spikes_layer
 from hqc.dialect.layouts import alias_root
 from hqc.dialect.metadata import RATE
 from hqc.dialect.planes import words
@@ -60,11 +63,17 @@ class ChooseKernels(Pass):
        the firing rate, in percent, of inputs that none was measured for.
     5. Shifts as fields are bytes, twice what they take else: only where weights may `widen`.
     6. Of frames, values that are 0 are skipped (`sparse`) if nearly all are, or without vectors.
+    7. Without vectors, as many neurons are computed side by side as a word of `word_bits` has room
+       for (`lanes`), where that is proven to hold them.
+    8. With vectors, spikes are listed by a table, or, where the target `compresses`, by moving the
+       lanes of a mask together (`listing`).
     """
 
     name: ClassVar[str] = "choose-kernels"
     kernel: str = "auto"
     vector_bits: int = 128
+    word_bits: int = 32
+    compresses: int = 0
     popcount_ops: int = 5
     rate: int = 15
     widen: int = 1
@@ -81,11 +90,15 @@ class ChooseKernels(Pass):
         for node in model.graph:
             if node.op_type in ("SpikeConv", "SpikeConvPotentials"):
                 node.attributes["kernel"] = ir.AttrString("kernel", self._choice(node))
+                if self.vector_bits and self.compresses:
+                    node.attributes["listing"] = ir.AttrString("listing", "mask")
             elif node.op_type in ("DenseConv", "FrameConvPotentials"):
                 frames = alias_root(node.inputs[0])
                 measured = float(frames.metadata_props.get(RATE, 1))
                 sparse = self.vector_bits == 0 or measured <= _SPARSE
                 node.attributes["kernel"] = ir.AttrString("kernel", "sparse" if sparse else "dense")
+            if node.op_type in ("SpikeConv", "DenseConv") and (lanes := self._lanes(node)) > 1:
+                node.attributes["lanes"] = ir.AttrInt64("lanes", lanes)
         return model
 
     def _choice(self, node: ir.Node) -> str:
@@ -107,6 +120,21 @@ class ChooseKernels(Pass):
             return self.kernel if suits[self.kernel] else "event"
         costs = self._costs(node, field)
         return min((k for k in costs if suits[k]), key=costs.__getitem__)
+
+    def _lanes(self, node: ir.Node) -> int:
+        """Neurons of a layer that are computed side by side."""
+        bits = find_op(node).attributes(node)["potential_bits"]
+        kernel = node.attributes["kernel"].value
+        if self.vector_bits or kernel == "planes" or bits == self.word_bits:
+            return 1
+        if node.op_type == "SpikeConv":
+            from hqc.codegen.kernels.spike_conv_event import suits_lanes
+
+            sums, suits = spikes_layer(node), suits_lanes(node, self.word_bits, bits)
+        else:
+            sums, suits = frames_layer(node), True
+        fit = suits and neurons_fit(node, node.inputs[2:], *sums)
+        return self.word_bits // bits if fit else 1
 
     def _costs(self, node: ir.Node, field: int) -> dict[str, float]:
         """Operations of each kernel a position and time step."""

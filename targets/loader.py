@@ -82,6 +82,18 @@ class Target:
         return "freestanding" in self.compiler[0] and not self.llvm["triple"].startswith("wasm")
 
     @property
+    def word_bits(self) -> int:
+        """Bits that an instruction computes at once, without vectors."""
+        narrow = ("arm", "thumb", "riscv32", "i386", "i486", "i586", "i686")
+        triple = self.llvm["triple"]
+        return 32 if triple.startswith(narrow) and not triple.startswith("arm64") else 64
+
+    @property
+    def compresses(self) -> bool:
+        """Whether an instruction moves the lanes of a mask together, of any width."""
+        return "+v" in self.llvm.get("features", "").split(",")
+
+    @property
     def has_floats(self) -> bool:
         """Whether it computes with floats in registers."""
         triple, features = self.llvm["triple"], self.llvm.get("features", "")

@@ -1,8 +1,8 @@
 """Convolutions whose sums become potentials: of packed spikes, of frames, of potentials.
 
 Each is an exact integer convolution, then `Rescale` by channel; what differs is how the input is
-laid out. `weight_bits` and `weight_scheme` say how codes are stored, `kernel` how they are added;
-`wide` asks for sums of 64 bits.
+laid out. `weight_bits` and `weight_scheme` say how codes are stored, `kernel` how they are added,
+`listing` by what spikes are listed with vectors; `wide` asks for sums of 64 bits.
 """
 
 from __future__ import annotations
@@ -82,7 +82,8 @@ _TURN = "image = Transpose <perm = [0, 3, 1, 2]> (rows)"
 SPIKE_CONV_POTENTIALS = register(
     Op(
         _text(
-            f'SpikeConvPotentials <channels, {_STORED}, kernel: string = "event">',
+            f'SpikeConvPotentials <channels, {_STORED}, kernel: string = "event", '
+            'listing: string = "table">',
             f"{_UNPACK} {_TURN}",
         ),
         reference=_reference(

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import onnx_ir as ir
 
-from hqc.dialect.intervals import neuron_interval
+from hqc.dialect.intervals import lanes_hold, neuron_interval
 from hqc.dialect.invariants import (
     InvariantError,
     constant_of,
@@ -83,13 +83,27 @@ def verify_neurons(
 ) -> None:
     """Integer neurons of an op that ends in them: `levels` are bias, threshold and reset.
 
-    low, high: what their accumulators can reach. Potentials must fit 32 bits at all time steps.
+    low, high: what their accumulators can reach. Potentials must fit 32 bits at all time steps, and
+    their lanes where an op has some.
     """
     facts_of(node.outputs[0], "spikes")
+    lanes = node.attributes["lanes"].value if "lanes" in node.attributes else 1
+    if not neurons_fit(node, levels, low, high) and lanes > 1:
+        raise InvariantError(f"{lanes} neurons do not fit the lanes of a word")
+
+
+def neurons_fit(
+    node: ir.Node, levels: Sequence[ir.Value], low: np.ndarray, high: np.ndarray
+) -> bool:
+    """Whether lanes of `potential_bits` hold the neurons of such an op, side by side.
+
+    Raises `RangeError` where 32 bits do not hold them.
+    """
     bias, threshold, reset = (constant_of(v).reshape(-1) for v in levels)
     given = {n: node.attributes[n].value for n in NAMES if n in node.attributes}
-    time_steps = node.outputs[0].shape.numpy()[0]
-    neuron_interval(low, high, bias, threshold, reset, time_steps, DEFAULTS | given)
+    neurons, time_steps = DEFAULTS | given, node.outputs[0].shape.numpy()[0]
+    least, most, _ = neuron_interval(low, high, bias, threshold, reset, time_steps, neurons)
+    return lanes_hold(least, most, threshold, reset, neurons)
 
 
 def _verify(node: ir.Node) -> None:

@@ -148,3 +148,21 @@ def neuron_interval(
         ]
         held("its membrane potentials do not fit their bits between steps", *u, most=stored)
     return least, most, ever_fires
+
+
+def lanes_hold(
+    least: np.ndarray,
+    most: np.ndarray,
+    threshold: np.ndarray,
+    reset: np.ndarray,
+    neurons: Mapping[str, int],
+) -> bool:
+    """Whether neurons of `FixedPointLIF` can be computed side by side in lanes of `potential_bits`.
+
+    least, most: what `neuron_interval` returns. A lane must hold potentials before they are reset;
+    they halve at every step, thresholds are above 0, and a spike leaves 0.
+    """
+    halves = (neurons["exact"], neurons["leak_multiplier"], neurons["leak_shift"]) == (0, 1, 1)
+    end = 1 << (neurons["potential_bits"] - 1)
+    to_zero = not neurons["soft_reset"] and not reset.any() and threshold.min() > 0
+    return halves and to_zero and int(least.min()) > -end and int(most.max()) < end

@@ -20,6 +20,8 @@ from hqc.errors import UnsupportedModelError
 from hqc.targets import load_target
 from tests.conformance.channels import channel_cases
 from tests.conformance.harness import Case, outputs
+from tests.conformance.listings import listing_cases
+from tests.conformance.neuron_lanes import lane_cases
 from tests.small_models import model_of
 
 NEURONS = [
@@ -371,6 +373,14 @@ def channel_and_readout_cases(rng):
     yield from channel_cases(rng, packed, T)
 
 
+def cases_in_lanes(rng):
+    yield from lane_cases(rng, activations, codes, T)
+
+
+def cases_listed_by_masks(rng):
+    yield from listing_cases(rng, activations, codes, T)
+
+
 def around_ties():
     """int64: at every magnitude numbers next to and on ties of float32, even and odd; the ends."""
     ties = [
@@ -392,6 +402,8 @@ CASES = [
         other_cases,
         end_cases,
         channel_and_readout_cases,
+        cases_in_lanes,
+        cases_listed_by_masks,
     )
     for case in make(np.random.default_rng(3))
 ]
@@ -422,6 +434,8 @@ def test_kernels_equal_references(name, tmp_path):
     for number, (op_type, inputs, attributes, constant_from) in enumerate(CASES):
         if op_type == "QuantizeFrames" and not target.has_floats:
             continue  # by integers: tests/codegen/test_quantize_by_integers.py
+        if attributes.get("listing") == "mask" and not target.compresses:
+            continue  # choose-kernels does not choose it there
         seen[op_type] += 1
         if name in FEW and seen[op_type] > 3:
             continue

@@ -125,6 +125,16 @@ def test_planes_are_chosen_where_spikes_are_many(model, rate, expected):
     assert kernels == expected
 
 
+@pytest.mark.parametrize(
+    ("target", "expected"), [("rv64gcv", "mask"), ("arm-a72", "table"), ("rv64gc", "table")]
+)
+def test_lanes_of_a_mask_are_moved_together_where_an_instruction_does(model, target, expected):
+    lowered = run_passes(copy_model(model), pipeline_for(load_target(target)))
+    layers = [n for n in lowered.graph if n.op_type == "SpikeConv"]
+    listings = (n.attributes.get("listing") for n in layers)
+    assert {a.value if a else "table" for a in listings} == {expected}
+
+
 @pytest.mark.parametrize(("share", "expected"), [(0.02, "sparse"), (0.9, "dense")])
 def test_frames_that_are_mostly_0_are_skipped_through(model, rng, share, expected):
     shape = model.graph.inputs[0].shape.numpy()

@@ -23,7 +23,7 @@ from hqc.codegen.kernels.kernel_base import (
     Scratch,
 )
 from hqc.codegen.kernels.lanes import clear
-from hqc.codegen.kernels.neurons import WORD, Neurons, fire, row_of
+from hqc.codegen.kernels.neurons import WORD, Neurons, fire
 from hqc.errors import UnsupportedModelError
 
 
@@ -45,7 +45,7 @@ class Accumulation:
     `look(x, table, events, counts, s, oy, ox)` once a position: they may list inputs.
     `add(x, weights, offsets, codes, events, counts, acc, s, oy, ox, first)` adds to acc the inputs
     of the outputs from `first` on, `block_words` words of them; unless it `clears`, acc needs not
-    be 0 before. With `in_pairs` an int32 of acc holds two sums of 16 bits, the second times 2^16.
+    be 0 before. An element of acc holds `per_element` sums, each times its place.
     With `repeats` steps whose inputs are all those of the step before keep its sums: `events` has
     room for a byte a step.
     """
@@ -64,14 +64,14 @@ class Accumulation:
     tile: int = 1
     repeats: bool = False
     clears: bool = True
-    in_pairs: bool = False
+    per_element: int = 1
     table: Constant = NO_TABLE
     code: str = "int8"
 
     @property
     def size(self) -> int:
         """Elements of acc."""
-        return self.block_words * WORD // (2 if self.in_pairs else 1)
+        return self.block_words * WORD // self.per_element
 
     def start(self, vector: bool):
         """A TIR macro: make acc ready for `add`."""
@@ -121,7 +121,7 @@ def conv_layer(node: ir.Node, layer: Layer, vector: bool) -> KernelCall:
             Scratch(sums.codes_size),
             Scratch(sums.events_size),
             *neurons.state(
-                g.out_height * g.out_width // sums.tile, sums.tile * row_of(g.channels, vector)
+                g.out_height * g.out_width // sums.tile, sums.tile * neurons.row(g.channels, vector)
             ),
         ),
         (*key, g, neurons, vector),
@@ -132,8 +132,8 @@ def _build(g: Geometry, neurons: Neurons, sums: Accumulation, vector: bool):
     lanes = sums.block_words * WORD
     prepare, look_at_rows, look, add = sums.prepare, sums.look_at_rows, sums.look, sums.add
     tile, tiles, blocks = sums.tile, g.out_width // sums.tile, g.out_words // sums.block_words
-    start, row_size = sums.start(vector), row_of(g.channels, vector)
-    epilogue = fire(neurons, g.channels, vector, sums.in_pairs)
+    start, row_size = sums.start(vector), neurons.row(g.channels, vector)
+    epilogue = fire(neurons, g.channels, vector, sums.per_element > 1)
     stored, offset = (str(c.array.dtype) for c in sums.weights)
     mark_changes = mark_changed_steps(sums.image, g.in_channels * g.height * g.width)
 
@@ -143,7 +143,7 @@ def _build(g: Geometry, neurons: Neurons, sums: Accumulation, vector: bool):
             word: T.let = block * sums.block_words + w
             out: T.let = (s * g.out_height + oy) * g.out_width + ox
             epilogue(
-                acc, w * WORD, u, row + word * WORD, levels, word * WORD, y,
+                acc, w * WORD, u, row + word * (WORD // neurons.lanes), levels, word * WORD, y,
                 out * g.out_words + word, t_begin + s,
             )  # fmt: skip
 
@@ -154,7 +154,7 @@ def _build(g: Geometry, neurons: Neurons, sums: Accumulation, vector: bool):
         weights_p: T.handle(stored),
         offsets_p: T.handle(offset),
         table_p: T.handle("uint8"),
-        levels_p: T.handle("int32"),
+        levels_p: T.handle(neurons.level),
         codes_p: T.handle(sums.code),
         events_p: T.handle(sums.event),
         u_p: T.handle(neurons.potential),
@@ -168,7 +168,7 @@ def _build(g: Geometry, neurons: Neurons, sums: Accumulation, vector: bool):
         weights = T.decl_buffer((ANY,), stored, data=weights_p)
         offsets = T.decl_buffer((ANY,), offset, data=offsets_p)
         table = T.decl_buffer((ANY,), "uint8", data=table_p)
-        levels = T.decl_buffer((ANY,), "int32", data=levels_p)
+        levels = T.decl_buffer((ANY,), neurons.level, data=levels_p)
         codes = T.decl_buffer((ANY,), sums.code, data=codes_p)
         events = T.decl_buffer((ANY,), sums.event, data=events_p)
         u = T.decl_buffer((ANY,), neurons.potential, data=u_p)
@@ -180,7 +180,7 @@ def _build(g: Geometry, neurons: Neurons, sums: Accumulation, vector: bool):
                 row: T.let = (oy * tiles + column) * stride
                 if t_begin == 0:
                     for n in range(tile * row_size):
-                        u[row + n] = T.Cast(neurons.potential, 0)
+                        u[row + n] = neurons.at_rest()
                 if sums.repeats:
                     for block in range(blocks):
                         acc = T.alloc_buffer((sums.size,), sums.accumulator)

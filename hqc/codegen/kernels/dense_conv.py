@@ -17,12 +17,10 @@ from hqc.codegen.kernels.geometry import (
 )
 from hqc.codegen.kernels.kernel_base import KernelCall, kernel
 from hqc.codegen.kernels.lanes import add, add_product, clear
-from hqc.codegen.kernels.neurons import WORD
+from hqc.codegen.kernels.listed_frames import add_listed, lane_sums
+from hqc.codegen.kernels.neurons import WORD, Neurons
 from hqc.codegen.kernels.unpack import codes_of
 from hqc.codegen.kernels.weights import StoredWeights
-
-_SUMS = 4
-"""Sums that registers hold, without vectors."""
 
 _LARGEST = {"uint8": 255, "int8": 128}
 
@@ -47,13 +45,17 @@ def frame_sums(node: ir.Node, vector: bool) -> Layer:
     image = node.inputs[0].dtype.name.lower()
     accumulator = accumulator_type(stored.codes, _LARGEST[image], is_wide(node))
 
+    skips = node.attributes["kernel"].value == "sparse" if "kernel" in node.attributes else True
+    if node.op_type == "DenseConv" and (lanes := Neurons.of(node).lanes) > 1:
+        sums = lane_sums(g, node, image, stored, skips)
+        return g, sums, ("dense in lanes", image, stored.form, lanes, skips)
     product = _LARGEST[image] * int(np.abs(stored.codes).max(initial=1))
     lane, rows = narrowest(product, accumulator) if vector else (accumulator, 0)
-    skips = node.attributes["kernel"].value == "sparse" if "kernel" in node.attributes else True
+    block = min(g.channels, g.block_words(accumulator) * WORD)
     add_products = (
         _add_products(g, lane, accumulator, rows, skips)
         if vector
-        else _add_listed(g, image, accumulator, skips)
+        else add_listed(g, image, accumulator, skips, g.columns, block, 1)
     )
     sums = Accumulation(
         image=image,
@@ -131,49 +133,5 @@ def _add_products(g: Geometry, lane: str, accumulator: str, rows: int, skips: bo
                                     start(narrow)
                                     add_pixel(x, codes, narrow, s, iy, ix, tap, first, begin, end)
                                     widen(acc, 0, narrow, 0, 0)
-
-    return add_products
-
-
-def _add_listed(g: Geometry, image: str, accumulator: str, skips: bool):
-    """A TIR macro: add the products of all inputs without vectors.
-
-    Inputs of a row of the kernel are listed first, so that a few sums at a time stay in registers
-    while all of them are added.
-    """
-    lanes = min(-(-g.channels // _SUMS) * _SUMS, g.block_words(accumulator) * WORD)
-    (kernel_height, kernel_width), (stride_y, stride_x), (top, left) = g.kernel, g.strides, g.pads
-
-    @T.macro
-    def add_products(x, weights, offsets, codes, events, counts, acc, s, oy, ox, first):
-        ix: T.let = ox * stride_x - left
-        for ky in range(kernel_height):
-            iy: T.let = oy * stride_y - top + ky
-            if iy >= 0 and iy < g.height:
-                rows = T.alloc_buffer((kernel_width * g.in_channels,), "int32")
-                values = T.alloc_buffer((kernel_width * g.in_channels,), accumulator)
-                end = T.alloc_buffer((1,), "int32")
-                end[0] = 0
-                for kx in range(kernel_width):
-                    if ix + kx >= 0 and ix + kx < g.width:
-                        for c in range(g.in_channels):
-                            pixel: T.let = ((s * g.in_channels + c) * g.height + iy) * g.width
-                            value: T.let = x[pixel + ix + kx]
-                            if value != T.Cast(image, 0) or not skips:
-                                tap: T.let = (ky * kernel_width + kx) * g.in_channels + c
-                                rows[end[0]] = tap * g.columns + first
-                                values[end[0]] = T.Cast(accumulator, value)
-                                end[0] = end[0] + 1
-                if end[0] > 0:
-                    for lane in range(lanes // _SUMS):
-                        sums = T.alloc_buffer((_SUMS,), accumulator)
-                        for i in T.unroll(_SUMS):
-                            sums[i] = acc[lane * _SUMS + i]
-                        for n in range(end[0]):
-                            for i in T.unroll(_SUMS):
-                                code: T.let = codes[rows[n] + lane * _SUMS + i]
-                                sums[i] = sums[i] + T.Cast(accumulator, code) * values[n]
-                        for i in T.unroll(_SUMS):
-                            acc[lane * _SUMS + i] = sums[i]
 
     return add_products

@@ -10,6 +10,7 @@ from tvm import tirx
 from tvm.script import tirx as T
 
 from hqc.codegen.kernels.kernel_base import Constant, State, Stride
+from hqc.codegen.kernels.lane_neurons import NeuronLanes
 from hqc.dialect import find_op
 from hqc.dialect.fixed_point_lif import NAMES
 from hqc.dialect.layouts import WORD
@@ -22,7 +23,8 @@ _NEVER = 2**31 - 1
 class Neurons:
     """`FixedPointLIF` of a node, as expressions of TIR; see there for the arithmetic.
 
-    `resets_to_zero` says that all of its resets are 0.
+    `resets_to_zero` says that all of its resets are 0, `lanes` how many neurons are computed side
+    by side in a word.
     """
 
     frac_bits: int
@@ -32,22 +34,41 @@ class Neurons:
     soft_reset: int
     potential_bits: int
     resets_to_zero: bool
+    lanes: int = 1
 
     @classmethod
     def of(cls, node: ir.Node) -> Neurons:
         """Read the node's attributes, and its resets, which are its last input."""
         attributes = find_op(node).attributes(node)
         resets = node.inputs[-1].const_value.numpy()
-        return cls(*(attributes[name] for name in NAMES), resets_to_zero=not resets.any())
+        form, lanes = (attributes[name] for name in NAMES), attributes.get("lanes", 1)
+        return cls(*form, resets_to_zero=not resets.any(), lanes=lanes)
+
+    def in_lanes(self, channels: int) -> NeuronLanes:
+        """The words of so many neurons, where several are computed side by side."""
+        return NeuronLanes(self.lanes, self.potential_bits, self.frac_bits, channels)
 
     @property
     def potential(self) -> str:
-        """The type that potentials have between time steps."""
-        return f"int{self.potential_bits}"
+        """The type that potentials have between time steps: a word's, where lanes hold them."""
+        return f"int{self.potential_bits}" if self.lanes == 1 else self.in_lanes(0).word
+
+    @property
+    def level(self) -> str:
+        """The type of bias, threshold and reset as they are stored."""
+        return "int32" if self.lanes == 1 else self.in_lanes(0).word
+
+    def at_rest(self):
+        """A potential that is 0, or a word of them."""
+        return tirx.const(0 if self.lanes == 1 else self.in_lanes(0).rest, self.potential)
+
+    def row(self, channels: int, vector: bool) -> int:
+        """Elements that hold the potentials of so many neurons."""
+        return row_of(channels, vector) if self.lanes == 1 else self.in_lanes(channels).row
 
     def state(self, positions: int, row: int) -> tuple[State, Stride]:
         """What potentials take in memory, rows of so many; whole runs need one row at a time."""
-        size = row * self.potential_bits // 8
+        size = row * self.potential_bits * self.lanes // 8
         return State(size, positions * size), Stride(row)
 
     def at(self, value, t):
@@ -79,7 +100,13 @@ class Neurons:
         self, node: ir.Node, first: int, channels: int, time_steps: int, vector: bool
     ) -> Constant:
         """Bias, threshold and reset of the node, int32: with vectors [3, row], spare columns
-        silent, else [row, 3], or [row, 2] where resets are all 0."""
+        silent, else [row, 3], or [row, 2] where resets are all 0; those of `NeuronLanes`."""
+        if self.lanes > 1:
+            bias, threshold = (
+                np.broadcast_to(v.const_value.numpy().astype(np.int64).reshape(-1), channels)
+                for v in node.inputs[first : first + 2]
+            )
+            return Constant(self.in_lanes(channels).levels(bias, threshold))
         never = _NEVER >> (time_steps - 1) if self.exact else _NEVER
         levels = np.zeros((3, row_of(channels, vector)), np.int32)
         levels[1] = never
@@ -125,6 +152,8 @@ def fire(neurons: Neurons, channels: int, vector: bool, in_pairs: bool = False):
     columns; the spikes become the word y[w]. Sums `in_pairs` are such as `Accumulation` says, and
     a counts sums; only targets without vectors have these.
     """
+    if neurons.lanes > 1:
+        return neurons.in_lanes(channels).fire()
     if vector:
         return _fire_vectors(neurons, row_of(channels, vector), used_lanes(channels, WORD))
     return _fire_loop(neurons, channels, in_pairs)

@@ -18,10 +18,17 @@ from hqc.codegen.kernels.geometry import (
     narrowest,
 )
 from hqc.codegen.kernels.lanes import add, clear
-from hqc.codegen.kernels.spike_lists import SpikeLists, listed, pieces, rows_at_once
+from hqc.codegen.kernels.neurons import Neurons
+from hqc.codegen.kernels.spike_lists import SpikeLists, listed, listing_of, pieces, rows_at_once
 from hqc.codegen.kernels.unpack import codes_of
 from hqc.codegen.kernels.weights import StoredWeights
-from hqc.codegen.kernels.word_lanes import LaneCodes
+from hqc.codegen.kernels.word_lanes import LaneCodes, reversed_bits
+
+
+def suits_lanes(node: ir.Node, word_bits: int, bits: int) -> bool:
+    """Whether the node's codes can be added in words that have several lanes of so many bits."""
+    codes = LaneCodes.of(StoredWeights.of(node, code_rows(node)), word_bits)
+    return codes is not None and codes.lanes.lane_bits <= bits
 
 
 def event_sums(node: ir.Node, vector: bool) -> Layer:
@@ -30,15 +37,18 @@ def event_sums(node: ir.Node, vector: bool) -> Layer:
     g = Geometry.of(node, height, width, planes)
     stored = StoredWeights.of(node, code_rows(node))
     accumulator = accumulator_type(stored.codes, 2**planes - 1, is_wide(node))
+    if node.op_type == "SpikeConv" and Neurons.of(node).lanes > 1:
+        return _in_lanes(g, node, stored)
     codes = None if vector else LaneCodes.of(stored)
     if codes is not None:
         in_pairs = accumulator == "int16" and codes.lanes.lane_bits <= 16
         in_pairs = in_pairs and node.op_type == "SpikeConv"
-        return _in_words(g, codes, "int64" if accumulator == "int64" else "int32", in_pairs)
+        wide = "int64" if accumulator == "int64" else "int32"
+        return _in_words(g, codes, wide, 16 if in_pairs else 32)
     largest = int(np.abs(stored.codes).max(initial=1))
     lane, rows = narrowest(largest, accumulator)
     unrolled = rows_at_once(rows) if rows else 4
-    lists = SpikeLists(g, unrolled, vector)
+    lists = SpikeLists(g, unrolled, vector, listing=listing_of(node))
     if lane == accumulator:
         add_rows = _add_at_once(g, lists, accumulator, vector)
     else:
@@ -53,12 +63,23 @@ def event_sums(node: ir.Node, vector: bool) -> Layer:
     return g, sums, ("event", stored.form, accumulator, lane, rows, lists)
 
 
-def _in_words(g: Geometry, codes: LaneCodes, accumulator: str, in_pairs: bool) -> Layer:
-    """Codes added as fields of 32-bit words."""
-    unpacked, sum_bits = {}, 16 if in_pairs else 32
+def _in_lanes(g: Geometry, node: ir.Node, stored: StoredWeights) -> Layer:
+    """Codes added as fields of words in whose lanes neurons lie, in the order of these."""
+    neurons = Neurons.of(node)
+    lanes = neurons.in_lanes(g.channels)
+    places = reversed_bits(np.arange(lanes.lanes), lanes.lanes)  # of a word's sums
+    order = lanes.order().reshape(-1, lanes.lanes)[:, places].reshape(-1)
+    codes = LaneCodes.of(stored.reordered(order), lanes.lanes * lanes.bits)
+    return _in_words(g, codes, codes.lanes.word, lanes.bits)
+
+
+def _in_words(g: Geometry, codes: LaneCodes, accumulator: str, sum_bits: int) -> Layer:
+    """Codes added as fields of words, and sums of so many bits; of as many as a word has lanes in
+    an element of the accumulator."""
+    unpacked, word_bits = {}, codes.lanes.word_bits
     if codes.unpacked_words:
-        size = codes.unpacked_words * 4
-        unpacked = {"prepare": codes.unpack(), "codes_size": size, "code": "uint32"}
+        size = codes.unpacked_words * word_bits // 8
+        unpacked = {"prepare": codes.unpack(), "codes_size": size, "code": codes.lanes.word}
     lists = SpikeLists.of_rows(g, codes.lanes.unrolled, codes.lanes.row_words)
     sums = Accumulation(
         image="uint32",
@@ -66,7 +87,7 @@ def _in_words(g: Geometry, codes: LaneCodes, accumulator: str, in_pairs: bool) -
         accumulator=accumulator,
         block_words=1,
         clears=False,
-        in_pairs=in_pairs,
+        per_element=word_bits // sum_bits,
         add=codes.add(lists, accumulator, sum_bits),
         **listed(lists),
         **{"codes_size": 0, **unpacked},

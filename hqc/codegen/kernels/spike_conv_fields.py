@@ -20,7 +20,7 @@ from hqc.codegen.kernels.geometry import Geometry, accumulator_type, code_rows, 
 from hqc.codegen.kernels.kernel_base import Constant
 from hqc.codegen.kernels.lanes import add, add_product, clear, vector_width
 from hqc.codegen.kernels.neurons import WORD
-from hqc.codegen.kernels.spike_lists import SpikeLists, listed, pieces, rows_at_once
+from hqc.codegen.kernels.spike_lists import SpikeLists, listed, listing_of, pieces, rows_at_once
 from hqc.codegen.kernels.weights import StoredWeights
 
 _PACKED_BLOCKS = (8, 12, 10, 6, 4, 2)
@@ -58,7 +58,7 @@ def field_sums(node: ir.Node, vector: bool) -> Layer:
     block_words = next(b for b in blocks if g.out_words % b == 0)
     largest = min(max(int(stored.fields().max()), 1), 15)
     unrolled = rows_at_once((15 if bits == 2 else 255) // largest)
-    lists = SpikeLists(g, unrolled, vector)
+    lists = SpikeLists(g, unrolled, vector, listing=listing_of(node))
     accumulator = accumulator_type(stored.codes, 2**planes - 1, wide=False)
     sums = Accumulation(
         image="uint32",

@@ -7,6 +7,7 @@ kernel, not once for each of its taps.
 
 With vectors, eight inputs are listed at once by a table of 256 bytes' set bits: eight indices are
 stored and the end moves on by how many count. Nothing branches, so nothing is predicted wrongly.
+Where an instruction moves the lanes of a mask together, a word's 32 inputs are listed at once.
 """
 
 from __future__ import annotations
@@ -16,12 +17,13 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
+import onnx_ir as ir
 from tvm.script import tirx as T
 
 from hqc.codegen.kernels.conv_layer import NO_TABLE
 from hqc.codegen.kernels.geometry import Geometry
 from hqc.codegen.kernels.kernel_base import Constant
-from hqc.codegen.kernels.neurons import WORD, lowest_bit
+from hqc.codegen.kernels.neurons import WORD, lowest_bit, used_lanes
 
 BYTE = 8
 _COPIED = 16
@@ -39,6 +41,11 @@ SET_BITS = Constant(
 
 _MOST = 32
 """Rows of a lane that count when these are divided; beyond, a few more or less do not matter."""
+
+
+def listing_of(node: ir.Node) -> str:
+    """By what the node's inputs are listed."""
+    return node.attributes["listing"].value if "listing" in node.attributes else "table"
 
 
 def rows_at_once(rows: int) -> int:
@@ -60,13 +67,14 @@ class SpikeLists:
     First the list of a position, `capacity` for each plane; then those of the input rows that an
     output row sees; then where each pixel begins in these. Lists are made up to a multiple of
     `unrolled` by an input that no layer has, the row of which is zeros. What is listed of an input
-    is `row_size` times its index: where its row begins.
+    is `row_size` times its index: where its row begins. With vectors `listing` says by what.
     """
 
     g: Geometry
     unrolled: int
     vector: bool
     row_size: int = 1
+    listing: str = "table"
 
     @classmethod
     def of_rows(cls, g: Geometry, unrolled: int, row_size: int) -> SpikeLists:
@@ -85,13 +93,22 @@ class SpikeLists:
         return self.g.kernel == (1, 1)
 
     @property
+    def _compressed(self) -> int:
+        """Inputs whose lanes are moved together; 0 where a table lists them."""
+        if not self.vector or self.listing == "table":
+            return 0
+        return used_lanes(self.g.in_channels, WORD)
+
+    @property
     def capacity(self) -> int:
         """Indices of a position and plane, with those that vectors write beyond the end."""
-        return -(-(self.g.inputs + max(_COPIED, self.unrolled)) // _COPIED) * _COPIED
+        beyond = max(_COPIED, self.unrolled, self._compressed)
+        return -(-(self.g.inputs + beyond) // _COPIED) * _COPIED
 
     @property
     def _row(self) -> int:
-        return -(-(self.g.width * self.g.in_channels + _COPIED) // _COPIED) * _COPIED
+        beyond = max(_COPIED, self._compressed)
+        return -(-(self.g.width * self.g.in_channels + beyond) // _COPIED) * _COPIED
 
     @property
     def _rows(self) -> int:
@@ -226,6 +243,28 @@ class SpikeLists:
                     left[0] = left[0] & (left[0] - T.uint32(1))
                     end[0] = end[0] + 1
 
+        lanes = self._compressed
+        lane_mask, indices = f"boolx{lanes}", f"{index}x{lanes}"
+
+        def together(word):
+            """The indices of the bits that are set, at the front of a vector."""
+            bits = T.call_intrin(lane_mask, "tirx.reinterpret", T.Cast(f"uint{lanes}", word))
+            each = T.Cast(indices, T.Ramp(0, 1, lanes))
+            return T.call_llvm_pure_intrin(
+                indices, "llvm.experimental.vector.compress", each, bits, each
+            )
+
+        @T.macro
+        def by_mask(x, word, table, events, at, end, first):
+            for w in range(in_words):
+                base: T.let = T.Cast(index, first + w * WORD)
+                events[T.Ramp(at + end[0], 1, lanes)] = together(x[word + w]) + T.Broadcast(
+                    base, lanes
+                )
+                end[0] = end[0] + T.Cast("int32", T.popcount(x[word + w]))
+
+        if lanes:
+            return by_mask
         return by_table if self.vector else by_bits
 
     def _copy(self):
@@ -262,7 +301,7 @@ def listed(lists: SpikeLists) -> dict[str, Any]:
         "events_size": lists.size,
         "event": lists.index,
         "tile": lists.tile,
-        "table": SET_BITS if lists.vector else NO_TABLE,
+        "table": SET_BITS if lists.vector and lists.listing == "table" else NO_TABLE,
         "look": lists.list_position(),
         **({} if lists.is_point else {"look_at_rows": lists.list_rows()}),
     }

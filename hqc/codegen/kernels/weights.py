@@ -122,6 +122,12 @@ class StoredWeights:
         more = columns - self.codes.shape[1]
         return StoredWeights(np.pad(self.codes, ((0, inputs), (0, more))), self.bits, self.scheme)
 
+    def reordered(self, columns: np.ndarray) -> StoredWeights:
+        """The same with the outputs of these indices [N], -1 for one of zeros."""
+        return StoredWeights(
+            self.widened(self.codes.shape[1] + 1).codes[:, columns], self.bits, self.scheme
+        )
+
     def offsets(self) -> np.ndarray:
         """The offset of each output [columns], of the codes' type; zeros where none is added."""
         if not self.is_packed:
