@@ -12,7 +12,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from hqc.cli.application import OWN_ERROR, Output, bind_option, cc_option, cli, output_options
+from hqc.cli.application import (
+    OWN_ERROR,
+    Output,
+    bind_option,
+    cc_option,
+    cli,
+    inference_threads_option,
+    output_options,
+)
 from hqc.errors import UserError
 
 if TYPE_CHECKING:
@@ -68,6 +76,7 @@ _RECORDINGS = 10
     help="Measure the models of a suite, or those of them that are named: speed.",
 )
 @click.option("--rounds", type=click.IntRange(1), default=15, show_default=True)
+@inference_threads_option
 @bind_option
 @cc_option
 @output_options
@@ -80,10 +89,13 @@ def bench(
     peers: str,
     suite: str | None,
     rounds: int,
+    threads: int,
     data: Path | None,
     **options: Any,
 ) -> None:
     """Time MODEL compiled for this machine against other runtimes, one thread, in one run.
+
+    With --threads, time it on so many threads, too, turn by turn with the others.
 
     With --on, time it on a device instead: compile it, copy one program there, run it, check its
     logits bit by bit, and remove it. Exit code 1 if logits differ, or a device of many failed.
@@ -95,12 +107,18 @@ def bench(
     Examples:
       hqc bench model.onnx
       hqc bench model.onnx --peers onnxruntime-int8,openvino-fp32 --json
+      hqc bench model.onnx --threads 4
       hqc bench model.onnx --on ssh://pi@raspberrypi.local --save runs/
       hqc bench model.onnx --on devices.toml
       hqc bench --compare before.json after.json
       hqc bench --suite speed --save before.json
       hqc bench --suite speed cifar10 spikformer-4-384 --json
     """
+    if threads > 1 and (compare or suite or on is not None):
+        raise UserError(
+            "--threads is for one MODEL on this machine, beside peers",
+            hint="leave out --on, --suite and --compare",
+        )
     if compare:
         _compare(out, *compare)
     elif suite:
@@ -112,7 +130,7 @@ def bench(
             )
         if len(models) != 1:
             raise UserError("without --on it takes one MODEL", hint="hqc bench --help")
-        _bench_peers(out, models[0], peers, data, rounds, options["bind"], options["cc"])
+        _bench_peers(out, models[0], peers, data, rounds, threads, options["bind"], options["cc"])
     elif on.endswith(".toml"):
         _bench_devices(out, Path(on), models, data, save, options)
     else:
@@ -227,6 +245,7 @@ def _bench_peers(
     peers: str,
     data: Path | None,
     rounds: int,
+    threads: int,
     bind: dict[str, int],
     cc: str | None,
 ) -> None:
@@ -247,9 +266,12 @@ def _bench_peers(
             bind=bind,
             cc=cc,
             calibrate=data,
+            threads=threads,
             progress=out.progress,
         )
         runners: dict[str, Runner] = {"hqc": artifact.run}
+        if threads > 1:
+            runners[f"hqc, {threads} threads"] = partial(artifact.run, threads=threads)
         for name, build in builders.items():
             out.progress(f"prepare {name}")
             runners[name] = build(loaded, frames)
