@@ -6,13 +6,11 @@ membrane potentials stay in the first cache while all steps of a tile are comput
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 import onnx_ir as ir
-from tvm import tirx
 from tvm.script import tirx as T
 
 from hqc.codegen.kernels.geometry import Geometry
@@ -26,7 +24,7 @@ from hqc.codegen.kernels.kernel_base import (
 )
 from hqc.codegen.kernels.lanes import clear
 from hqc.codegen.kernels.neurons import WORD, Neurons, fire, row_of
-from hqc.dialect.layouts import ALIGNMENT
+from hqc.codegen.kernels.rows import Rows
 from hqc.errors import UnsupportedModelError
 
 
@@ -96,37 +94,9 @@ def mark_changed_steps(image: str, size: int):
     return mark
 
 
-_LEAST_ROWS = 16
-"""Rows that there are at least, of as many tiles, so that parts are about equal."""
-
-
-@dataclass(frozen=True)
-class Rows:
-    """How parts share a layer's output: rows of `size` tiles, the last of which may have fewer.
-
-    Where that leaves enough of them, as many tiles make a row as fill whole lines of the cache, so
-    that no two threads write one.
-    """
-
-    tiles: int
-    size: int
-
-    @classmethod
-    def of(cls, g: Geometry, tile: int) -> Rows:
-        """The rows of tiles of so many positions."""
-        tiles, tile_bytes = g.out_height * g.out_width // tile, tile * g.out_words * WORD // 8
-        in_lines = ALIGNMENT // math.gcd(ALIGNMENT, tile_bytes)
-        return cls(tiles, max(min(in_lines, tiles // _LEAST_ROWS), 1))
-
-    @property
-    def count(self) -> int:
-        """How many there are."""
-        return -(-self.tiles // self.size)
-
-    def has(self, tile, part, parts):
-        """Whether a tile is in one of a part's rows, which are every so many: rows that are near
-        each other take about as long; of TIR."""
-        return tirx.EQ(T.truncmod(T.truncdiv(tile, self.size), parts), part)
+def rows_of(g: Geometry, tile: int) -> Rows:
+    """How parts share the output of a convolution: rows of tiles of so many positions."""
+    return Rows.in_lines(g.out_height * g.out_width // tile, tile * g.out_words * WORD // 8)
 
 
 Layer = tuple[Geometry, Accumulation, tuple]
@@ -145,7 +115,7 @@ def conv_layer(node: ir.Node, layer: Layer, vector: bool) -> KernelCall:
             hint="train this layer with fewer bits",
         )
     neurons = Neurons.of(node)
-    time_steps, rows = node.outputs[0].shape.numpy()[0], Rows.of(g, sums.tile)
+    time_steps, rows = node.outputs[0].shape.numpy()[0], rows_of(g, sums.tile)
     return KernelCall(
         lambda: _build(g, neurons, sums, vector),
         (
@@ -156,7 +126,7 @@ def conv_layer(node: ir.Node, layer: Layer, vector: bool) -> KernelCall:
             neurons.levels(node, 2, g.channels, time_steps, vector),
             Scratch(sums.codes_size),
             Scratch(sums.events_size),
-            *neurons.state(rows.tiles, sums.tile * row_of(g.channels, vector)),
+            *neurons.state(rows.items, sums.tile * row_of(g.channels, vector)),
         ),
         (*key, g, neurons, vector),
         rows.count,
@@ -167,7 +137,7 @@ def _build(g: Geometry, neurons: Neurons, sums: Accumulation, vector: bool):
     lanes = sums.block_words * WORD
     prepare, look_at_rows, look, add = sums.prepare, sums.look_at_rows, sums.look, sums.add
     tile, tiles, blocks = sums.tile, g.out_width // sums.tile, g.out_words // sums.block_words
-    start, row_size, rows = sums.start(vector), row_of(g.channels, vector), Rows.of(g, tile)
+    start, row_size, rows = sums.start(vector), row_of(g.channels, vector), rows_of(g, tile)
     epilogue = fire(neurons, g.channels, vector, sums.in_pairs)
     stored, offset = (str(c.array.dtype) for c in sums.weights)
     mark_changes = mark_changed_steps(sums.image, g.in_channels * g.height * g.width)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import onnx_ir as ir
 from tvm.script import tirx as T
 
-from hqc.codegen.kernels.conv_layer import Accumulation, Layer, Rows
+from hqc.codegen.kernels.conv_layer import Accumulation, Layer, rows_of
 from hqc.codegen.kernels.geometry import Geometry
 from hqc.codegen.kernels.kernel_base import ANY, Input, KernelCall, Output, Scratch
 from hqc.codegen.kernels.neurons import WORD
@@ -28,14 +28,14 @@ def conv_potentials(node: ir.Node, layer: Layer, vector: bool) -> KernelCall:
             Scratch(sums.events_size),
         ),
         ("potentials", *key, g, rescaling, vector),
-        Rows.of(g, sums.tile).count,
+        rows_of(g, sums.tile).count,
     )
 
 
 def _build(g: Geometry, rescaling: Rescaling, sums: Accumulation, vector: bool):
     lanes = sums.block_words * WORD
     prepare, look_at_rows, look, add = sums.prepare, sums.look_at_rows, sums.look, sums.add
-    tile, tiles, rows = sums.tile, g.out_width // sums.tile, Rows.of(g, sums.tile)
+    tile, tiles, rows = sums.tile, g.out_width // sums.tile, rows_of(g, sums.tile)
     start, epilogue = sums.start(vector), rescale(rescaling)
     stored, offset = (str(c.array.dtype) for c in sums.weights)
 
