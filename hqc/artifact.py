@@ -118,15 +118,18 @@ class Artifact:
             self.manifest["input"]["shape"],
             self.manifest["output"]["shape"],
             self.manifest["memory"]["arena_bytes"],
+            self.manifest["threads"],
         )
 
-    def run(self, frames: np.ndarray) -> np.ndarray:
+    def run(self, frames: np.ndarray, threads: int = 1) -> np.ndarray:
         """Frames of the model's input shape [T, 1, C, H, W] -> logits, on this machine.
 
-        Frames are converted to float32. Raises `UserError` for other shapes and for what are no
-        finite real numbers. May be called by several threads at once.
+        Frames are converted to float32. So many `threads` share the inference, at most as many as
+        it was compiled for; logits are the same in every bit. Raises `UserError` for other shapes,
+        for what are no finite real numbers, and for more threads. May be called by several threads
+        at once.
         """
-        return self.host_model.run(frames)
+        return self.host_model.run(frames, threads)
 
     def run_batch(self, recordings: Iterable[np.ndarray], threads: int | None = None) -> np.ndarray:
         """Frames of many recordings, [N, T, C, H, W] -> logits [N, classes], on this machine.

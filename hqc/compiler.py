@@ -51,12 +51,18 @@ class Stages:
     kernels: ir.Model
 
 
-def pipeline_for(target: Target, passes: str | None = None) -> list[Pass]:
-    """The passes as text, or those that lead to kernels for a target."""
+def pipeline_for(target: Target, passes: str | None = None, threads: int = 1) -> list[Pass]:
+    """The passes as text, or those that lead to kernels for a target, of a model whose inferences
+    so many threads may share."""
     if passes is not None:
+        if threads != 1:
+            raise UserError(
+                f"the passes, which are given, do not plan memory for {threads} threads",
+                hint=f"say plan-memory{{threads={threads}}} among them, in place of --threads",
+            )
         return parse_pipeline(passes)
     vectors = f"vector_bits={target.vector_bits}"
-    text = DEFAULT.replace("plan-memory", f"plan-memory{{{vectors}}}")
+    text = DEFAULT.replace("plan-memory", f"plan-memory{{{vectors},threads={threads}}}")
     options = (
         f"{vectors},word_bits={target.word_bits},compresses={int(target.compresses)},"
         f"popcount_ops={target.popcount_ops}"
@@ -136,6 +142,7 @@ def compile(
     cc: str | None = None,
     bench: bool | Sequence[Recording] = False,
     optimize: str | None = None,
+    threads: int = 1,
     progress: Progress = lambda text: None,
 ) -> Artifact:
     """Compile an ONNX file for a target into a folder, which appears whole or not at all.
@@ -145,11 +152,14 @@ def compile(
     compiled code where it runs here. `optimize` is size or speed, in place of what the target says:
     size keeps potentials in 16 bits where they are fine enough, and loops as they are. `bench` adds
     a program that times the model on the device, on recordings that travel in it: those named, or
-    some of those that firing rates are measured on.
+    some of those that firing rates are measured on. An inference may be shared among `threads`
+    threads, each of which takes memory in the arena.
     Raises `UserError` for anything wrong with the arguments or the model.
     """
     chosen = load_target(target, optimize)
-    steps = pipeline_for(chosen, passes)
+    steps = pipeline_for(chosen, passes, threads)
+    if chosen.is_wasm and getattr(steps[-1], "threads", 1) > 1:
+        raise UserError(f"a module for {chosen.name} has one thread", hint="leave out --threads")
     if steps[-1].name != "plan-memory":
         raise UserError(
             "--passes: the pipeline does not end in plan-memory: nothing to compile",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 from collections.abc import Sequence
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ import onnx_ir as ir
 
 from hqc.codegen.toolchain import Toolchain
 from hqc.data.recordings import Recording
+from hqc.dialect.metadata import THREADS
 from hqc.emulator import program_command
 from hqc.errors import VerificationError
 from hqc.reference import ReferenceSession
@@ -34,12 +36,14 @@ def execute(
     recordings: Sequence[Recording],
     classes: int,
     processes: int = 1,
+    in_parts: bool = False,
 ) -> np.ndarray:
     """Logits [recordings, classes] of the runner, under the target's emulator if it has one.
 
-    It runs in so many processes at once, each on a part of the recordings.
+    It runs in so many processes at once, each on a part of the recordings. With `in_parts` a
+    library for several threads computes every kernel as these would share it.
     """
-    command = program_command(target, runner, mode)
+    command = program_command(target, runner, mode, *(["parts"] if in_parts else []))
 
     def run(part: Sequence[Recording]) -> bytes:
         frames = b"".join(r.frames.tobytes() for r in part)
@@ -60,15 +64,16 @@ def check_library(
     frames: np.ndarray,
 ) -> None:  # fmt: skip
     """Raise `VerificationError` where a library's logits are not its kernel model's, bit by bit."""
-    given = kernels.graph.inputs[0].name
-    (expected,) = ReferenceSession(kernels).run({given: frames})
+    (expected,) = ReferenceSession(kernels).run({kernels.graph.inputs[0].name: frames})
+    recordings = [Recording("", frames)]
     runner = link_runner(toolchain, name, folder)
-    for mode in MODES:
-        (logits,) = execute(target, runner, mode, [Recording("", frames)], expected.size)
+    threads = int(kernels.metadata_props.get(THREADS, 1))
+    for mode, in_parts in product(MODES, [False, True][: 1 + (threads > 1)]):
+        (logits,) = execute(target, runner, mode, recordings, expected.size, in_parts=in_parts)
         if not np.array_equal(logits, expected.reshape(-1)):
             differ = int((logits != expected.reshape(-1)).sum())
             raise VerificationError(
-                f"{differ} of {logits.size} logits of the compiled code ({mode}) differ from the "
-                "kernel model's"
+                f"{differ} of {logits.size} logits of the compiled code ({mode}"
+                f"{f', for {threads} threads' if in_parts else ''}) differ from the kernel model's"
             )
     runner.unlink()

@@ -47,6 +47,7 @@ def describe(
         "hqc": VERSION,
         "target": target.name,
         "optimize": target.optimize,
+        "threads": interface.threads,
         "source": {
             "file": source.name,
             "sha256": hashlib.sha256(source.read_bytes()).hexdigest(),

@@ -129,15 +129,18 @@ def profile_artifact(
     data: str | PathLike[str] | None = None,
     limit: int | None = 10,
     rounds: int = 15,
+    threads: int = 1,
     cc: str | None = None,
     progress: Progress = lambda text: None,
 ) -> Profile:
     """Run a compiled model kernel by kernel, and its dialect model for rates and energy.
 
     `data` are recordings; without them those that it was compiled with serve. At most `limit` are
-    used. On the host kernels are timed; under QEMU their instructions are counted. Raises
-    `UserError` without recordings or for a target that does not run here.
+    used. On the host kernels are timed, on so many `threads`; under QEMU their instructions are
+    counted, of one thread. Raises `UserError` without recordings, for a target that does not run
+    here, and for more threads than the model was compiled for.
     """
+    _check_threads(artifact, threads)
     target, loaded = artifact.target, load_model(artifact.model_file)
     emulator_command(target)
     frames = [r.frames for r in recordings_of(artifact, data, limit)]
@@ -152,7 +155,7 @@ def profile_artifact(
             progress("link the program")
             program = _link(artifact, Path(temporary), cc)
             progress("measure")
-            milliseconds, byte_additions = _time(program, frames, len(kernels), rounds)
+            milliseconds, byte_additions = _time(program, frames, len(kernels), rounds, threads)
     else:
         progress("count instructions")
         byte_additions = target.clock * _lanes(target)
@@ -164,6 +167,21 @@ def profile_artifact(
     ]
     memory = artifact.manifest["memory"]
     return Profile(target.name, len(frames), byte_additions, memory, profiles, found)
+
+
+def _check_threads(artifact: Artifact, threads: int) -> None:
+    most = artifact.manifest["threads"]
+    if not 1 <= threads <= most:
+        raise UserError(
+            f"{threads} threads cannot share an inference of {artifact.folder}, which is compiled "
+            f"for {most}",
+            hint="compile its model with --threads N, and ask for 1 to N",
+        )
+    if threads > 1 and not artifact.target.is_host:
+        raise UserError(
+            f"under an emulator, as for {artifact.target.name}, one thread is counted",
+            hint="leave out --threads",
+        )
 
 
 def recordings_of(
@@ -185,8 +203,11 @@ def _link(artifact: Artifact, folder: Path, cc: str | None) -> Path:
     text = Template(template).substitute(name=name, NAME=name.upper(), kernels=kernels)
     (folder / f"{name}_trace.c").write_text(text)
     copy_library(artifact, folder)
-    toolchain, widest = Toolchain.of(artifact.target, cc), ["-O3", "-march=native"]
-    return link_traced(toolchain, name, [f"{name}_trace.c"], "trace", folder, widest)
+    toolchain, flags = Toolchain.of(artifact.target, cc), ["-O3", "-march=native"]
+    sources = [f"{name}_trace.c"]
+    if artifact.manifest["threads"] > 1:
+        sources, flags = [*sources, "hqc_pthread.c"], [*flags, "-pthread"]
+    return link_traced(toolchain, name, sources, "trace", folder, flags)
 
 
 def _run(command: Sequence[str], recordings: Path) -> subprocess.CompletedProcess:
@@ -202,12 +223,12 @@ def _run(command: Sequence[str], recordings: Path) -> subprocess.CompletedProces
 
 
 def _time(
-    program: Path, frames: Sequence[np.ndarray], kernels: int, rounds: int
+    program: Path, frames: Sequence[np.ndarray], kernels: int, rounds: int, threads: int
 ) -> tuple[list[float], float]:
     """Milliseconds of every kernel, and how many bytes a second this machine can add."""
     file = program.with_name("frames")
     file.write_bytes(b"".join(f.tobytes() for f in frames))
-    said = np.frombuffer(_run([str(program), str(rounds)], file).stdout, "<u8")
+    said = np.frombuffer(_run([str(program), str(rounds), str(threads)], file).stdout, "<u8")
     *_, added, nanoseconds = said
     taken = said[:-2].reshape(len(frames), rounds, kernels)
     return [float(ns) / 1e6 for ns in np.median(taken, 1).mean(0)], added / nanoseconds * 1e9

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from hqc.artifact import Artifact
 from hqc.codegen.compiler_routines import take_over
+from hqc.codegen.interface import THREAD_FILES
 from hqc.codegen.toolchain import Toolchain
 
 
@@ -34,5 +35,6 @@ def link_traced(
 
 def copy_library(artifact: Artifact, folder: Path) -> None:
     """Copy what `link_traced` links to another folder."""
-    for file in (f"{artifact.name}.c", f"{artifact.name}.h", "hqc.h", f"lib{artifact.name}.a"):
+    files = [f"{artifact.name}.c", f"{artifact.name}.h", "hqc.h", f"lib{artifact.name}.a"]
+    for file in [*files, *(THREAD_FILES if artifact.manifest["threads"] > 1 else ())]:
         shutil.copy(artifact.folder / file, folder)

@@ -11,8 +11,9 @@ import onnx_ir as ir
 
 from hqc.codegen.load_tvm import load_tvm
 from hqc.dialect import find_op
-from hqc.dialect.layouts import ALIGNMENT, alias_root, readout
-from hqc.dialect.metadata import AREAS, ARENA
+from hqc.dialect.layouts import MOST_THREADS, alias_root, aligned, readout
+from hqc.dialect.metadata import AREAS, ARENA, THREADS
+from hqc.errors import UserError
 from hqc.passes.pass_base import Pass, register
 
 
@@ -43,39 +44,53 @@ def place(areas: list[Area]) -> tuple[list[int], int]:
         for start, size in busy:
             if start - offset >= area.size:
                 break
-            offset = max(offset, -(-(start + size) // ALIGNMENT) * ALIGNMENT)
+            offset = max(offset, aligned(start + size))
         offsets[index] = offset
         placed.append(index)
     end = max((o + a.size for o, a in zip(offsets, areas, strict=True)), default=0)
-    return offsets, -(-end // ALIGNMENT) * ALIGNMENT
+    return offsets, aligned(end)
 
 
 @dataclass(frozen=True)
 class _Own:
-    """Bytes of a kernel's own: scratch, or the potential that lasts between time steps."""
+    """Bytes of a kernel's own: scratch, or the potential that lasts between time steps.
+
+    `size` is one call's, step by step; the others are those of all calls that run at once.
+    """
 
     kind: str
-    run_size: int
     size: int
+    run_size: int
+    stream_size: int
 
     def area(self, index: int, steps: int, plan: str) -> Area:
         """What it takes in a plan; the kernel is call `index` of so many."""
-        if self.kind == "scratch":
-            return Area(self.size, index, index)
-        return Area(self.run_size, index, index) if plan == "run" else Area(self.size, 0, steps)
+        if plan == "run":
+            return Area(self.run_size, index, index)
+        lasts = self.kind == "potential"
+        return Area(self.stream_size, 0, steps) if lasts else Area(self.stream_size, index, index)
 
 
-def _own_areas(node: ir.Node, vector: bool) -> list[_Own]:
+def _own_areas(node: ir.Node, vector: bool, threads: int) -> list[_Own]:
     # TVM, which kernels are written in, takes seconds to load: models that are refused do without.
     load_tvm()
-    from hqc.codegen.kernels import Scratch, State, find_kernel
+    from hqc.codegen.kernels import Scratch, State, find_kernel, is_each_calls_own
+
+    call = find_kernel(node)(node, vector)
+    calls = max(min(threads, call.rows), 1)
+
+    def of_all(operand: Scratch | State, size: int, computes_all: bool) -> int:
+        others = calls - 1 if is_each_calls_own(operand, computes_all) else 0
+        return others * aligned(size) + size
 
     own = []
-    for operand in find_kernel(node)(node, vector).operands:
-        if isinstance(operand, Scratch):
-            own.append(_Own("scratch", operand.size, operand.size))
-        elif isinstance(operand, State):
-            own.append(_Own("potential", operand.run_size, operand.size))
+    for operand in call.operands:
+        if isinstance(operand, Scratch | State):
+            is_scratch = isinstance(operand, Scratch)
+            run_size = of_all(operand, operand.size if is_scratch else operand.run_size, True)
+            stream_size = of_all(operand, operand.size, False)
+            kind = "scratch" if is_scratch else "potential"
+            own.append(_Own(kind, operand.size, run_size, stream_size))
     return own
 
 
@@ -89,11 +104,22 @@ class PlanMemory(Pass):
     2. stream: one call a step. Activations hold one step; potentials and spike counts last. What
        runs once, after the last step, is as in a run.
 
+    Calls of a kernel that run at once, each for some of its rows, have scratch areas of their own,
+    and in a run potentials: as many as `threads`, or as there are rows, one behind the other.
+
     `vector_bits` describes the target: kernels without vectors need other scratch areas.
     """
 
     name: ClassVar[str] = "plan-memory"
     vector_bits: int = 128
+    threads: int = 1
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.threads <= MOST_THREADS:
+            raise UserError(
+                f"{self.threads} threads cannot share an inference",
+                hint=f"memory is planned for 1 to {MOST_THREADS} threads",
+            )
 
     def run(self, model: ir.Model) -> ir.Model:
         """Annotate; the graph stays as it is."""
@@ -105,7 +131,7 @@ class PlanMemory(Pass):
             for value in map(alias_root, filter(None, node.inputs)):
                 if value in last:
                     last[value] = index
-        own = [_own_areas(n, self.vector_bits > 0) for n in nodes]
+        own = [_own_areas(n, self.vector_bits > 0, self.threads) for n in nodes]
         after = readout(model.graph)
         sizes: dict[str, int] = {}
         maps: dict[str, list[dict]] = {}
@@ -141,6 +167,8 @@ class PlanMemory(Pass):
             key.metadata_props[ARENA] = json.dumps(plans)
         model.metadata_props[ARENA] = json.dumps(sizes)
         model.metadata_props[AREAS] = json.dumps(maps)
+        if self.threads > 1:
+            model.metadata_props[THREADS] = str(self.threads)
         return model
 
 

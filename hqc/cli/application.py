@@ -206,6 +206,16 @@ threads_option = click.option(
 )
 
 
+inference_threads_option = click.option(
+    "--threads",
+    type=click.IntRange(min=1),
+    default=1,
+    show_default=True,
+    metavar="N",
+    help="Threads that share each inference.",
+)
+
+
 @click.group(
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     epilog="Exit codes: 0 done, 1 something differs or hqc is at fault, 2 the input is at fault.",

@@ -18,6 +18,7 @@ from hqc.cli.application import (
     bind_option,
     cc_option,
     cli,
+    inference_threads_option,
     output_options,
     plot_option,
 )
@@ -77,6 +78,7 @@ _RECORDINGS = 10
 )
 @plot_option("how the times of the suite scaling grow")
 @click.option("--rounds", type=click.IntRange(1), default=15, show_default=True)
+@inference_threads_option
 @bind_option
 @cc_option
 @output_options
@@ -90,10 +92,13 @@ def bench(
     suite: str | None,
     plot: Path | None,
     rounds: int,
+    threads: int,
     data: Path | None,
     **options: Any,
 ) -> None:
     """Time MODEL compiled for this machine against other runtimes, one thread, in one run.
+
+    With --threads, time it on so many threads, too, turn by turn with the others.
 
     With --on, time it on a device instead: compile it, copy one program there, run it, check its
     logits bit by bit, and remove it. Exit code 1 if logits differ, or a device of many failed.
@@ -106,6 +111,7 @@ def bench(
     Examples:
       hqc bench model.onnx
       hqc bench model.onnx --peers onnxruntime-int8,openvino-fp32 --json
+      hqc bench model.onnx --threads 4
       hqc bench model.onnx --on ssh://pi@raspberrypi.local --save runs/
       hqc bench model.onnx --on devices.toml
       hqc bench --compare before.json after.json
@@ -115,6 +121,11 @@ def bench(
     """
     if plot and not suite:
         raise UserError("--plot draws what a suite gave", hint="hqc bench --suite scaling")
+    if threads > 1 and (compare or suite or on is not None):
+        raise UserError(
+            "--threads is for one MODEL on this machine, beside peers",
+            hint="leave out --on, --suite and --compare",
+        )
     if compare:
         _compare(out, *compare)
     elif suite:
@@ -127,7 +138,7 @@ def bench(
             )
         if len(models) != 1:
             raise UserError("without --on it takes one MODEL", hint="hqc bench --help")
-        _bench_peers(out, models[0], peers, data, rounds, options["bind"], options["cc"])
+        _bench_peers(out, models[0], peers, data, rounds, threads, options["bind"], options["cc"])
     elif on.endswith(".toml"):
         _bench_devices(out, Path(on), models, data, save, options)
     else:
@@ -264,6 +275,7 @@ def _bench_peers(
     peers: str | None,
     data: Path | None,
     rounds: int,
+    threads: int,
     bind: dict[str, int],
     cc: str | None,
 ) -> None:
@@ -284,9 +296,12 @@ def _bench_peers(
             bind=bind,
             cc=cc,
             calibrate=data,
+            threads=threads,
             progress=out.progress,
         )
         runners: dict[str, Runner] = {"hqc": artifact.run}
+        if threads > 1:
+            runners[f"hqc, {threads} threads"] = partial(artifact.run, threads=threads)
         for name, build in builders.items():
             out.progress(f"prepare {name}")
             runners[name] = build(loaded, frames)

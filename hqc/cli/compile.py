@@ -56,6 +56,14 @@ if TYPE_CHECKING:
     is_flag=True,
     help="Also link NAME_bench, which times the model on the device and checks its logits.",
 )
+@click.option(
+    "--threads",
+    type=click.IntRange(min=1),
+    default=1,
+    show_default=True,
+    metavar="N",
+    help="Threads that may share an inference; the arena holds what each needs for itself.",
+)
 @optimize_option
 @bind_option
 @cc_option
@@ -67,6 +75,7 @@ def compile_(out: Output, model: Path, explain: bool, **options: Any) -> None:
     Examples:
       hqc compile model.onnx --target arm-a72 -o build/
       hqc compile model.onnx --bind batch=1 --verify-each
+      hqc compile model.onnx --target arm-a72 --threads 4
       hqc compile model.onnx --target ./myboard.hqt --cc arm-linux-gnueabihf-gcc
     """
     import hqc

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from hqc.cli.application import Output, cc_option, cli, output_options
+from hqc.cli.application import Output, cc_option, cli, inference_threads_option, output_options
 from hqc.cli.energy import profile_option
 
 
@@ -20,10 +20,17 @@ from hqc.cli.energy import profile_option
 )
 @profile_option
 @click.option("--rounds", type=click.IntRange(1), default=15, show_default=True)
+@inference_threads_option
 @cc_option
 @output_options
 def profile_(
-    out: Output, build: Path, data: Path | None, profile: str, rounds: int, cc: str | None
+    out: Output,
+    build: Path,
+    data: Path | None,
+    profile: str,
+    rounds: int,
+    threads: int,
+    cc: str | None,
 ) -> None:
     """Measure BUILD, a folder made by `hqc compile`, kernel by kernel, beside its energy model.
 
@@ -35,6 +42,7 @@ def profile_(
     \b
     Examples:
       hqc profile build-host/ --data recordings/
+      hqc profile build-host/ --threads 2
       hqc profile build-arm/ --data recordings/ --json
     """
     from hqc.artifact import Artifact
@@ -46,6 +54,7 @@ def profile_(
         load_profile(profile),
         data=data,
         rounds=rounds,
+        threads=threads,
         cc=cc,
         progress=out.progress,
     )

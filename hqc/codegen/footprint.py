@@ -19,9 +19,6 @@ from elftools.elf.constants import SH_FLAGS
 from elftools.elf.elffile import ELFFile
 from elftools.elf.sections import Symbol, SymbolTableSection
 
-_CALLS_DEEP = 4
-"""Functions of the entry file that may be active at once, above one kernel."""
-
 _VECTOR_BYTES = 128
 """What a register of scalable vectors is taken to hold at most: 1,024 bits."""
 
@@ -46,14 +43,17 @@ class Footprint:
     stack_bytes: int = 0
 
     @classmethod
-    def of(cls, entry: Path, called: Sequence[Path], weight_bytes: int) -> Footprint:
-        """Of a library's object of entries, and of those of kernels and what kernels call."""
+    def of(cls, entry: Path, called: Sequence[Path], weight_bytes: int, deep: int) -> Footprint:
+        """Of a library's object of entries, and of those of kernels and what kernels call.
+
+        So many functions of the entries' may be active at once, above one kernel.
+        """
         if any(o.read_bytes()[:4] != b"\x7fELF" for o in (entry, *called)):
             return cls(weight_bytes=weight_bytes)
         code = sum(map(_allocated, (entry, *called)))
         try:
             deepest = sum(max(frames(o).values(), default=0) for o in called)
-            chain = sum(sorted(frames(entry).values())[-_CALLS_DEEP:])
+            chain = sum(sorted(frames(entry).values())[-deep:])
         except NotUnderstoodError:
             return cls(code, weight_bytes)
         return cls(code, weight_bytes, deepest + chain)

@@ -16,7 +16,7 @@ from hqc.data.recordings import class_names, preprocessing_of
 from hqc.dialect import find_op
 from hqc.dialect.facts import Facts
 from hqc.dialect.layouts import ALIGNMENT
-from hqc.dialect.metadata import ARENA
+from hqc.dialect.metadata import ARENA, THREADS
 from hqc.dialect.quantize_frames import quantize_frames
 from hqc.version import VERSION
 
@@ -25,6 +25,10 @@ _MOST_STEPS = 2**16 - 1
 
 _ROUNDED_UP = 1 + 2.0**-20
 """More than a float32 may be rounded up by."""
+
+
+THREAD_FILES = ("hqc_pthread.h", "hqc_pthread.c", "hqc_openmp.h")
+"""Files beside a library for several threads: ways to call its parts."""
 
 
 def render(template: str, values: Mapping[str, object]) -> str:
@@ -62,6 +66,11 @@ class Interface:
     def shape(self) -> tuple[int, ...]:
         """[T, 1, C, H, W]."""
         return self.model.graph.inputs[0].shape.numpy()
+
+    @property
+    def threads(self) -> int:
+        """How many threads may share an inference."""
+        return int(self.model.metadata_props.get(THREADS, 1))
 
     @property
     def output_shape(self) -> tuple[int, ...]:
@@ -119,6 +128,7 @@ class Interface:
             "input_size": math.prod(self.shape),
             "output_size": math.prod(self.output_shape),
             "output_shape": list(self.output_shape),
+            "threads": self.threads,
             "classes": self.output_shape[-1],
             "arena_bytes": self.arena_bytes["run"],
             "stream_arena_bytes": self.arena_bytes["stream"],
@@ -144,6 +154,10 @@ class Interface:
         values["class_names"] = f"#define {name.upper()}_CLASS_NAMES {{{names}}}\n" if names else ""
         values["bytes"] = render("bytes.h.in", values) if codes else ""
         values["events"] = render("events.h.in", values) if self.takes_events else ""
+        shared = self.threads > 1
+        values["set_threads"] = render("threads.h.in", values) if shared else ""
+        values["team"] = "    hqc_team team;\n" if shared else ""
+        values["one_thread"] = "    model->team.threads = 1;\n" if shared else ""
         return values
 
     def _counts_to_codes(self) -> str:

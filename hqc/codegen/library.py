@@ -14,7 +14,7 @@ import tvm
 
 from hqc.codegen.compiler_routines import take_over
 from hqc.codegen.footprint import Footprint
-from hqc.codegen.interface import Interface, render
+from hqc.codegen.interface import THREAD_FILES, Interface, render
 from hqc.codegen.kernels import (
     Constant,
     Input,
@@ -24,14 +24,18 @@ from hqc.codegen.kernels import (
     State,
     Stride,
     find_kernel,
+    is_each_calls_own,
 )
 from hqc.codegen.quantize_by_integers import quantize_by_integers
 from hqc.codegen.tir import Objects
 from hqc.codegen.toolchain import Toolchain
-from hqc.dialect.layouts import ALIGNMENT, alias_root, readout
+from hqc.dialect.layouts import ALIGNMENT, MOST_THREADS, alias_root, aligned, readout
 from hqc.dialect.metadata import ARENA
 from hqc.errors import OwnError, ToolError, UserError, in_short
 from hqc.targets import Target
+
+_CALLS_DEEP, _CALLS_DEEP_IN_PARTS = 4, 2
+"""Functions of the entry file that may be active at once, above one kernel, and more by parts."""
 
 _C_TYPES = {
     "float32": "float",
@@ -59,6 +63,7 @@ class Library:
     objects: Objects
     has_floats: bool = True
     prototypes: list[str] = field(default_factory=list)
+    tasks: list[str] = field(default_factory=list)
     prepare: list[str] = field(default_factory=list)
     forward: list[str] = field(default_factory=list)
     readout: list[str] = field(default_factory=list)
@@ -112,7 +117,8 @@ class Library:
             if node.op_type == "QuantizeFrames" and not self.has_floats:
                 self.prototypes.append(quantize_by_integers(node, symbol))
             else:
-                function = call.build()
+                shared = self.interface.threads > 1
+                function = call.build() if shared else call.build_whole()
                 self.objects.add(symbol, function)
                 types = ", ".join(c_types(function, call))
                 self.prototypes.append(f"/* {node.op_type} */\nvoid {symbol}({types});")
@@ -129,6 +135,7 @@ class Library:
         steps = node.inputs[0].shape.numpy()[0]
         if lines is self.forward and steps != graph.inputs[0].shape.numpy()[0]:
             raise ValueError(f"it reads {steps} time steps before the last one")
+        in_parts = self.interface.threads > 1 and call.rows > 1
         arguments = []
         for operand in call.operands:
             match operand:
@@ -140,14 +147,23 @@ class Library:
                     arguments.append(self._value(graph, node.outputs[0]))
                 case Constant():
                     arguments.append(f"DATA({self._store(node, operand)})")
+                case Scratch(size) | State(size) if in_parts and is_each_calls_own(operand, True):
+                    own = "OWN" if isinstance(operand, Scratch) else "POTENTIALS"
+                    arguments.append(f"{own}({next(areas)}, {aligned(size)}u)")
                 case Scratch() | State():
                     arguments.append(f"AREA({next(areas)})")
                 case Stride(elements):
                     arguments.append(f"streams * {elements}")
         begin = "t_begin" if lines is self.forward else "0"
-        given = f"{begin}, {steps if lines is self.readout else 'steps'}"
-        call_text = f"{symbol}({', '.join(arguments)}, {given});"
-        lines.append(f"    TRACE({self.kernels}); /* {in_comment(node.name)} */\n    {call_text}")
+        arguments += [begin, f"{steps}" if lines is self.readout else "steps"]
+        if call.rows and self.interface.threads > 1:
+            arguments.append("part, parts" if in_parts else "0, 1")
+        text = f"{symbol}({', '.join(arguments)});"
+        if in_parts:
+            task = f"part_of_{self.kernels}"
+            self.tasks.append(_TASK.format(task=task, call=text))
+            text = f"in_parts(&all, {task}, {call.rows});"
+        lines.append(f"    TRACE({self.kernels}); /* {in_comment(node.name)} */\n    {text}")
         self.kernels += 1
 
     def _area(self, offsets: dict[str, int]) -> int:
@@ -186,6 +202,8 @@ class Library:
         codes = self.interface.quantizer
         frames_area = self._value_areas[codes.outputs[0]] if codes else None
         given = "frames" if frames_area is None else f"AREA({frames_area})"
+        threads = self.interface.threads
+        begin = [_ALL.format(text) for text in _GIVEN] if threads > 1 else ["", ""]
         values = {
             "target": target.name,
             "weights_size": len(self.weights),
@@ -196,11 +214,14 @@ class Library:
             "run_areas": ", ".join(map(str, self.areas["run"])),
             "step_areas": ", ".join(map(str, self.areas["stream"])),
             "prepare": "\n".join([*self.prepare, f"    return {given};"]),
-            "forward": "\n".join(self.forward),
-            "readout": "\n".join([*self.readout, f"    TRACE({self.kernels});"]),
+            "forward": begin[0] + "\n".join(self.forward),
+            "readout": begin[1] + "\n".join([*self.readout, f"    TRACE({self.kernels});"]),
+            "most_threads": MOST_THREADS,
+            "tasks": "\n".join(self.tasks),
             **self.interface.values(self.name, frames_area),
             **Footprint().values(),
         }
+        values["parts"] = render("parts.c.in", values) if threads > 1 else ""
         for template, file in (
             ("model.h.in", f"{self.name}.h"),
             ("model.hpp.in", f"{self.name}.hpp"),
@@ -213,7 +234,10 @@ class Library:
             ("hqc.hpp.in", "hqc.hpp"),
         ):
             (folder / file).write_text(render(template, values))
+        for file in THREAD_FILES if threads > 1 else ():
+            (folder / file).write_text(render(f"{file}.in", values))
         parts = ["model.c.in"]
+        parts += ["threads.c.in"] if threads > 1 else []
         parts += ["bytes.c.in"] if self.interface.quantizer else []
         parts += ["events.c.in"] if self.interface.takes_events else []
         (folder / f"{self.name}.c").write_text("".join(render(p, values) for p in parts))
@@ -237,12 +261,15 @@ class Library:
         for made in objects[1:] if toolchain.is_bare else []:
             toolchain.join([made], made, folder)
         kernels, entry, _, *routines = (folder / o for o in objects)
-        self.footprint = Footprint.of(entry, [kernels, *routines], len(self.weights))
+        deep = _CALLS_DEEP + (_CALLS_DEEP_IN_PARTS if threads > 1 else 0)
+        self.footprint = Footprint.of(entry, [kernels, *routines], len(self.weights), deep)
         values |= self.footprint.values()
         (folder / f"{self.name}.h").write_text(render("model.h.in", values))
         toolchain.archive(objects, f"lib{self.name}.a", folder)
         if target.is_host:
-            toolchain.share(objects, f"{self.name}.so", folder)
+            pool = [toolchain.compile("hqc_pthread.c", folder)] if threads > 1 else []
+            toolchain.share([*objects, *pool], f"{self.name}.so", folder, ["-pthread"] * len(pool))
+            objects += pool
         for made in (*objects, f"{self.name}_weights.S", f"{self.name}_weights.bin"):
             (folder / made).unlink()
 
@@ -257,6 +284,18 @@ def c_types(function: tvm.tirx.PrimFunc, call: KernelCall) -> list[str]:
         else:
             types.append(_C_TYPES[str(parameter.ty.dtype)])
     return types
+
+
+_TASK = """static void {task}(void *given, int32_t part, int32_t parts)
+{{
+    PART_OF(given);
+    {call}
+}}
+"""
+
+_ALL = "    call all = {{&model->team, arena, area, {}}};\n    (void)all;\n"
+_GIVEN = "frames, NULL, t_begin, steps, streams", "NULL, logits, 0, 0, streams"
+"""What parts share, in forward and in readout."""
 
 
 def in_comment(text: str) -> str:

@@ -108,9 +108,11 @@ class Toolchain:
         """Put objects into a static library, without dates: equal inputs give equal files."""
         _call([*_ZIG, "ar", "rcsD", library, *objects], folder)
 
-    def share(self, objects: Sequence[str], library: str, folder: Path) -> None:
+    def share(
+        self, objects: Sequence[str], library: str, folder: Path, flags: Sequence[str] = ()
+    ) -> None:
         """Link a shared library."""
-        _call([*self.compiler, "-shared", "-o", library, *objects], folder)
+        _call([*self.compiler, "-shared", "-o", library, *objects, *flags], folder)
 
     def module(self, sources: Sequence[str], module: str, folder: Path) -> None:
         """Link a WebAssembly module that imports nothing and exports what its sources say."""

@@ -13,6 +13,15 @@ ALIGNMENT = 64
 """What areas of the arena and constants are aligned to, in bytes."""
 
 
+MOST_THREADS = 64
+"""Threads that may share an inference."""
+
+
+def aligned(size: int) -> int:
+    """The least multiple of `ALIGNMENT` that is no less."""
+    return -(-size // ALIGNMENT) * ALIGNMENT
+
+
 def alias_root(value: ir.Value) -> ir.Value:
     """The value whose bytes these are: a Reshape moves nothing."""
     node = value.producer()

@@ -22,6 +22,9 @@ Of a value: {"run": offset, "stream": offset}. Of a node: the same with one offs
 State operand, and their sizes under "bytes". Of the model: {"run": bytes, "stream": bytes}.
 """
 
+THREADS = "hqc.threads"
+"""Of the model: how many threads its memory is planned for, where that is more than one."""
+
 AREAS = "hqc.areas"
 """Of the model: for each plan the areas of the arena and their lifetimes, as JSON.
 

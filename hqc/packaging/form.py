@@ -105,6 +105,14 @@ class Form:
     write: Callable[[Contents], None]
 
 
+def has_threads(artifact: Artifact) -> str | None:
+    """Why a form whose calls have one thread does not serve an artifact; None where it does."""
+    threads = artifact.manifest["threads"]
+    if threads == 1:
+        return None
+    return f"it has one thread, and the library is for {threads}: compile it without --threads"
+
+
 _FORMS: dict[str, Form] = {}
 
 

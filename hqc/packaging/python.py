@@ -12,7 +12,7 @@ from pathlib import Path
 
 from hqc.artifact import Artifact
 from hqc.codegen.toolchain import Toolchain
-from hqc.packaging.form import Contents, form
+from hqc.packaging.form import Contents, form, has_threads
 from hqc.targets import Target
 from hqc.version import VERSION
 
@@ -49,7 +49,7 @@ def _refuse(artifact: Artifact) -> str | None:
     name = artifact.name
     if keyword.iskeyword(name) or name in sys.stdlib_module_names or name == "numpy":
         return f"a module cannot be called {name!r} in Python: compile with another --name"
-    return None
+    return has_threads(artifact)
 
 
 @form(

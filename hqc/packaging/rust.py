@@ -7,7 +7,7 @@ import math
 import numpy as np
 
 from hqc.artifact import Artifact
-from hqc.packaging.form import Contents, form
+from hqc.packaging.form import Contents, form, has_threads
 
 _TAKEN = """
 abstract as async await become box break const continue crate do dyn else enum extern false
@@ -21,7 +21,7 @@ alloc core proc_macro std test
 def _refuse(artifact: Artifact) -> str | None:
     if artifact.name in _TAKEN.split():
         return f"a crate cannot be called {artifact.name!r} in Rust: compile with another --name"
-    return None
+    return has_threads(artifact)
 
 
 @form("rust", "a crate without std, for every target", _refuse, "rust")

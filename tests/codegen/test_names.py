@@ -114,14 +114,16 @@ wchar uint8 intptr int_fast16 sem mtx pthread regex jmp_buf file lock thread ato
 
 @pytest.mark.parametrize(("flags", "suffix"), [(["-std=c99"], "c"), (["-x", "c++"], "cc")])
 def test_headers_of_all_names_go_with_each_other_and_with_the_systems(flags, suffix, tmp_path):
-    templates = [f"{part}.h.in" for part in ("hqc", "model", "bytes", "events")]
+    parts = ("set_threads", "bytes", "events")
+    files = {part: f"{part.removeprefix('set_')}.h.in" for part in parts}
+    templates = ["hqc.h.in", "model.h.in", *files.values()]
     said = "".join((TEMPLATES / t).read_text() for t in templates)
     numbers = dict.fromkeys(re.findall(r"\$\{([a-z_]+)\}", said), 1) | {"code": "uint8_t"}
     names = sorted({*STEMS.values(), *map(c_name, TEXTS.split())})
     for name in names:
         check_name(name)
-        values = {**numbers, "name": name, "NAME": name.upper(), "class_names": ""}
-        values |= {part: render(f"{part}.h.in", values) for part in ("bytes", "events")}
+        values = {**numbers, "name": name, "NAME": name.upper(), "class_names": "", "team": ""}
+        values |= {part: render(file, values) for part, file in files.items()}
         (tmp_path / f"{name}.h").write_text(render("model.h.in", values))
     (tmp_path / "hqc.h").write_text(render("hqc.h.in", values))
     source = "#define _GNU_SOURCE\n" if suffix == "c" else ""

@@ -1,4 +1,8 @@
-"""Kernels alone, on any target: one program that calls each case whole and step by step."""
+"""Kernels alone, on any target: one program that calls each case whole and step by step.
+
+Where a kernel's rows can be computed by several calls, a second whole run does that: as many calls
+as there are rows, at most three, the last first, each with scratch areas that hold anything.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +15,16 @@ import numpy as np
 
 from hqc.codegen.compiler_routines import take_over
 from hqc.codegen.footprint import frames
-from hqc.codegen.kernels import Constant, Input, KernelCall, Output, Scratch, State, Stride
+from hqc.codegen.kernels import (
+    Constant,
+    Input,
+    KernelCall,
+    Output,
+    Scratch,
+    State,
+    Stride,
+    is_each_calls_own,
+)
 from hqc.codegen.library import c_types
 from hqc.codegen.tir import write_object
 from hqc.codegen.toolchain import Toolchain
@@ -47,7 +60,7 @@ static int guarded(const uint8_t *at, size_t size) {
 }
 %(prototypes)s
 int main(void) {
-    int32_t t;
+    int32_t t, part;
 %(cases)s
     return 0;
 }
@@ -73,8 +86,9 @@ def _taken(size: int) -> int:
 
 
 def _case_text(symbol: str, case: Case) -> str:
-    """C that runs the case whole, then step by step into the same areas, writing both outputs."""
-    lines, whole, steps, checks, used = [], [], [], [], 0
+    """C that runs the case whole, step by step and by parts, all into the same areas, and writes
+    what each gives."""
+    lines, whole, steps, checks, own, used = [], [], [], [], [], 0
     for number, operand in enumerate(case.call.operands):
         name = f"p{number}"
         match operand:
@@ -99,6 +113,7 @@ def _case_text(symbol: str, case: Case) -> str:
                 whole.append(f"(void *){name}")
                 steps.append(f"(void *)({name} + t * {each})")
             case Scratch(size) | State(_, size):
+                own += [(name, size)] if is_each_calls_own(operand, computes_all=True) else []
                 used += _taken(size)
                 lines.append(f"uint8_t *{name} = area({size});")
                 checks.append((name, size))
@@ -108,17 +123,27 @@ def _case_text(symbol: str, case: Case) -> str:
                 whole.append("0")
                 steps.append(str(elements))
     guards = " && ".join(f"guarded({name}, {size})" for name, size in checks)
-    size = case.expected.nbytes
+    size, rows = case.expected.nbytes, case.call.rows
+    parts, every, some = 1, "", ""
+    if rows:
+        parts = min(rows, 3)
+        every, some = ", 0, 1", f", part, {parts}"
     return "\n".join(
         [
             f"    {{ /* {case.name} */",
             f"    memset(memory, 0xA5, {used}); top = memory;",
             *(f"    {line}" for line in lines),
-            f"    {symbol}({', '.join(whole)}, 0, {case.time_steps});",
+            f"    {symbol}({', '.join(whole)}, 0, {case.time_steps}{every});",
             f"    fwrite(out, {size}, 1, stdout);",
             f"    memset(out, 0xA5, {size});",
             f"    for (t = 0; t < {case.time_steps}; t++)",
-            f"        {symbol}({', '.join(steps)}, t, 1);",
+            f"        {symbol}({', '.join(steps)}, t, 1{every});",
+            f"    fwrite(out, {size}, 1, stdout);",
+            f"    memset(out, 0xA5, {size});",
+            f"    for (part = {parts} - 1; part >= 0; part--) {{",
+            *(f"        memset({name}, 0xA5, {bytes_});" for name, bytes_ in own),
+            f"        {symbol}({', '.join(whole)}, 0, {case.time_steps}{some});",
+            "    }",
             f"    fwrite(out, {size}, 1, stdout);",
             f'    if (!({guards})) fprintf(stderr, "{case.name}: wrote outside\\n");',
             "    }",
@@ -127,7 +152,7 @@ def _case_text(symbol: str, case: Case) -> str:
 
 
 def outputs(cases: Sequence[Case], target: Target, folder: Path) -> list[tuple[np.ndarray, ...]]:
-    """What each case computes on the target, whole and step by step.
+    """What each case computes on the target: whole, step by step, and whole by parts.
 
     Calls of one key share a function here too, which shows that their keys say what they need.
     """
@@ -162,11 +187,11 @@ def outputs(cases: Sequence[Case], target: Target, folder: Path) -> list[tuple[n
     assert not done.stderr, done.stderr.decode()
     results, at = [], 0
     for case in cases:
-        pair = []
-        for _ in range(2):
+        made = []
+        for _ in range(3):
             part = np.frombuffer(done.stdout, case.expected.dtype, case.expected.size, at)
-            pair.append(part.reshape(case.expected.shape))
+            made.append(part.reshape(case.expected.shape))
             at += case.expected.nbytes
-        results.append(tuple(pair))
+        results.append(tuple(made))
     assert at == len(done.stdout)
     return results

@@ -445,10 +445,11 @@ def test_kernels_equal_references(name, tmp_path):
         call = find_kernel(model.graph[0])(model.graph[0], target.vector_bits > 0)
         steps = 1 if op_type in ("IntegerLinear", "ReadLogits") else T
         cases.append(Case(f"{number}-{op_type}", call, inputs, expected, steps, op.lasts))
-    for case, (whole, steps) in zip(cases, outputs(cases, target, tmp_path), strict=True):
+    for case, (whole, steps, parts) in zip(cases, outputs(cases, target, tmp_path), strict=True):
         assert len(np.unique(case.expected)) > 1, f"{case.name} tests nothing"
         np.testing.assert_array_equal(whole, case.expected, err_msg=f"{case.name}, whole")
         np.testing.assert_array_equal(steps, case.expected, err_msg=f"{case.name}, steps")
+        np.testing.assert_array_equal(parts, case.expected, err_msg=f"{case.name}, parts")
     asked = {s for s in undefined(tmp_path / "kernels.o") if not s.startswith("case_")}
     assert asked <= {"memset", "memcpy"}
 

@@ -12,6 +12,7 @@ from hqc.codegen.kernels.kernel_base import (
     State,
     Stride,
     find_kernel,
+    is_each_calls_own,
 )
 
 for _module in pkgutil.iter_modules(__path__):
@@ -26,4 +27,5 @@ __all__ = [
     "State",
     "Stride",
     "find_kernel",
+    "is_each_calls_own",
 ]

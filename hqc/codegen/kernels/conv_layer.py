@@ -24,6 +24,7 @@ from hqc.codegen.kernels.kernel_base import (
 )
 from hqc.codegen.kernels.lanes import clear
 from hqc.codegen.kernels.neurons import WORD, Neurons, fire
+from hqc.codegen.kernels.rows import Rows
 from hqc.errors import UnsupportedModelError
 
 
@@ -93,6 +94,11 @@ def mark_changed_steps(image: str, size: int):
     return mark
 
 
+def rows_of(g: Geometry, tile: int) -> Rows:
+    """How parts share the output of a convolution: rows of tiles of so many positions."""
+    return Rows.in_lines(g.out_height * g.out_width // tile, tile * g.out_words * WORD // 8)
+
+
 Layer = tuple[Geometry, Accumulation, tuple]
 """A convolution, how its sums are made, and a key that tells which can share one function."""
 
@@ -109,7 +115,7 @@ def conv_layer(node: ir.Node, layer: Layer, vector: bool) -> KernelCall:
             hint="train this layer with fewer bits",
         )
     neurons = Neurons.of(node)
-    time_steps = node.outputs[0].shape.numpy()[0]
+    time_steps, rows = node.outputs[0].shape.numpy()[0], rows_of(g, sums.tile)
     return KernelCall(
         lambda: _build(g, neurons, sums, vector),
         (
@@ -120,11 +126,10 @@ def conv_layer(node: ir.Node, layer: Layer, vector: bool) -> KernelCall:
             neurons.levels(node, 2, g.channels, time_steps, vector),
             Scratch(sums.codes_size),
             Scratch(sums.events_size),
-            *neurons.state(
-                g.out_height * g.out_width // sums.tile, sums.tile * neurons.row(g.channels, vector)
-            ),
+            *neurons.state(rows.items, sums.tile * neurons.row(g.channels, vector)),
         ),
         (*key, g, neurons, vector),
+        rows.count,
     )
 
 
@@ -133,7 +138,7 @@ def _build(g: Geometry, neurons: Neurons, sums: Accumulation, vector: bool):
     prepare, look_at_rows, look, add = sums.prepare, sums.look_at_rows, sums.look, sums.add
     tile, tiles, blocks = sums.tile, g.out_width // sums.tile, g.out_words // sums.block_words
     start, row_size = sums.start(vector), neurons.row(g.channels, vector)
-    epilogue = fire(neurons, g.channels, vector, sums.per_element > 1)
+    rows, epilogue = rows_of(g, tile), fire(neurons, g.channels, vector, sums.per_element > 1)
     stored, offset = (str(c.array.dtype) for c in sums.weights)
     mark_changes = mark_changed_steps(sums.image, g.in_channels * g.height * g.width)
 
@@ -161,6 +166,8 @@ def _build(g: Geometry, neurons: Neurons, sums: Accumulation, vector: bool):
         stride: T.int32,
         t_begin: T.int32,
         steps: T.int32,
+        part: T.int32,
+        parts: T.int32,
     ):
         T.func_attr({"tirx.noalias": True})
         x = T.decl_buffer((ANY,), sums.image, data=x_p)
@@ -178,13 +185,14 @@ def _build(g: Geometry, neurons: Neurons, sums: Accumulation, vector: bool):
         for oy in range(g.out_height):
             for column in range(tiles):
                 row: T.let = (oy * tiles + column) * stride
-                if t_begin == 0:
+                mine: T.let = rows.has(oy * tiles + column, part, parts)
+                if t_begin == 0 and mine:
                     for n in range(tile * row_size):
                         u[row + n] = neurons.at_rest()
                 if sums.repeats:
                     for block in range(blocks):
                         acc = T.alloc_buffer((sums.size,), sums.accumulator)
-                        for s in range(steps):
+                        for s in range(T.Select(mine, steps, 0)):
                             if s == 0 or events[s] != T.Cast(sums.event, 0):
                                 start(acc)
                                 add(
@@ -193,7 +201,7 @@ def _build(g: Geometry, neurons: Neurons, sums: Accumulation, vector: bool):
                                 )  # fmt: skip
                             fire_block(acc, u, row, levels, y, s, oy, column, block, t_begin)
                 else:
-                    for s in range(steps):
+                    for s in range(T.Select(mine, steps, 0)):
                         look_at_rows(x, table, events, s, oy)
                         for i in range(tile):
                             ox: T.let = column * tile + i

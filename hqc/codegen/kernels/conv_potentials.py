@@ -5,7 +5,7 @@ from __future__ import annotations
 import onnx_ir as ir
 from tvm.script import tirx as T
 
-from hqc.codegen.kernels.conv_layer import Accumulation, Layer
+from hqc.codegen.kernels.conv_layer import Accumulation, Layer, rows_of
 from hqc.codegen.kernels.geometry import Geometry
 from hqc.codegen.kernels.kernel_base import ANY, Input, KernelCall, Output, Scratch
 from hqc.codegen.kernels.neurons import WORD
@@ -28,12 +28,14 @@ def conv_potentials(node: ir.Node, layer: Layer, vector: bool) -> KernelCall:
             Scratch(sums.events_size),
         ),
         ("potentials", *key, g, rescaling, vector),
+        rows_of(g, sums.tile).count,
     )
 
 
 def _build(g: Geometry, rescaling: Rescaling, sums: Accumulation, vector: bool):
     lanes = sums.block_words * WORD
     prepare, look_at_rows, look, add = sums.prepare, sums.look_at_rows, sums.look, sums.add
+    tile, tiles, rows = sums.tile, g.out_width // sums.tile, rows_of(g, sums.tile)
     start, epilogue = sums.start(vector), rescale(rescaling)
     stored, offset = (str(c.array.dtype) for c in sums.weights)
 
@@ -50,6 +52,8 @@ def _build(g: Geometry, rescaling: Rescaling, sums: Accumulation, vector: bool):
         events_p: T.handle(sums.event),
         t_begin: T.int32,
         steps: T.int32,
+        part: T.int32,
+        parts: T.int32,
     ):
         T.func_attr({"tirx.noalias": True})
         x = T.decl_buffer((ANY,), sums.image, data=x_p)
@@ -64,20 +68,24 @@ def _build(g: Geometry, rescaling: Rescaling, sums: Accumulation, vector: bool):
         prepare(weights, offsets, codes)
         for s in range(steps):
             for oy in range(g.out_height):
-                look_at_rows(x, table, events, s, oy)
-                for ox in range(g.out_width):
-                    out: T.let = (s * g.out_height + oy) * g.out_width + ox
-                    counts = T.alloc_buffer((g.planes,), "int32")
-                    look(x, table, events, counts, s, oy, ox)
-                    for block in range(g.out_words // sums.block_words):
-                        acc = T.alloc_buffer((sums.size,), sums.accumulator)
-                        start(acc)
-                        add(
-                            x, weights, offsets, codes, events, counts, acc, s, oy, ox,
-                            block * lanes,
-                        )  # fmt: skip
-                        for w in range(sums.block_words):
-                            n: T.let = (block * sums.block_words + w) * WORD
-                            epilogue(acc, w * WORD, multiplier, bias, n, y, out * g.columns + n)
+                for column in range(tiles):
+                    mine: T.let = rows.has(oy * tiles + column, part, parts)
+                    if mine:
+                        look_at_rows(x, table, events, s, oy)
+                    for i in range(T.Select(mine, tile, 0)):
+                        ox: T.let = column * tile + i
+                        out: T.let = (s * g.out_height + oy) * g.out_width + ox
+                        counts = T.alloc_buffer((g.planes,), "int32")
+                        look(x, table, events, counts, s, oy, ox)
+                        for block in range(g.out_words // sums.block_words):
+                            acc = T.alloc_buffer((sums.size,), sums.accumulator)
+                            start(acc)
+                            add(
+                                x, weights, offsets, codes, events, counts, acc, s, oy, ox,
+                                block * lanes,
+                            )  # fmt: skip
+                            for w in range(sums.block_words):
+                                n: T.let = (block * sums.block_words + w) * WORD
+                                epilogue(acc, w * WORD, multiplier, bias, n, y, out * g.columns + n)
 
     return layer

@@ -2,6 +2,9 @@
 
 Every PrimFunc takes one pointer per operand (a number for `Stride`), then `t_begin` and `steps`,
 both int32: it computes that many time steps from `t_begin` on. Activations hold `steps` time steps.
+
+Where a call has `rows`, two more int32 follow, `part` and `parts`: of its output's rows it computes
+every so many, from the row `part` on. The calls of all parts may run at the same time.
 """
 
 from __future__ import annotations
@@ -38,14 +41,18 @@ class Constant:
 
 @dataclass(frozen=True)
 class Scratch:
-    """Bytes that are free to use while the kernel runs."""
+    """Bytes that are free to use while the kernel runs; each of calls that run at once has some."""
 
     size: int
 
 
 @dataclass(frozen=True)
 class State:
-    """Bytes that last between time steps: `run_size` where a call computes all, else `size`."""
+    """Bytes that last between time steps: `run_size` where a call computes all, else `size`.
+
+    Where `run_size` is less, all rows use these bytes in turn: each of calls that run at once has
+    some. Else every row has bytes of its own.
+    """
 
     run_size: int
     size: int
@@ -64,13 +71,37 @@ ANY = 2**30
 Operand = Input | Output | Constant | Scratch | State | Stride
 
 
+def is_each_calls_own(operand: Operand, computes_all: bool) -> bool:
+    """Whether each of calls that run at once needs such bytes for itself.
+
+    `computes_all` is whether they compute all time steps.
+    """
+    if isinstance(operand, State):
+        return computes_all and operand.run_size < operand.size
+    return isinstance(operand, Scratch)
+
+
 @dataclass(frozen=True, eq=False)
 class KernelCall:
-    """One call. `build` makes its function; calls of equal `key` can share it."""
+    """One call. `build` makes its function; calls of equal `key` can share it.
+
+    `rows` is how many its output has, which several calls can share; 0 where the function takes no
+    part of them.
+    """
 
     build: Callable[[], tvm.tirx.PrimFunc]
     operands: tuple[Operand, ...]
     key: tuple
+    rows: int = 0
+
+    def build_whole(self) -> tvm.tirx.PrimFunc:
+        """The function of all rows, which takes no part of them."""
+        function = self.build()
+        if self.rows == 0:
+            return function
+        *_, part, parts = function.params
+        whole = {part: tvm.tirx.const(0, "int32"), parts: tvm.tirx.const(1, "int32")}
+        return function.specialize(whole)
 
 
 Emitter = Callable[[ir.Node, bool], KernelCall]

@@ -18,6 +18,7 @@ from hqc.codegen.kernels.kernel_base import (
 )
 from hqc.codegen.kernels.lanes import add
 from hqc.codegen.kernels.neurons import WORD, Neurons, fire, lowest_bit, row_of
+from hqc.codegen.kernels.rows import Rows
 from hqc.codegen.kernels.spikes_as_potentials import small_integer
 from hqc.dialect.planes import words
 from hqc.errors import UnsupportedModelError
@@ -67,7 +68,13 @@ def emit(node: ir.Node, vector: bool) -> KernelCall:
             replace(potentials, run_size=potentials.size),
         ),
         ("attention", tokens, columns, channels, head_dim, planes, neurons, vector),
+        _rows(columns, head_dim).count,
     )
+
+
+def _rows(columns: int, head_dim: int) -> Rows:
+    """Rows of words of channels, each of whole heads."""
+    return Rows(columns // WORD, math.lcm(head_dim, WORD) // WORD)
 
 
 def _build(
@@ -81,7 +88,7 @@ def _build(
     in_pairs: bool,
 ):
     in_words, epilogue = columns // WORD, fire(neurons, channels, vector, in_pairs)
-    row_size = row_of(channels, vector)
+    row_size, rows = row_of(channels, vector), _rows(columns, head_dim)
     q_planes, k_planes, v_planes = planes
     per_sum = 2 if in_pairs else 1
     head, word_sums = head_dim // per_sum, WORD // per_sum
@@ -103,6 +110,8 @@ def _build(
         u_p: T.handle(neurons.potential),
         t_begin: T.int32,
         steps: T.int32,
+        part: T.int32,
+        parts: T.int32,
     ):
         T.func_attr({"tirx.noalias": True})
         q = T.decl_buffer((ANY,), "uint32", data=q_p)
@@ -113,42 +122,49 @@ def _build(
         kv = T.decl_buffer((ANY,), "int32", data=kv_p)
         acc = T.decl_buffer((ANY,), "int32", data=acc_p)
         u = T.decl_buffer((ANY,), neurons.potential, data=u_p)
-        if t_begin == 0:
-            for n in range(tokens * row_size):
-                u[n] = T.Cast(neurons.potential, 0)
-        for s in range(steps):
-            for n in range(channels * head):
-                kv[n] = 0
-            for token in range(tokens):
-                first: T.let = (s * tokens + token) * in_words
-                for w in range(in_words):
-                    for v in T.vectorized(word_sums):
-                        acc[w * word_sums + v] = integers_of(values, first * v_planes + w, v)
-                for p in T.unroll(k_planes):
-                    for w in range(in_words):
-                        word = T.alloc_buffer((1,), "uint32")
-                        word[0] = k[first * k_planes + p * in_words + w]
-                        while word[0] != T.uint32(0):
-                            c: T.let = w * WORD + lowest_bit(word[0])
-                            add_row(kv, c * head, acc, c // head_dim * head, p)
-                            word[0] = word[0] & (word[0] - T.uint32(1))
-            for token in range(tokens):
-                first: T.let = (s * tokens + token) * in_words
-                for w in range(in_words):
-                    for v in T.vectorized(word_sums):
-                        acc[w * word_sums + v] = 0
-                for p in T.unroll(q_planes):
-                    for w in range(in_words):
-                        word = T.alloc_buffer((1,), "uint32")
-                        word[0] = q[first * q_planes + p * in_words + w]
-                        while word[0] != T.uint32(0):
-                            c: T.let = w * WORD + lowest_bit(word[0])
-                            add_row(acc, c // head_dim * head, kv, c * head, p)
-                            word[0] = word[0] & (word[0] - T.uint32(1))
-                for w in range(in_words):
-                    epilogue(
-                        acc, w * WORD, u, token * row_size + w * WORD, levels, w * WORD,
-                        y, first + w, t_begin + s,
-                    )  # fmt: skip
+        for row in range(rows.count):
+            begin: T.let = row * rows.size
+            end: T.let = T.min(begin + rows.size, in_words)
+            if rows.has(begin, part, parts):
+                if t_begin == 0:
+                    for token in range(tokens):
+                        for n in T.serial(begin * WORD, T.min(end * WORD, row_size)):
+                            u[token * row_size + n] = T.Cast(neurons.potential, 0)
+                for s in range(steps):
+                    for n in T.serial(begin * WORD * head, T.min(end * WORD, channels) * head):
+                        kv[n] = 0
+                    for token in range(tokens):
+                        first: T.let = (s * tokens + token) * in_words
+                        for w in T.serial(begin, end):
+                            for v in T.vectorized(word_sums):
+                                acc[w * word_sums + v] = integers_of(
+                                    values, first * v_planes + w, v
+                                )
+                        for p in T.unroll(k_planes):
+                            for w in T.serial(begin, end):
+                                word = T.alloc_buffer((1,), "uint32")
+                                word[0] = k[first * k_planes + p * in_words + w]
+                                while word[0] != T.uint32(0):
+                                    c: T.let = w * WORD + lowest_bit(word[0])
+                                    add_row(kv, c * head, acc, c // head_dim * head, p)
+                                    word[0] = word[0] & (word[0] - T.uint32(1))
+                    for token in range(tokens):
+                        first: T.let = (s * tokens + token) * in_words
+                        for w in T.serial(begin, end):
+                            for v in T.vectorized(word_sums):
+                                acc[w * word_sums + v] = 0
+                        for p in T.unroll(q_planes):
+                            for w in T.serial(begin, end):
+                                word = T.alloc_buffer((1,), "uint32")
+                                word[0] = q[first * q_planes + p * in_words + w]
+                                while word[0] != T.uint32(0):
+                                    c: T.let = w * WORD + lowest_bit(word[0])
+                                    add_row(acc, c // head_dim * head, kv, c * head, p)
+                                    word[0] = word[0] & (word[0] - T.uint32(1))
+                        for w in T.serial(begin, end):
+                            epilogue(
+                                acc, w * WORD, u, token * row_size + w * WORD, levels, w * WORD,
+                                y, first + w, t_begin + s,
+                            )  # fmt: skip
 
     return packed_attention

@@ -6,6 +6,7 @@ import onnx_ir as ir
 from tvm.script import tirx as T
 
 from hqc.codegen.kernels.kernel_base import ANY, Input, KernelCall, Output, kernel
+from hqc.codegen.kernels.rows import Rows
 
 
 @kernel("PackedPool")
@@ -16,7 +17,10 @@ def emit(node: ir.Node, vector: bool) -> KernelCall:
         tuple(node.attributes[name].value[:2]) for name in ("kernel_shape", "strides", "pads")
     )
     return KernelCall(
-        lambda: _build(*shape, *window), (Input(0), Output()), ("pool", *shape, *window)
+        lambda: _build(*shape, *window),
+        (Input(0), Output()),
+        ("pool", *shape, *window),
+        Rows(shape[1][0]).count,
     )
 
 
@@ -26,17 +30,23 @@ def _build(in_shape, out_shape, kernel_shape, strides, pads):
     kernel_height, kernel_width = kernel_shape
     stride_y, stride_x = strides
     top, left = pads
+    rows = Rows(out_height)
 
     @T.prim_func(s_tir=True)
     def packed_pool(
-        x_p: T.handle("uint32"), y_p: T.handle("uint32"), t_begin: T.int32, steps: T.int32
+        x_p: T.handle("uint32"),
+        y_p: T.handle("uint32"),
+        t_begin: T.int32,
+        steps: T.int32,
+        part: T.int32,
+        parts: T.int32,
     ):
         T.func_attr({"tirx.noalias": True})
         x = T.decl_buffer((ANY,), "uint32", data=x_p)
         y = T.decl_buffer((ANY,), "uint32", data=y_p)
         for s in range(steps):
             for oy in range(out_height):
-                for ox in range(out_width):
+                for ox in range(T.Select(rows.has(oy, part, parts), out_width, 0)):
                     for w in range(in_words):
                         word = T.alloc_buffer((1,), "uint32")
                         word[0] = T.uint32(0)

@@ -15,6 +15,7 @@ from hqc.codegen.kernels.kernel_base import (
     kernel,
 )
 from hqc.codegen.kernels.neurons import WORD, Neurons, fire, row_of
+from hqc.codegen.kernels.rows import Rows
 
 
 @kernel("PotentialNeurons")
@@ -32,11 +33,18 @@ def emit(node: ir.Node, vector: bool) -> KernelCall:
             *neurons.state(positions, row_of(channels, vector)),
         ),
         ("potential neurons", positions, channels, neurons, vector),
+        _rows(positions, columns // WORD).count,
     )
+
+
+def _rows(positions: int, words_: int) -> Rows:
+    """Rows of positions."""
+    return Rows.in_lines(positions, words_ * WORD // 8)
 
 
 def _build(positions: int, channels: int, words_: int, neurons: Neurons, vector: bool):
     epilogue, row_size = fire(neurons, channels, vector), row_of(channels, vector)
+    rows = _rows(positions, words_)
 
     @T.prim_func(s_tir=True)
     def potential_neurons(
@@ -47,6 +55,8 @@ def _build(positions: int, channels: int, words_: int, neurons: Neurons, vector:
         stride: T.int32,
         t_begin: T.int32,
         steps: T.int32,
+        part: T.int32,
+        parts: T.int32,
     ):
         T.func_attr({"tirx.noalias": True})
         x = T.decl_buffer((ANY,), "int32", data=x_p)
@@ -54,10 +64,11 @@ def _build(positions: int, channels: int, words_: int, neurons: Neurons, vector:
         levels = T.decl_buffer((ANY,), "int32", data=levels_p)
         u = T.decl_buffer((ANY,), neurons.potential, data=u_p)
         for row in range(positions):
-            if t_begin == 0:
+            mine: T.let = rows.has(row, part, parts)
+            if t_begin == 0 and mine:
                 for n in range(row_size):
                     u[row * stride + n] = T.Cast(neurons.potential, 0)
-            for s in range(steps):
+            for s in range(T.Select(mine, steps, 0)):
                 for w in range(words_):
                     at: T.let = (s * positions + row) * words_ + w
                     epilogue(
