@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import platform
 import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -14,6 +16,7 @@ from hqc.codegen.toolchain import Toolchain
 from hqc.data.recordings import Recording
 from hqc.execution import MODES, execute, link_runner
 from hqc.packaging import package
+from tests.conftest import needs_compiler
 from tests.embed.programs import HERE, defined, linked
 from tests.embed.test_checkers import FLAGS, PLAIN
 from tests.networks import Network
@@ -233,3 +236,70 @@ def test_what_threads_take_is_measured_beside_one(models, tmp_path, run_hqc):
     done = run_hqc("bench", model, "--on", "host", "--threads", 2)
     assert done.returncode == 2
     assert "leave out --on" in done.stderr
+
+
+@needs_compiler
+def test_threads_of_a_program_in_cpp(odd, tmp_path):
+    (tmp_path / "main.cc").write_text(
+        """
+        #include "hqc_openmp.h"
+        #include "hqc_pthread.h"
+        #include "net.hpp"
+        static hqc::net_owner model;
+        static hqc_pool pool;
+        static float frames[NET_INPUT_SIZE], one[NET_OUTPUT_SIZE], many[NET_OUTPUT_SIZE];
+        int main()
+        {
+            for (int i = 0; i < NET_INPUT_SIZE; i++) frames[i] = static_cast<float>(i % 3);
+            if (model.run(frames, one) != hqc::status::ok) return 1;
+            if (hqc_pool_start(&pool, NET_THREADS) != 0) return 2;
+            if (model.set_threads(NET_THREADS, hqc_pool_run, &pool) != hqc::status::ok) return 3;
+            if (model.run(frames, many) != hqc::status::ok) return 4;
+            hqc_pool_stop(&pool);
+            if (model.set_threads(NET_THREADS + 1, hqc_pool_run) != hqc::status::threads) return 5;
+            for (int i = 0; i < NET_OUTPUT_SIZE; i++)
+                if (one[i] != many[i]) return 6;
+            return 0;
+        }
+        """
+    )
+    library = odd / "host"
+    flags = ["-Wall", "-Wextra", "-Werror", f"-I{library}", "-pthread"]
+    subprocess.run(["cc", *flags, "-c", library / "hqc_pthread.c"], cwd=tmp_path, check=True)
+    command = ["c++", "-std=c++17", *flags, "main.cc", "hqc_pthread.o", library / "libnet.a"]
+    subprocess.run([*command, "-o", "program"], cwd=tmp_path, check=True)
+    assert subprocess.run(tmp_path / "program", check=False).returncode == 0
+
+
+FORKED = """
+import gc, os, sys
+import numpy as np
+import hqc
+
+def threads():
+    return len(os.listdir("/proc/self/task"))
+
+artifact = hqc.Artifact.open(sys.argv[1])
+frames = np.ones(artifact.manifest["input"]["shape"], np.float32)
+expected = artifact.run(frames)
+before = threads()
+assert np.array_equal(artifact.run(frames, threads=3), expected)
+assert threads() == before + 2
+child = os.fork()
+assert np.array_equal(artifact.run(frames, threads=3), expected)
+assert threads() == (before if child else 1) + 2
+if child:
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+del artifact
+gc.collect()
+assert threads() == (before if child else 1)
+"""
+
+
+def test_artifacts_end_their_threads_and_a_forked_process_starts_its_own(odd):
+    command = [sys.executable, "-c", FORKED, odd / "host"]
+    alone = {**os.environ, "OPENBLAS_NUM_THREADS": "1"}  # numpy's threads are not counted
+    done = subprocess.run(
+        command, capture_output=True, text=True, check=False, env=alone, timeout=60
+    )
+    assert (done.returncode, done.stderr) == (0, "")
