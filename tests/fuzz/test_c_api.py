@@ -22,8 +22,8 @@ FAULTS = {
     "status": ("model->time_step >= NET_TIME_STEPS ? ", "model->time_step > NET_TIME_STEPS ? "),
     "memory": ("#define STEP_LOGITS ", "#define STEP_LOGITS 64u + "),
     "logits": (
-        "forward(model->arena, run_areas, frames, 0,",
-        "forward(model->arena, run_areas, frames, model->logits > 64 ? 1 : 0,",
+        "forward(model, run_areas, frames, 0,",
+        "forward(model, run_areas, frames, model->logits > 64 ? 1 : 0,",
     ),
     "weights": ("if (hash == WEIGHTS_HASH)", "if (hash)"),
     "events": ("events[i].y >= NET_HEIGHT", "events[i].y > NET_HEIGHT"),
