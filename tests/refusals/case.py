@@ -85,7 +85,7 @@ class Case:
     make: Callable[[Small], onnx.ModelProto | bytes | None]
     passes: str | None = None
     bind: Mapping[str, int] = field(default_factory=dict)
-    options: Mapping[str, str] = field(default_factory=dict)
+    options: Mapping[str, str | int] = field(default_factory=dict)
 
 
 CASES: list[Case] = []
@@ -137,7 +137,8 @@ def outcome(case: Case) -> Refusal:
 def _compile(path: Path, case: Case) -> None:
     if case.options:
         output = path.parent / "build"
-        hqc.compile(path, "host", output, passes=case.passes, bind=case.bind, **case.options)
+        options = {"target": "host", **case.options}
+        hqc.compile(path, output=output, passes=case.passes, bind=case.bind, **options)
     else:
         lower(load_model(path, case.bind), pipeline_for(_host(), case.passes))
 

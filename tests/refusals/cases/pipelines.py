@@ -73,6 +73,34 @@ def a_kernel_that_there_is_not(net):
 
 
 @refused(
+    "0 threads cannot share an inference",
+    hint="memory is planned for 1 to 64 threads",
+    passes="plan-memory{threads=0}",
+)
+def an_inference_of_no_thread(net):
+    sound(net)
+
+
+@refused(
+    "the passes, which are given, do not plan memory for 2 threads",
+    hint="say plan-memory{threads=2} among them, in place of --threads",
+    passes="make-integer,pack-spikes,plan-memory",
+    options={"threads": 2},
+)
+def threads_beside_passes(net):
+    sound(net)
+
+
+@refused(
+    "a module for wasm32 has one thread",
+    hint="leave out --threads",
+    options={"target": "wasm32", "threads": 2},
+)
+def threads_in_a_browser(net):
+    sound(net)
+
+
+@refused(
     "--dump-after: the pipeline has no pass 'choose-kernels'",
     hint="it has: make-integer, pack-spikes, plan-memory; or say all",
     passes="make-integer,pack-spikes,plan-memory",
