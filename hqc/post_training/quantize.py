@@ -231,7 +231,7 @@ def _draw(folder: Folder, network: OnnxNetwork, result: dict) -> bool:
     try:
         from hqc.search.plots import draw_sensitivity, draw_weights
     except ModuleNotFoundError as error:
-        if error.name != "matplotlib":
+        if (error.name or "").partition(".")[0] != "matplotlib":
             raise
         return False
     recipe = result["choices"]
