@@ -69,7 +69,7 @@ def field_sums(node: ir.Node, vector: bool) -> Layer:
         add=_add_fields(lists, accumulator, bits, block_words, 255 // (unrolled * largest)),
         **listed(lists),
     )
-    return g, sums, ("fields", bits, accumulator, largest, lists)
+    return g, sums, ("fields", bits, stored.code, accumulator, largest, lists)
 
 
 def _blocks(stored: StoredWeights, block_words: int) -> Constant:
