@@ -475,6 +475,22 @@ def kernel_of(op_type, inputs, attributes, constant_from):
     return find_kernel(node)(node, True)
 
 
+def test_layers_share_a_function_only_where_their_offsets_are_of_one_type():
+    calls = []
+    for low, high, dtype in ((-128, 127, np.int8), (-255, 0, np.int16)):
+        rng = np.random.default_rng(0)
+        x = activations(rng, T, 2, 2, 1, channels=8)
+        weights = ends(rng, (32, 8, 1, 1), low, high, dtype)
+        values, shift = rescaling(rng, 32, 255 * 8)
+        attributes = {
+            "channels": 8, "strides": [1, 1], "pads": [0, 0, 0, 0], "kernel": "fields",
+            "weight_bits": 8, "weight_scheme": "uniform", **shift,
+        }  # fmt: skip
+        calls.append(kernel_of("SpikeConvPotentials", [x, weights, *values], attributes, 1))
+    assert [call.operands[3].array.dtype for call in calls] == [np.int8, np.int16]
+    assert calls[0].key != calls[1].key
+
+
 def test_attention_that_32_bits_may_not_hold_is_refused():
     rng = np.random.default_rng(0)
     for planes, refused in (((8, 8, 8), True), ((8, 8, 5), False)):
