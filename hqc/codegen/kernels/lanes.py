@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from tvm.script import tirx as T
+
+_WIDEST = 64
+"""At most so many lanes are in a vector where others follow that have fewer."""
 
 
 def vector_width(elements: int) -> int:
@@ -10,44 +15,92 @@ def vector_width(elements: int) -> int:
     return elements & -elements
 
 
-def clear(elements: int, dtype: str, vector: bool):
-    """A TIR macro: acc[: elements] = 0."""
-    width, each = vector_width(elements), T.vectorized if vector else T.serial
+def in_vectors(elements: int, body: Callable):
+    """A TIR macro: `body(width)`, a TIR macro of the first lane and more, for the vectors that
+    make up `elements`: as few as have powers of two as widths, 96 in one of 64 and one of 32."""
+    width = vector_width(elements)
+    if width < _WIDEST:
+        width = min(1 << (elements.bit_length() - 1), _WIDEST)
+    count, left = divmod(elements, width)
+    of_these = body(width)
 
     @T.macro
-    def body(acc):
-        for i in T.unroll(elements // width):
-            for v in each(width):
-                acc[i * width + v] = T.Cast(dtype, 0)
+    def whole(begin, *args):
+        for i in T.unroll(count):
+            of_these(begin + i * width, *args)
 
-    return body
+    if not left:
+        return whole
+    others = in_vectors(left, body)
+
+    @T.macro
+    def all_of_them(begin, *args):
+        whole(begin, *args)
+        others(begin + count * width, *args)
+
+    return all_of_them
+
+
+def clear(elements: int, dtype: str, vector: bool):
+    """A TIR macro: acc[: elements] = 0."""
+    each = T.vectorized if vector else T.serial
+
+    def lanes(width):
+        @T.macro
+        def body(i, acc):
+            for v in each(width):
+                acc[i + v] = T.Cast(dtype, 0)
+
+        return body
+
+    all_lanes = in_vectors(elements, lanes)
+
+    @T.macro
+    def clear_all(acc):
+        all_lanes(0, acc)
+
+    return clear_all
 
 
 def add(elements: int, dtype: str, vector: bool):
     """A TIR macro: acc[a : a + elements] += values[b : b + elements] << shift, in `dtype`."""
-    width, each = vector_width(elements), T.vectorized if vector else T.serial
+    each = T.vectorized if vector else T.serial
 
-    @T.macro
-    def body(acc, a, values, b, shift):
-        for i in T.unroll(elements // width):
+    def lanes(width):
+        @T.macro
+        def body(i, acc, a, values, b, shift):
             for v in each(width):
-                acc[a + i * width + v] = acc[a + i * width + v] + T.shift_left(
-                    T.Cast(dtype, values[b + i * width + v]), T.Cast(dtype, shift)
+                acc[a + i + v] = acc[a + i + v] + T.shift_left(
+                    T.Cast(dtype, values[b + i + v]), T.Cast(dtype, shift)
                 )
 
-    return body
+        return body
+
+    all_lanes = in_vectors(elements, lanes)
+
+    @T.macro
+    def add_all(acc, a, values, b, shift):
+        all_lanes(0, acc, a, values, b, shift)
+
+    return add_all
 
 
 def add_product(elements: int, dtype: str, vector: bool):
     """A TIR macro: acc[: elements] += factor * values[b : b + elements], in `dtype`."""
-    width, each = vector_width(elements), T.vectorized if vector else T.serial
+    each = T.vectorized if vector else T.serial
+
+    def lanes(width):
+        @T.macro
+        def body(i, acc, values, b, factor):
+            for v in each(width):
+                acc[i + v] = acc[i + v] + T.Cast(dtype, factor) * T.Cast(dtype, values[b + i + v])
+
+        return body
+
+    all_lanes = in_vectors(elements, lanes)
 
     @T.macro
-    def body(acc, values, b, factor):
-        for i in T.unroll(elements // width):
-            for v in each(width):
-                acc[i * width + v] = acc[i * width + v] + T.Cast(dtype, factor) * T.Cast(
-                    dtype, values[b + i * width + v]
-                )
+    def add_all(acc, values, b, factor):
+        all_lanes(0, acc, values, b, factor)
 
-    return body
+    return add_all
