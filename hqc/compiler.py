@@ -64,7 +64,7 @@ def pipeline_for(target: Target, passes: str | None = None, threads: int = 1) ->
     vectors = f"vector_bits={target.vector_bits}"
     text = DEFAULT.replace("plan-memory", f"plan-memory{{{vectors},threads={threads}}}")
     options = (
-        f"{vectors},word_bits={target.word_bits},compresses={int(target.compresses)},"
+        f"{vectors},word_bits={target.word_bits},listing={target.listing},"
         f"popcount_ops={target.popcount_ops}"
     )
     if target.optimize == "size":

@@ -18,6 +18,7 @@ from hqc.errors import UserError
 from hqc.passes.pass_base import Pass, register
 
 KERNELS = ("auto", "event", "fields", "planes")
+LISTINGS = ("table", "mask", "machine")
 
 _LIST_OPS = 5
 """Operations to find one spike and its weight row."""
@@ -65,32 +66,33 @@ class ChooseKernels(Pass):
     6. Of frames, values that are 0 are skipped (`sparse`) if nearly all are, or without vectors.
     7. Without vectors, as many neurons are computed side by side as a word of `word_bits` has room
        for (`lanes`), where that is proven to hold them.
-    8. With vectors, spikes are listed by a table, or, where the target `compresses`, by moving the
-       lanes of a mask together (`listing`).
+    8. With vectors, spikes are listed (`listing`) by a table, or by a mask whose lanes are moved
+       together where an instruction does that; `machine`: as LLVM knows of this machine.
     """
 
     name: ClassVar[str] = "choose-kernels"
     kernel: str = "auto"
     vector_bits: int = 128
     word_bits: int = 32
-    compresses: int = 0
+    listing: str = "table"
     popcount_ops: int = 5
     rate: int = 15
     widen: int = 1
 
     def __post_init__(self) -> None:
-        if self.kernel not in KERNELS:
-            raise UserError(
-                f"choose-kernels has no kernel {self.kernel!r}",
-                hint=f"kernels are: {', '.join(KERNELS)}",
-            )
+        for option, names in (("kernel", KERNELS), ("listing", LISTINGS)):
+            if (name := getattr(self, option)) not in names:
+                raise UserError(
+                    f"choose-kernels has no {option} {name!r}",
+                    hint=f"{option}s are: {', '.join(names)}",
+                )
 
     def run(self, model: ir.Model) -> ir.Model:
         """Annotate; the meaning of the model stays as it is."""
         for node in model.graph:
             if node.op_type in ("SpikeConv", "SpikeConvPotentials"):
                 node.attributes["kernel"] = ir.AttrString("kernel", self._choice(node))
-                if self.vector_bits and self.compresses:
+                if self.vector_bits and self._lists_by_mask():
                     node.attributes["listing"] = ir.AttrString("listing", "mask")
             elif node.op_type in ("DenseConv", "FrameConvPotentials"):
                 frames = alias_root(node.inputs[0])
@@ -100,6 +102,14 @@ class ChooseKernels(Pass):
             if node.op_type in ("SpikeConv", "DenseConv") and (lanes := self._lanes(node)) > 1:
                 node.attributes["lanes"] = ir.AttrInt64("lanes", lanes)
         return model
+
+    def _lists_by_mask(self) -> bool:
+        if self.listing != "machine":
+            return self.listing == "mask"
+        load_tvm()
+        from hqc.codegen.kernels.spike_lists import this_machine_compresses
+
+        return this_machine_compresses()
 
     def _choice(self, node: ir.Node) -> str:
         # TVM, which kernels are written in, takes seconds to load: refused models do without.

@@ -89,9 +89,12 @@ class Target:
         return 32 if triple.startswith(narrow) and not triple.startswith("arm64") else 64
 
     @property
-    def compresses(self) -> bool:
-        """Whether an instruction moves the lanes of a mask together, of any width."""
-        return "+v" in self.llvm.get("features", "").split(",")
+    def listing(self) -> str:
+        """How `choose-kernels` lists spikes: by a mask where an instruction moves its lanes
+        together; LLVM knows that of this machine."""
+        if self.llvm["triple"] == "host":
+            return "machine"
+        return "mask" if "+v" in self.llvm.get("features", "").split(",") else "table"
 
     @property
     def has_floats(self) -> bool:

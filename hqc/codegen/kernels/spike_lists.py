@@ -7,18 +7,21 @@ kernel, not once for each of its taps.
 
 With vectors, eight inputs are listed at once by a table of 256 bytes' set bits: eight indices are
 stored and the end moves on by how many count. Nothing branches, so nothing is predicted wrongly.
-Where an instruction moves the lanes of a mask together, a word's 32 inputs are listed at once.
+Where an instruction moves the lanes of a mask together, a word's 32 inputs are listed at once, as
+indices of 16 bits.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cache, cached_property
 from typing import Any
 
 import numpy as np
 import onnx_ir as ir
+import tvm
 from tvm.script import tirx as T
+from tvm.target import codegen
 
 from hqc.codegen.kernels.conv_layer import NO_TABLE
 from hqc.codegen.kernels.geometry import Geometry
@@ -46,6 +49,13 @@ _MOST = 32
 def listing_of(node: ir.Node) -> str:
     """By what the node's inputs are listed."""
     return node.attributes["listing"].value if "listing" in node.attributes else "table"
+
+
+@cache
+def this_machine_compresses() -> bool:
+    """Whether an instruction of the machine that hqc runs on moves the lanes of a mask together."""
+    cpu = {"mtriple": codegen.llvm_get_system_triple(), "mcpu": codegen.llvm_get_system_cpu()}
+    return "avx512vbmi2" in codegen.llvm_get_cpu_features(tvm.target.Target({"kind": "llvm"} | cpu))
 
 
 def rows_at_once(rows: int) -> int:
@@ -95,9 +105,14 @@ class SpikeLists:
     @property
     def _compressed(self) -> int:
         """Inputs whose lanes are moved together; 0 where a table lists them."""
-        if not self.vector or self.listing == "table":
+        if not self.vector or self.listing == "table" or self.index != "uint16":
             return 0
         return used_lanes(self.g.in_channels, WORD)
+
+    @property
+    def by_table(self) -> bool:
+        """Whether a table lists inputs."""
+        return self.vector and not self._compressed
 
     @property
     def capacity(self) -> int:
@@ -265,7 +280,7 @@ class SpikeLists:
 
         if lanes:
             return by_mask
-        return by_table if self.vector else by_bits
+        return by_table if self.by_table else by_bits
 
     def _copy(self):
         """A TIR macro: events[to : to + size] = events[begin : begin + size] + moved."""
@@ -301,7 +316,7 @@ def listed(lists: SpikeLists) -> dict[str, Any]:
         "events_size": lists.size,
         "event": lists.index,
         "tile": lists.tile,
-        "table": SET_BITS if lists.vector and lists.listing == "table" else NO_TABLE,
+        "table": SET_BITS if lists.by_table else NO_TABLE,
         "look": lists.list_position(),
         **({} if lists.is_point else {"look_at_rows": lists.list_rows()}),
     }

@@ -73,6 +73,15 @@ def a_kernel_that_there_is_not(net):
 
 
 @refused(
+    "choose-kernels has no listing 'bits'",
+    hint="listings are: table, mask, machine",
+    passes="choose-kernels{listing=bits}",
+)
+def a_listing_that_there_is_not(net):
+    sound(net)
+
+
+@refused(
     "0 threads cannot share an inference",
     hint="memory is planned for 1 to 64 threads",
     passes="plan-memory{threads=0}",
