@@ -194,7 +194,7 @@ def _build(g: Geometry, neurons: Neurons, sums: Accumulation, vector: bool):
                         acc = T.alloc_buffer((sums.size,), sums.accumulator)
                         for s in range(T.Select(mine, steps, 0)):
                             if s == 0 or events[s] != T.Cast(sums.event, 0):
-                                start(acc)
+                                start(acc, 0)
                                 add(
                                     x, weights, offsets, codes, events, events, acc, s, oy, column,
                                     block * lanes,
@@ -209,7 +209,7 @@ def _build(g: Geometry, neurons: Neurons, sums: Accumulation, vector: bool):
                             look(x, table, events, counts, s, oy, ox)
                             for block in range(blocks):
                                 acc = T.alloc_buffer((sums.size,), sums.accumulator)
-                                start(acc)
+                                start(acc, 0)
                                 add(
                                     x, weights, offsets, codes, events, counts, acc, s, oy, ox,
                                     block * lanes,

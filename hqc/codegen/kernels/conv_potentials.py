@@ -79,7 +79,7 @@ def _build(g: Geometry, rescaling: Rescaling, sums: Accumulation, vector: bool):
                         look(x, table, events, counts, s, oy, ox)
                         for block in range(g.out_words // sums.block_words):
                             acc = T.alloc_buffer((sums.size,), sums.accumulator)
-                            start(acc)
+                            start(acc, 0)
                             add(
                                 x, weights, offsets, codes, events, counts, acc, s, oy, ox,
                                 block * lanes,

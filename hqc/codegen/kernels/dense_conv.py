@@ -111,7 +111,7 @@ def _add_products(g: Geometry, lane: str, accumulator: str, rows: int, skips: bo
             if iy >= 0 and iy < g.height:
                 if in_one:
                     narrow = T.alloc_buffer((lanes,), lane)
-                    start(narrow)
+                    start(narrow, 0)
                     for kx in range(kernel_width):
                         ix: T.let = ox * stride_x - left + kx
                         if ix >= 0 and ix < g.width:
@@ -130,7 +130,7 @@ def _add_products(g: Geometry, lane: str, accumulator: str, rows: int, skips: bo
                                     begin: T.let = chunk * at_once
                                     end: T.let = T.min(begin + at_once, g.in_channels)
                                     narrow = T.alloc_buffer((lanes,), lane)
-                                    start(narrow)
+                                    start(narrow, 0)
                                     add_pixel(x, codes, narrow, s, iy, ix, tap, first, begin, end)
                                     widen(acc, 0, narrow, 0, 0)
 

@@ -6,8 +6,9 @@ from collections.abc import Callable
 
 from tvm.script import tirx as T
 
-_WIDEST = 64
-"""At most so many lanes are in a vector where others follow that have fewer."""
+_WIDEST, _NARROWEST = 64, 32
+"""Lanes of the vectors of an accumulator where they are not all as wide as each other. Narrower
+ones would not lie within those by which others read it, and it would not stay in registers."""
 
 
 def vector_width(elements: int) -> int:
@@ -17,10 +18,10 @@ def vector_width(elements: int) -> int:
 
 def in_vectors(elements: int, body: Callable):
     """A TIR macro: `body(width)`, a TIR macro of the first lane and more, for the vectors that
-    make up `elements`: as few as have powers of two as widths, 96 in one of 64 and one of 32."""
+    make up `elements`: 96 are one of 64 and one of 32, 48 are three of 16."""
     width = vector_width(elements)
-    if width < _WIDEST:
-        width = min(1 << (elements.bit_length() - 1), _WIDEST)
+    if _NARROWEST <= width < _WIDEST <= elements:
+        width = _WIDEST
     count, left = divmod(elements, width)
     of_these = body(width)
 
@@ -42,7 +43,7 @@ def in_vectors(elements: int, body: Callable):
 
 
 def clear(elements: int, dtype: str, vector: bool):
-    """A TIR macro: acc[: elements] = 0."""
+    """A TIR macro: acc[a : a + elements] = 0."""
     each = T.vectorized if vector else T.serial
 
     def lanes(width):
@@ -56,8 +57,8 @@ def clear(elements: int, dtype: str, vector: bool):
     all_lanes = in_vectors(elements, lanes)
 
     @T.macro
-    def clear_all(acc):
-        all_lanes(0, acc)
+    def clear_all(acc, a):
+        all_lanes(a, acc)
 
     return clear_all
 

@@ -111,7 +111,7 @@ def _add_late(g: Geometry, lists: SpikeLists, lane: str, accumulator: str, most:
             chunks: T.let = pieces(counts[plane], unrolled)
             for group in range(pieces(chunks, most)):
                 narrow = T.alloc_buffer((lanes,), lane)
-                clear_lanes(narrow)
+                clear_lanes(narrow, 0)
                 for chunk in range(T.min(most, chunks - group * most)):
                     at: T.let = plane * capacity + (group * most + chunk) * unrolled
                     for e in T.unroll(unrolled):

@@ -18,7 +18,7 @@ from tvm.script import tirx as T
 from hqc.codegen.kernels.conv_layer import Accumulation, Layer
 from hqc.codegen.kernels.geometry import Geometry, accumulator_type, code_rows, is_wide
 from hqc.codegen.kernels.kernel_base import Constant
-from hqc.codegen.kernels.lanes import add, add_product, clear, in_vectors
+from hqc.codegen.kernels.lanes import add, clear, in_vectors
 from hqc.codegen.kernels.neurons import WORD
 from hqc.codegen.kernels.spike_lists import SpikeLists, listed, listing_of, pieces, rows_at_once
 from hqc.codegen.kernels.weights import StoredWeights
@@ -67,6 +67,7 @@ def field_sums(node: ir.Node, vector: bool) -> Layer:
         accumulator=accumulator,
         block_words=block_words,
         codes_size=0,
+        clears=False,
         add=_add_fields(lists, accumulator, bits, lane, block_words, most // (unrolled * largest)),
         **listed(lists),
     )
@@ -94,9 +95,18 @@ def _add_fields(
     g, unrolled, capacity = lists.g, lists.unrolled, lists.capacity
     planes, blocks = g.planes, g.out_words // block_words
     outputs, lane_bits = block_words * WORD, np.iinfo(lane).bits
-    size = outputs * bits // lane_bits
-    half_bits = lane_bits // 2
-    clear_lanes = clear(size, lane, vector=True)
+    parts, half_bits = lane_bits // bits, lane_bits // 2
+    size = outputs // parts
+
+    def start(width):
+        @T.macro
+        def body(i, acc, offsets, first, total):
+            for v in T.vectorized(width):
+                acc[i + v] = T.Cast(accumulator, total) * T.Cast(
+                    accumulator, offsets[first + i + v]
+                )
+
+        return body
 
     def split(width):
         @T.macro
@@ -130,16 +140,20 @@ def _add_fields(
 
         return body
 
-    split_halves, add_odds = in_vectors(size, split), in_vectors(size, add_odd)
-    add_whole, take_high = add(size, lane, vector=True), in_vectors(size, take)
+    # All that is in registers is read and written by the same vectors: else it would leave them.
+    start_part, split_halves, add_odds, take_high = (
+        in_vectors(size, body) for body in (start, split, add_odd, take)
+    )
+    clear_part, add_whole = clear(size, lane, vector=True), add(size, lane, vector=True)
+    add_part = add(size, accumulator, vector=True)
 
     @T.macro
     def add_pairs(weights, events, at, block, sums):
         """Fields of 2 bits by way of lanes of 4: of each half, the even field, and the odd one."""
         even = T.alloc_buffer((size,), lane)
         odd = T.alloc_buffer((size,), lane)
-        clear_lanes(even)
-        clear_lanes(odd)
+        clear_part(even, 0)
+        clear_part(odd, 0)
         for e in T.unroll(unrolled):
             row: T.let = (T.Cast("int32", events[at + e]) * blocks + block) * size
             add_whole(even, 0, weights, row, 0)
@@ -156,10 +170,6 @@ def _add_fields(
             split_halves(0, weights, row, sums, 0, size)
 
     add_chunk = add_pairs if bits == 2 else add_halves
-    half, take_high_halves = outputs // 2, in_vectors(outputs // 2, take)
-    add_offsets = add_product(outputs, accumulator, vector=True)
-    clear_sums = clear(outputs, lane, vector=True)
-    add_sums = add(outputs, accumulator, vector=True)
 
     @T.macro
     def add_fields(x, weights, offsets, codes, events, counts, acc, s, oy, ox, first):
@@ -167,16 +177,20 @@ def _add_fields(
         total[0] = 0
         for plane in T.unroll(planes):
             total[0] = total[0] + T.shift_left(counts[plane], plane)
-        add_offsets(acc, offsets, first, total[0])
+        for part in T.unroll(parts):
+            start_part(part * size, acc, offsets, first, total[0])
         for plane in T.unroll(planes):
             chunks: T.let = pieces(counts[plane], unrolled)
             for group in range(pieces(chunks, most)):
                 sums = T.alloc_buffer((outputs,), lane)
-                clear_sums(sums)
+                for part in T.unroll(parts):
+                    clear_part(sums, part * size)
                 for chunk in range(T.min(most, chunks - group * most)):
                     at: T.let = plane * capacity + (group * most + chunk) * unrolled
                     add_chunk(weights, events, at, first // outputs, sums)
-                take_high_halves(0, sums, 0, sums, half, half_bits)
-                add_sums(acc, 0, sums, 0, plane)
+                for part in T.unroll(parts // 2):
+                    take_high(part * size, sums, 0, sums, outputs // 2, half_bits)
+                for part in T.unroll(parts):
+                    add_part(acc, part * size, sums, part * size, plane)
 
     return add_fields
