@@ -1,9 +1,9 @@
 """Peers: the same network in floats in TVM, with its own loops, and with loops in tiles.
 
-TVM's pipeline for processors fuses operators and leaves their loops as they are written; LLVM makes
-vectors of most of them. `tvm-fp32-tiled` has tiles of sums in registers besides (`tvm/tiles.py`).
-Neither is tuned: hours of it, which would make both faster, are not part of a benchmark. Loops are
-not parallel, and run on one thread.
+TVM's pipeline for processors fuses operators and leaves their loops as they are written: LLVM makes
+vectors of those of neurons, and computes sums of products one by one. `tvm-fp32-tiled` computes
+these in tiles (`tvm/tiles.py`). Neither is tuned: that takes hours, would make both faster, and is
+no part of a benchmark. Loops are not parallel, and run on one thread.
 """
 
 from __future__ import annotations
