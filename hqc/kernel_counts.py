@@ -21,7 +21,8 @@ from hqc.targets import Target, load_target
 from hqc.tracing import copy_library, link_traced
 
 _PLUGIN = "count_kernels"
-_MARKER = "#include <stdint.h>\n\nvoid {marker}(int32_t kernel)\n{{\n    (void)kernel;\n}}\n"
+MARKER_SOURCE = "#include <stdint.h>\n\nvoid {marker}(int32_t kernel)\n{{\n    (void)kernel;\n}}\n"
+"""What a plugin watches, in C: a function that does nothing. To be formatted with its name."""
 
 
 @dataclass(frozen=True)
@@ -88,7 +89,7 @@ def count_kernels(
     with tempfile.TemporaryDirectory(prefix="hqc-count-") as temporary:
         folder = Path(temporary)
         shutil.copy(artifact.folder / f"{name}_runner.c", folder)
-        (folder / "marker.c").write_text(_MARKER.format(marker=f"{name}_trace"))
+        (folder / "marker.c").write_text(MARKER_SOURCE.format(marker=f"{name}_trace"))
         copy_library(artifact, folder)
         sources, toolchain = [f"{name}_runner.c", "marker.c"], Toolchain.of(target, cc)
         program = link_traced(toolchain, name, sources, "count", folder)

@@ -126,6 +126,7 @@ def _figures(result: Result) -> dict[str, float | None]:
         "instructions": result.instructions,
         "bytes at most": result.peak_memory_bytes,
         **{f"misses {name}": count for name, count in result.cache_misses.items()},
+        **{f"instructions {name}": peer["instructions"] for name, peer in result.peers.items()},
     }
 
 

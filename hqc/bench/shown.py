@@ -42,6 +42,9 @@ def shown(result: Result) -> str:
     lines += _lines("instructions", result.instructions and f"{result.instructions:,}")
     misses = (f"{name} {count:,}" for name, count in result.cache_misses.items())
     lines += _lines("cache misses", ", ".join(misses))
+    for name, peer in result.peers.items():
+        said = f"{peer['instructions']:,} instructions, {peer['ratio']:.2f} times hqc's"
+        lines += _lines(name, said)
     lines += _lines("memory at most", _mebibytes(result) and f"{_mebibytes(result)} MiB")
     for key, unit in (("clock_mhz", "MHz"), ("temperature", "°C")):
         before, after = device.get(key) or (0, 0)

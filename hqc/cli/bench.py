@@ -64,7 +64,8 @@ _RECORDINGS = 10
     "--peers",
     help="What to compare with on this machine, separated by commas: onnxruntime-fp32, "
     "onnxruntime-int8 (default: these two; none for the suite scaling), openvino-fp32, "
-    "executorch-xnnpack, spikingjelly-eager and tvm-fp32.",
+    "executorch-xnnpack, spikingjelly-eager, tvm-fp32 and tvm-fp32-tiled. With --on emulator: "
+    "whose instructions to count beside hqc's, tvm-fp32 or tvm-fp32-tiled (default: none).",
 )
 @click.option(
     "--data",
@@ -102,6 +103,7 @@ def bench(
 
     With --on, time it on a device instead: compile it, copy one program there, run it, check its
     logits bit by bit, and remove it. Exit code 1 if logits differ, or a device of many failed.
+    With --on emulator, count its instructions under QEMU, and those of --peers.
 
     With --suite, measure many models alike: trained ones of examples/, and networks of published
     size that fire as these do (speed), or one network with more and more time steps, tokens and
@@ -114,6 +116,7 @@ def bench(
       hqc bench model.onnx --threads 4
       hqc bench model.onnx --on ssh://pi@raspberrypi.local --save runs/
       hqc bench model.onnx --on devices.toml
+      hqc bench model.onnx --on emulator --target arm-a72 --peers tvm-fp32-tiled
       hqc bench --compare before.json after.json
       hqc bench --suite speed --save before.json
       hqc bench --suite speed cifar10 spikformer-4-384 --json
@@ -125,6 +128,11 @@ def bench(
         raise UserError(
             "--threads is for one MODEL on this machine, beside peers",
             hint="leave out --on, --suite and --compare",
+        )
+    if peers is not None and on not in (None, "emulator"):
+        raise UserError(
+            "--peers run on this machine, or are counted with --on emulator",
+            hint=f"leave out --peers, or --on {on}",
         )
     if compare:
         _compare(out, *compare)
@@ -142,7 +150,7 @@ def bench(
     elif on.endswith(".toml"):
         _bench_devices(out, Path(on), models, data, save, options)
     else:
-        _bench_place(out, on, models, data, save, options)
+        _bench_place(out, on, models, peers, data, save, options)
 
 
 def _job(out: Output, data: Path | None, options: dict[str, Any], model: Path) -> Job:
@@ -160,6 +168,7 @@ def _bench_place(
     out: Output,
     on: str,
     models: Sequence[Path],
+    peers: str | None,
     data: Path | None,
     save: Path | None,
     options: dict[str, Any],
@@ -173,6 +182,7 @@ def _bench_place(
         raise UserError(f"--on {on} takes one MODEL", hint="several run with --on devices.toml")
     if save:
         saved.check_savable(save, 1)
+    options = {**options, "peers": _names(peers, ())}
     result = place(on, _job(out, data, options, models[0]))
     if save:
         saved.save(result, save)
@@ -265,8 +275,12 @@ def _builders(peers: str | None, default: Sequence[str]) -> dict[str, PeerBuilde
     """The builders of peers, which are separated by commas, by name."""
     from hqc.bench.peer import find_peer
 
-    names = default if peers is None else filter(None, peers.split(","))
-    return {name: find_peer(name) for name in names}
+    return {name: find_peer(name) for name in _names(peers, default)}
+
+
+def _names(peers: str | None, default: Sequence[str]) -> Sequence[str]:
+    """The names that commas separate."""
+    return default if peers is None else list(filter(None, peers.split(",")))
 
 
 def _bench_peers(

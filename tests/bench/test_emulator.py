@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pytest
 
 from hqc.bench.on import Job, find_place
+from hqc.bench.saved import compare, load
 from hqc.data.recordings import Recording
 from hqc.errors import ToolError, UserError
 from hqc.kernel_counts import Counts, estimated_ms
@@ -33,6 +36,36 @@ def test_a_machine_with_caches(tiny_model, frames):
     assert found.estimated_ms == estimated_ms(load_target("arm-a72"), counts) > 0
     assert found.median_ms is None
     assert found.device["emulator"] == "qemu-aarch64"
+
+
+def test_a_peer_beside(tiny_model, frames, run_hqc, tmp_path):
+    np.save(tmp_path / "frames.npy", frames[0].frames)
+    place = ["--on", "emulator", "--target", "arm-a72", "--data", "frames.npy"]
+    done = run_hqc("bench", tiny_model, *place, "--peers", "tvm-fp32-tiled", "--save", "a.json")
+    assert done.returncode == 0, done.stderr
+    found = load(tmp_path / "a.json")
+    assert found.equal == 1
+    (peer,) = found.peers.values()
+    assert peer["ratio"] == peer["instructions"] / found.instructions > 0
+    said = f"{peer['instructions']:,} instructions, {peer['ratio']:.2f} times hqc's"
+    assert re.search(rf"^  tvm-fp32-tiled +{re.escape(said)}$", done.stdout, re.MULTILINE)
+    both = (peer["instructions"], peer["instructions"])
+    assert compare(found, found).figures["instructions tvm-fp32-tiled"] == both
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message", "hint"),
+    [
+        (["emulator", "--peers", "tvm-fp23"], "did you mean 'tvm-fp32'?", "tvm-fp32-tiled"),
+        (["emulator", "--peers", "openvino-fp32"], "no counted peer", "that an emulator counts"),
+        (["host", "--peers", "tvm-fp32"], "--peers run on this machine", "or --on host"),
+    ],
+)
+def test_peers_that_are_not_counted(arguments, message, hint, tiny_model, run_hqc):
+    done = run_hqc("bench", tiny_model, "--target", "arm-a72", "--on", *arguments)
+    assert done.returncode == 2
+    assert message in done.stderr
+    assert hint in done.stderr
 
 
 def test_a_machine_without_caches_or_constants_lacks_what_needs_them(tiny_model, frames):

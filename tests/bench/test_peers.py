@@ -6,10 +6,12 @@ import importlib.util
 
 import numpy as np
 import onnx
+import onnx_ir as ir
 import pytest
 import torch
 
-from hqc.bench import peers
+from hqc.bench import counted_peer, peers
+from hqc.bench.counted_peer import check_counted, count_peer, counted_peers
 from hqc.bench.peer import find_peer
 from hqc.bench.spikingjelly_eager import neuron_of
 from hqc.bench.standard_model import folded_model
@@ -17,15 +19,20 @@ from hqc.bench.suite import fitted
 from hqc.bench.suite.trained import SPIKFORMER, UNTRAINED
 from hqc.bench.torch_graph import GraphModule
 from hqc.compiler import recordings_for
+from hqc.copies import copy_model
 from hqc.dialect.lif import LIF
-from hqc.errors import UserError
+from hqc.errors import ToolError, UserError
 from hqc.frontend.load import load_model
 from hqc.models.spikformer import Spikformer
 from hqc.reference import run_reference
+from hqc.targets import load_target
 from tests.conftest import ROOT
 from tests.small_models import model_from, model_of
 
-IN_FLOATS = ["executorch-xnnpack", "openvino-fp32", "spikingjelly-eager", "tvm-fp32"]
+IN_FLOATS = [
+    *("executorch-xnnpack", "openvino-fp32", "spikingjelly-eager"),
+    *("tvm-fp32", "tvm-fp32-tiled"),
+]
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +50,7 @@ def small(tmp_path_factory):
 
 @pytest.mark.parametrize("name", IN_FLOATS)
 def test_a_peer_gives_the_networks_logits(name, small):
-    package = {"tvm-fp32": "tvm"}.get(name, name.partition("-")[0])
+    package = name.partition("-")[0]
     pytest.importorskip(package)
     model, frames = small
     wanted = [find_peer("onnxruntime-fp32")(model, frames)(x) for x in frames]
@@ -53,6 +60,36 @@ def test_a_peer_gives_the_networks_logits(name, small):
     for _ in range(2):
         for x, logits in zip(frames, wanted, strict=True):
             np.testing.assert_allclose(run(x), logits, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("target", ["arm-a72", "rv64gc"])
+def test_a_counted_peer_gives_the_networks_logits(target, small):
+    model, (frames, *_) = small
+    wanted = find_peer("onnxruntime-fp32")(model, [frames])(frames).reshape(-1)
+    found = {n: count_peer(n, model, load_target(target), frames) for n in counted_peers()}
+    assert list(found) == ["tvm-fp32", "tvm-fp32-tiled"]
+    for counted in found.values():
+        np.testing.assert_allclose(counted.logits, wanted, rtol=0, atol=1e-5)
+        assert counted.logits_error == np.abs(counted.logits - wanted).max()
+    loops, tiles = (counted.instructions for counted in found.values())
+    assert loops > tiles > 0
+
+
+def test_a_counted_peer_of_another_network_is_refused(small, monkeypatch):
+    model, (frames, *_) = small
+    other = copy_model(model)
+    head = other.graph.initializers[other.graph[-1].inputs[2].name]
+    head.const_value = ir.tensor(head.const_value.numpy() + np.float32(0.5))
+    link = counted_peer._PEERS["tvm-fp32"]
+    monkeypatch.setitem(counted_peer._PEERS, "tvm-fp32", lambda _, *rest: link(other, *rest))
+    with pytest.raises(ToolError, match=r"the peer tvm-fp32 gives logits that are 0\.5 from"):
+        count_peer("tvm-fp32", model, load_target("arm-a72"), frames)
+
+
+def test_counted_peers_are_for_linux():
+    with pytest.raises(UserError, match="target cortex-m7 has no Linux, which peers need"):
+        check_counted(["tvm-fp32"], load_target("cortex-m7"))
+    check_counted([], load_target("cortex-m7"))
 
 
 def test_all_of_them_are_peers():

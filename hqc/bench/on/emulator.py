@@ -1,20 +1,23 @@
-"""A benchmark where there is no board: instructions and cache misses under QEMU."""
+"""A benchmark where there is no board: instructions and cache misses under QEMU, also of peers."""
 
 from __future__ import annotations
 
 import hashlib
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from hqc.bench.counted_peer import check_counted, count_peer
 from hqc.bench.on.place import Job, Result, place
 from hqc.compiler import compile as compile_model
 from hqc.compiler import lower, pipeline_for
 from hqc.emulator import emulator_command
 from hqc.errors import UserError
 from hqc.frontend.load import load_model
-from hqc.kernel_counts import count_kernels, estimated_ms, total
+from hqc.kernel_counts import Counts, count_kernels, estimated_ms, total
 from hqc.reference import ReferenceSession
 from hqc.targets import Target, load_target
 from hqc.version import VERSION
@@ -24,9 +27,11 @@ from hqc.version import VERSION
 def run_emulated(name: str, job: Job) -> Result:
     """Count an inference of the first recording, kernel by kernel; compare the logits of all.
 
-    Raises `UserError` where the job names no machine but the host, or one that is not emulated.
+    Raises `UserError` where the job names no machine but the host, or one that is not emulated, and
+    for peers that do not run there.
     """
     target = _machine(name, job)
+    check_counted(job.peers, target)
     with tempfile.TemporaryDirectory(prefix="hqc-bench-") as temporary:
         artifact = compile_model(
             job.model,
@@ -70,7 +75,23 @@ def run_emulated(name: str, job: Job) -> Result:
             }
             for kernel, c in zip(kernels, counts, strict=True)
         ],
+        peers=_count_peers(job, target, whole),
     )
+
+
+def _count_peers(job: Job, target: Target, own: Counts) -> Mapping[str, Mapping[str, Any]]:
+    """What `Result.peers` says, of the first recording."""
+    found = {}
+    for name in job.peers:
+        job.progress(f"count {name}")
+        model = load_model(job.model, job.bind)
+        peer = count_peer(name, model, target, job.recordings[0].frames, job.cc)
+        found[name] = {
+            "instructions": peer.instructions,
+            "ratio": peer.instructions / own.instructions,
+            "logits_error": peer.logits_error,
+        }
+    return found
 
 
 def _machine(name: str, job: Job) -> Target:

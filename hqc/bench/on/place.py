@@ -21,7 +21,7 @@ class Job:
 
     `bind` gives symbolic sizes of the model their numbers; `calibrate` names recordings to measure
     firing rates on. Where time passes as it does, it is measured for at least `seconds`, on the
-    processor `cpu` if one is named.
+    processor `cpu` if one is named. `peers` are counted beside, where a place counts.
     """
 
     model: Path
@@ -33,6 +33,7 @@ class Job:
     host: str = "127.0.0.1"
     seconds: float = 1.0
     cpu: int | None = None
+    peers: Sequence[str] = ()
     progress: Progress = lambda text: None
 
 
@@ -42,7 +43,9 @@ class Result:
 
     Times are milliseconds an inference. `equal` counts recordings whose logits are, bit by bit,
     those that the integer model gives. `kernels` holds, for each kernel in order, its name and what
-    was measured of it (ms, or instructions and misses).
+    was measured of it (ms, or instructions and misses), and `peers`, by name, of each its
+    `instructions`, their `ratio` over those of hqc, and `logits_error`, how far its logits are from
+    those of onnxruntime.
     """
 
     model: str
@@ -64,6 +67,7 @@ class Result:
     cache_misses: Mapping[str, int] = field(default_factory=dict)
     estimated_ms: float | None = None
     kernels: Sequence[Mapping[str, Any]] = ()
+    peers: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     steady: bool | None = None
     time: str = field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds"))
 

@@ -1,0 +1,1 @@
+"""The peers that TVM compiles: the network in floats, its loops, and programs of them."""
