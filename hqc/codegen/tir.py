@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import os
 import tempfile
+import threading
 from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
@@ -79,10 +80,18 @@ def write_object(
     path.write_bytes(_compile(functions, target))
 
 
+_kept: dict[tuple[str, str, str], bytes] = {}
+"""Objects by symbol, function and target, the first made first: what is verified is compiled next,
+and of a model that was changed most kernels stay as they were."""
+_MOST_KEPT = 1024
+_keeping = threading.Lock()
+
+
 class Objects:
     """An object for each PrimFunc of a library, compiled while Python builds the next ones.
 
-    TVM and LLVM work without Python's lock, and no two functions need each other.
+    TVM and LLVM work without Python's lock, and no two functions need each other. One that this
+    process has compiled for the target before is not compiled again.
     """
 
     def __init__(self, target: Mapping[str, object]) -> None:
@@ -97,7 +106,15 @@ class Objects:
 
     def _compiled(self, symbol: str, function: tirx.PrimFunc) -> bytes:
         self._checked.result()
-        return _compile({symbol: function}, self._target)
+        key = symbol, function.script(show_meta=True), repr(sorted(self._target.items()))
+        made = _kept.get(key)
+        if made is None:
+            made = _compile({symbol: function}, self._target)
+            with _keeping:
+                _kept[key] = made
+                if len(_kept) > _MOST_KEPT:
+                    del _kept[next(iter(_kept))]
+        return made
 
     def write(self, folder: Path) -> list[str]:
         """Write each to `SYMBOL.o`; returns their names. Raises what `write_object` does."""
