@@ -9,9 +9,11 @@ from __future__ import annotations
 import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import numpy as np
+import tvm
 
 from hqc.codegen.compiler_routines import take_over
 from hqc.codegen.footprint import frames
@@ -154,6 +156,12 @@ def _case_text(name: str, symbol: str, case: Case) -> str:
     )
 
 
+@cache
+def _built(call: KernelCall) -> tvm.tirx.PrimFunc:
+    """The function of a call, which is the same for all targets that have vectors, or have none."""
+    return call.build()
+
+
 def outputs(cases: Sequence[Case], target: Target, folder: Path) -> list[tuple[np.ndarray, ...]]:
     """What each case computes on the target: whole, step by step, and whole by parts.
 
@@ -161,7 +169,7 @@ def outputs(cases: Sequence[Case], target: Target, folder: Path) -> list[tuple[n
     """
     calls = {case.call.key: case.call for case in cases}
     symbols = {key: f"kernel_{number}" for number, key in enumerate(calls)}
-    functions = {symbols[key]: call.build() for key, call in calls.items()}
+    functions = {symbols[key]: _built(call) for key, call in calls.items()}
     prototypes = [
         f"void {symbols[key]}({', '.join(c_types(functions[symbols[key]], call))});"
         for key, call in calls.items()
