@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from itertools import groupby, zip_longest
 
 import lark
@@ -63,6 +64,14 @@ def format_text(source: Source) -> str:
 
 def _whole_tree(source: Source) -> tuple[lark.Tree, list[lark.Token]]:
     """The tree with every token, keywords and punctuation too, and the comments."""
+    parser, comments = _parser()
+    comments.clear()
+    return parser.parse(source.text), comments.copy()
+
+
+@cache
+def _parser() -> tuple[lark.Lark, list[lark.Token]]:
+    """What reads whole trees, which takes long to make, and the comments of what it read last."""
     comments: list[lark.Token] = []
     parser = lark.Lark(
         grammar(),
@@ -71,7 +80,7 @@ def _whole_tree(source: Source) -> tuple[lark.Tree, list[lark.Token]]:
         keep_all_tokens=True,
         lexer_callbacks={"COMMENT": comments.append},
     )
-    return parser.parse(source.text), comments
+    return parser, comments
 
 
 def _comment(token: lark.Token) -> _Entry:

@@ -85,6 +85,12 @@ def arm_artifact(once):
 
 
 @pytest.fixture
+def nothing_kept(monkeypatch):
+    """Compile as a process does that has compiled nothing before."""
+    monkeypatch.setattr("hqc.codegen.tir._kept", {})
+
+
+@pytest.fixture
 def bare_target(tmp_path):
     """A target that names no emulator."""
     path = tmp_path / "bare.hqt"

@@ -5,10 +5,10 @@ from __future__ import annotations
 import difflib
 import os
 import tempfile
+import threading
 from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from threading import Lock
 from typing import cast
 
 import tvm
@@ -83,14 +83,21 @@ _LLVM_OPTIONS = ("-vectorize-slp:bool=false",)
 """Kernels say themselves what is a vector. Of scalars LLVM makes vectors where rows of weights
 begin, and takes them apart again: on x86 that waits for the sums, and takes a quarter longer."""
 
-_LLVM = Lock()
+_LLVM = threading.Lock()
 """Held while LLVM works: its options are those of the whole process, set and restored by TVM."""
+
+_kept: dict[tuple[str, str, str], bytes] = {}
+"""Objects by symbol, function and target, the first made first: what is verified is compiled next,
+and of a model that was changed most kernels stay as they were."""
+_MOST_KEPT = 1024
+_keeping = threading.Lock()
 
 
 class Objects:
     """An object for each PrimFunc of a library, compiled while Python builds the next ones.
 
-    TVM and LLVM work without Python's lock.
+    TVM and LLVM work without Python's lock. One that this process has compiled for the target
+    before is not compiled again.
     """
 
     def __init__(self, target: Mapping[str, object]) -> None:
@@ -105,7 +112,15 @@ class Objects:
 
     def _compiled(self, symbol: str, function: tirx.PrimFunc) -> bytes:
         self._checked.result()
-        return _compile({symbol: function}, self._target)
+        key = symbol, function.script(show_meta=True), repr(sorted(self._target.items()))
+        made = _kept.get(key)
+        if made is None:
+            made = _compile({symbol: function}, self._target)
+            with _keeping:
+                _kept[key] = made
+                if len(_kept) > _MOST_KEPT:
+                    del _kept[next(iter(_kept))]
+        return made
 
     def write(self, folder: Path) -> list[str]:
         """Write each to `SYMBOL.o`; returns their names. Raises what `write_object` does."""

@@ -10,12 +10,23 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import resources
+from importlib.util import find_spec
 from pathlib import Path
 
 from hqc.errors import ToolError
 from hqc.targets import Target
 
-_ZIG = [sys.executable, "-m", "ziglang"]
+
+def _zig_command() -> list[str]:
+    """Zig itself, which its module would start Python once more to find; the module says that it
+    is missing."""
+    module = find_spec("ziglang")
+    if module is None or module.origin is None:
+        return [sys.executable, "-m", "ziglang"]
+    return [str(Path(module.origin).with_name("zig"))]
+
+
+_ZIG = _zig_command()
 _FLAGS = ["-std=c99", "-O2", "-Wall", "-Wextra"]
 _OBJECT_FLAGS = [
     *("-ffunction-sections", "-fdata-sections"),  # what a program does not call, it does not hold

@@ -63,7 +63,7 @@ def test_header_and_manifest_agree(artifact):
     assert "NMNIST_TIME_STEPS 8" in header
 
 
-def test_artifacts_are_reproducible(host_artifact):
+def test_artifacts_are_reproducible(host_artifact, nothing_kept):
     folder = host_artifact.folder.with_name("again")  # as far from the recordings
     again = hqc.compile(MODEL, "host", folder, bench=True)
     for name in ("nmnist.h", "nmnist.hqt", "nmnist.json", "nmnist.onnx", "libnmnist.a"):

@@ -9,9 +9,11 @@ from __future__ import annotations
 import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import numpy as np
+import tvm
 
 from hqc.codegen.compiler_routines import take_over
 from hqc.codegen.footprint import frames
@@ -40,28 +42,30 @@ _MAIN = """
 #include <stdio.h>
 #include <string.h>
 #define GUARD %(guard)d
+/* Inlined into each other, cases take the compiler minutes. */
+#define APART __attribute__((noinline)) static
 static uint8_t memory[%(memory)d] __attribute__((aligned(64)));
 static uint8_t *top;
-static uint8_t *area(size_t size) {
+APART uint8_t *area(size_t size) {
     uint8_t *at = top;
     top += (size + 63) / 64 * 64 + GUARD;
     if (top > memory + sizeof memory) fprintf(stderr, "out of memory\\n");
     return at;
 }
-static uint8_t *load(size_t size) {
+APART uint8_t *load(size_t size) {
     uint8_t *at = area(size);
     if (fread(at, 1, size, stdin) != size) fprintf(stderr, "short input\\n");
     return at;
 }
-static int guarded(const uint8_t *at, size_t size) {
+APART int guarded(const uint8_t *at, size_t size) {
     size_t i, end = (size + 63) / 64 * 64 + GUARD;
     for (i = size; i < end; i++) if (at[i] != 0xA5) return 0;
     return 1;
 }
 %(prototypes)s
-int main(void) {
-    int32_t t, part;
 %(cases)s
+int main(void) {
+%(calls)s
     return 0;
 }
 """
@@ -85,44 +89,44 @@ def _taken(size: int) -> int:
     return -(-size // 64) * 64 + GUARD
 
 
-def _case_text(symbol: str, case: Case) -> str:
-    """C that runs the case whole, step by step and by parts, all into the same areas, and writes
-    what each gives."""
+def _case_text(name: str, symbol: str, case: Case) -> str:
+    """A C function that runs the case whole, step by step and by parts, all into the same areas,
+    and writes what each gives."""
     lines, whole, steps, checks, own, used = [], [], [], [], [], 0
     for number, operand in enumerate(case.call.operands):
-        name = f"p{number}"
+        area = f"p{number}"
         match operand:
             case Input(i):
                 size = case.inputs[i].nbytes
                 used += _taken(size)
-                lines.append(f"uint8_t *{name} = load({size});")
-                whole.append(f"(void *){name}")
+                lines.append(f"uint8_t *{area} = load({size});")
+                whole.append(f"(void *){area}")
                 each = 0 if case.inputs[i].ndim == 2 else size // case.time_steps
-                steps.append(f"(void *)({name} + t * {each})")
+                steps.append(f"(void *)({area} + t * {each})")
             case Constant(array):
                 used += _taken(array.nbytes)
-                lines.append(f"uint8_t *{name} = load({array.nbytes});")
-                whole.append(f"(void *){name}")
-                steps.append(f"(void *){name}")
+                lines.append(f"uint8_t *{area} = load({array.nbytes});")
+                whole.append(f"(void *){area}")
+                steps.append(f"(void *){area}")
             case Output():
                 size = case.expected.nbytes
                 used += _taken(size)
-                lines.append(f"uint8_t *{name} = area({size}), *out = {name};")
-                checks.append((name, size))
+                lines.append(f"uint8_t *{area} = area({size}), *out = {area};")
+                checks.append((area, size))
                 each = 0 if case.lasts else size // case.time_steps
-                whole.append(f"(void *){name}")
-                steps.append(f"(void *)({name} + t * {each})")
+                whole.append(f"(void *){area}")
+                steps.append(f"(void *)({area} + t * {each})")
             case Scratch(size) | State(_, size):
-                own += [(name, size)] if is_each_calls_own(operand, computes_all=True) else []
+                own += [(area, size)] if is_each_calls_own(operand, computes_all=True) else []
                 used += _taken(size)
-                lines.append(f"uint8_t *{name} = area({size});")
-                checks.append((name, size))
-                whole.append(f"(void *){name}")
-                steps.append(f"(void *){name}")
+                lines.append(f"uint8_t *{area} = area({size});")
+                checks.append((area, size))
+                whole.append(f"(void *){area}")
+                steps.append(f"(void *){area}")
             case Stride(elements):
                 whole.append("0")
                 steps.append(str(elements))
-    guards = " && ".join(f"guarded({name}, {size})" for name, size in checks)
+    guards = " && ".join(f"guarded({area}, {size})" for area, size in checks)
     size, rows = case.expected.nbytes, case.call.rows
     parts, every, some = 1, "", ""
     if rows:
@@ -130,7 +134,8 @@ def _case_text(symbol: str, case: Case) -> str:
         every, some = ", 0, 1", f", part, {parts}"
     return "\n".join(
         [
-            f"    {{ /* {case.name} */",
+            f"APART void {name}(void) {{ /* {case.name} */",
+            "    int32_t t, part;",
             f"    memset(memory, 0xA5, {used}); top = memory;",
             *(f"    {line}" for line in lines),
             f"    {symbol}({', '.join(whole)}, 0, {case.time_steps}{every});",
@@ -141,14 +146,20 @@ def _case_text(symbol: str, case: Case) -> str:
             f"    fwrite(out, {size}, 1, stdout);",
             f"    memset(out, 0xA5, {size});",
             f"    for (part = {parts} - 1; part >= 0; part--) {{",
-            *(f"        memset({name}, 0xA5, {bytes_});" for name, bytes_ in own),
+            *(f"        memset({area}, 0xA5, {bytes_});" for area, bytes_ in own),
             f"        {symbol}({', '.join(whole)}, 0, {case.time_steps}{some});",
             "    }",
             f"    fwrite(out, {size}, 1, stdout);",
             f'    if (!({guards})) fprintf(stderr, "{case.name}: wrote outside\\n");',
-            "    }",
+            "}",
         ]
     )
+
+
+@cache
+def _built(call: KernelCall) -> tvm.tirx.PrimFunc:
+    """The function of a call, which is the same for all targets that have vectors, or have none."""
+    return call.build()
 
 
 def outputs(cases: Sequence[Case], target: Target, folder: Path) -> list[tuple[np.ndarray, ...]]:
@@ -158,7 +169,7 @@ def outputs(cases: Sequence[Case], target: Target, folder: Path) -> list[tuple[n
     """
     calls = {case.call.key: case.call for case in cases}
     symbols = {key: f"kernel_{number}" for number, key in enumerate(calls)}
-    functions = {symbols[key]: call.build() for key, call in calls.items()}
+    functions = {symbols[key]: _built(call) for key, call in calls.items()}
     prototypes = [
         f"void {symbols[key]}({', '.join(c_types(functions[symbols[key]], call))});"
         for key, call in calls.items()
@@ -167,7 +178,11 @@ def outputs(cases: Sequence[Case], target: Target, folder: Path) -> list[tuple[n
         "guard": GUARD,
         "memory": MEMORY,
         "prototypes": "\n".join(prototypes),
-        "cases": "\n".join(_case_text(symbols[case.call.key], case) for case in cases),
+        "cases": "\n".join(
+            _case_text(f"case_{number}", symbols[case.call.key], case)
+            for number, case in enumerate(cases)
+        ),
+        "calls": "\n".join(f"    case_{number}();" for number in range(len(cases))),
     }
     (folder / "main.c").write_text(text)
     write_object(functions, target.tvm_target(), folder / "kernels.o")

@@ -7,6 +7,7 @@ import math
 import subprocess
 from collections import Counter
 from contextlib import nullcontext
+from functools import cache
 
 import numpy as np
 import onnx_ir as ir
@@ -410,6 +411,8 @@ CASES = [
 ]
 
 
+OPS = {op.name: op for op in ops()}
+
 ISAS = [
     "host", "arm-a72", "armv7-a7", "cortex-m0plus", "cortex-m4", "cortex-m55", "rv32imc", "rv64gc",
     "rv64gcv", "wasm32", "wasm32-plain",
@@ -427,13 +430,24 @@ for (const { name, kind } of WebAssembly.Module.imports(
 """
 
 
+@cache
+def made(number, vector):
+    """A case, for all targets that have vectors or for all that have none."""
+    op_type, inputs, attributes, constant_from = CASES[number]
+    op = OPS[op_type]
+    expected = op.reference(*inputs, **attributes)
+    node = model_of(op, inputs, attributes, expected, constant_from).graph[0]
+    call = find_kernel(node)(node, vector)
+    steps = 1 if op_type in ("IntegerLinear", "ReadLogits") else T
+    return Case(f"{number}-{op_type}", call, inputs, expected, steps, op.lasts)
+
+
 @pytest.mark.parametrize("name", ISAS)
 def test_kernels_equal_references(name, tmp_path):
     target = load_target(name)
     lists_by_mask = target.listing == "mask" or (target.is_host and this_machine_compresses())
-    by_name = {op.name: op for op in ops()}
     cases, seen = [], Counter()
-    for number, (op_type, inputs, attributes, constant_from) in enumerate(CASES):
+    for number, (op_type, _, attributes, _) in enumerate(CASES):
         if op_type == "QuantizeFrames" and not target.has_floats:
             continue  # by integers: tests/codegen/test_quantize_by_integers.py
         if attributes.get("listing") == "mask" and not lists_by_mask:
@@ -441,12 +455,7 @@ def test_kernels_equal_references(name, tmp_path):
         seen[op_type] += 1
         if name in FEW and seen[op_type] > 3:
             continue
-        op = by_name[op_type]
-        expected = op.reference(*inputs, **attributes)
-        model = model_of(op, inputs, attributes, expected, constant_from)
-        call = find_kernel(model.graph[0])(model.graph[0], target.vector_bits > 0)
-        steps = 1 if op_type in ("IntegerLinear", "ReadLogits") else T
-        cases.append(Case(f"{number}-{op_type}", call, inputs, expected, steps, op.lasts))
+        cases.append(made(number, target.vector_bits > 0))
     for case, (whole, steps, parts) in zip(cases, outputs(cases, target, tmp_path), strict=True):
         assert len(np.unique(case.expected)) > 1, f"{case.name} tests nothing"
         np.testing.assert_array_equal(whole, case.expected, err_msg=f"{case.name}, whole")
@@ -471,7 +480,7 @@ def test_every_kernel_is_covered():
 
 def kernel_of(op_type, inputs, attributes, constant_from):
     """The kernel call of one node, for a target with vectors."""
-    op = next(o for o in ops() if o.name == op_type)
+    op = OPS[op_type]
     expected = op.reference(*inputs, **attributes)
     node = model_of(op, inputs, attributes, expected, constant_from).graph[0]
     return find_kernel(node)(node, True)
@@ -504,7 +513,7 @@ def test_attention_that_32_bits_may_not_hold_is_refused():
 
 
 def test_planes_are_refused_where_they_would_waste_storage():
-    op = next(o for o in ops() if o.name == "SpikeConv")
+    op = OPS["SpikeConv"]
     rng = np.random.default_rng(0)
     for channels, bits, scheme, suits in (
         (64, 4, "uniform", True), (64, 2, "pow2", True), (64, 4, "pow2", False),

@@ -68,7 +68,7 @@ def test_what_targets_without_operating_system_link(target, tiny_libraries, tmp_
 
 
 def test_archives_do_not_say_where_they_were_made(
-    tiny_model, tiny_libraries, tmp_path, monkeypatch
+    tiny_model, tiny_libraries, tmp_path, monkeypatch, nothing_kept
 ):
     for target in ("host", "arm-a72", "cortex-m0plus", "rv32imc"):
         elsewhere = tmp_path / f"a folder far away for {target}"

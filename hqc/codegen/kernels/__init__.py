@@ -14,7 +14,9 @@ from hqc.codegen.kernels.kernel_base import (
     find_kernel,
     is_each_calls_own,
 )
+from hqc.codegen.quick_scripts import quicken
 
+quicken()
 for _module in pkgutil.iter_modules(__path__):
     importlib.import_module(f"{__name__}.{_module.name}")
 
