@@ -9,6 +9,7 @@ import onnx_ir as ir
 
 from hqc.codegen.load_tvm import load_tvm
 from hqc.dialect import find_op
+from hqc.dialect.facts import Facts
 from hqc.dialect.fixed_point_lif import neurons_fit
 from hqc.dialect.layer_invariants import frames_layer, spikes_layer
 from hqc.dialect.layouts import alias_root
@@ -16,6 +17,9 @@ from hqc.dialect.metadata import RATE
 from hqc.dialect.planes import words
 from hqc.errors import UserError
 from hqc.passes.pass_base import Pass, register
+
+DOTS = ("none", "host", "aarch64")
+"""Machines whose instructions add products of four bytes: this one's, if it has any."""
 
 KERNELS = ("auto", "event", "fields", "planes")
 
@@ -67,6 +71,8 @@ class ChooseKernels(Pass):
        for (`lanes`), where that is proven to hold them.
     8. With vectors, spikes are listed by a table, or, where the target `compresses`, by moving the
        lanes of a mask together (`listing`).
+    9. Where an instruction adds products of four bytes, which `dots` says, convolutions of
+       potentials by windows of one pixel use it, on as many bytes as hold their inputs.
     """
 
     name: ClassVar[str] = "choose-kernels"
@@ -77,12 +83,18 @@ class ChooseKernels(Pass):
     popcount_ops: int = 5
     rate: int = 15
     widen: int = 1
+    dots: str = "none"
 
     def __post_init__(self) -> None:
         if self.kernel not in KERNELS:
             raise UserError(
                 f"choose-kernels has no kernel {self.kernel!r}",
                 hint=f"kernels are: {', '.join(KERNELS)}",
+            )
+        if self.dots not in DOTS:
+            raise UserError(
+                f"choose-kernels knows no dots of {self.dots!r}",
+                hint=f"dots are: {', '.join(DOTS)}",
             )
 
     def run(self, model: ir.Model) -> ir.Model:
@@ -97,6 +109,8 @@ class ChooseKernels(Pass):
                 measured = float(frames.metadata_props.get(RATE, 1))
                 sparse = self.vector_bits == 0 or measured <= _SPARSE
                 node.attributes["kernel"] = ir.AttrString("kernel", "sparse" if sparse else "dense")
+            elif node.op_type == "PotentialConv" and self.dots != "none":
+                self._use_dots(node)
             if node.op_type in ("SpikeConv", "DenseConv") and (lanes := self._lanes(node)) > 1:
                 node.attributes["lanes"] = ir.AttrInt64("lanes", lanes)
         return model
@@ -120,6 +134,17 @@ class ChooseKernels(Pass):
             return self.kernel if suits[self.kernel] else "event"
         costs = self._costs(node, field)
         return min((k for k in costs if suits[k]), key=costs.__getitem__)
+
+    def _use_dots(self, node: ir.Node) -> None:
+        load_tvm()
+        from hqc.codegen.kernels.dotted_tiles import dot_bits, suits_dots
+
+        bits = dot_bits(self.dots)
+        if bits and suits_dots(node):
+            x = Facts.of(node.inputs[0])
+            size = max((-x.lowest - 1).bit_length(), x.highest.bit_length()) + 1
+            node.attributes["dot_bits"] = ir.AttrInt64("dot_bits", bits)
+            node.attributes["input_bytes"] = ir.AttrInt64("input_bytes", -(-size // 8))
 
     def _lanes(self, node: ir.Node) -> int:
         """Neurons of a layer that are computed side by side."""

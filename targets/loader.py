@@ -94,6 +94,14 @@ class Target:
         return "+v" in self.llvm.get("features", "").split(",")
 
     @property
+    def dots(self) -> str:
+        """Whose instructions add products of four bytes: "aarch64", "none", or "host", which LLVM
+        knows."""
+        if self.llvm["triple"] == "host":
+            return "host"
+        return "aarch64" if "+dotprod" in self.llvm.get("features", "").split(",") else "none"
+
+    @property
     def has_floats(self) -> bool:
         """Whether it computes with floats in registers."""
         triple, features = self.llvm["triple"], self.llvm.get("features", "")

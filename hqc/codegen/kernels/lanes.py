@@ -10,6 +10,13 @@ def vector_width(elements: int) -> int:
     return elements & -elements
 
 
+def overlapping_width(elements: int, most: int = 32) -> int:
+    """Lanes of vectors that make up `elements`: those that fill them, or where these are few, wider
+    ones, of which the last overlaps the one before."""
+    exact = vector_width(elements)
+    return exact if 2 * exact > min(most, elements) else min(most, 1 << elements.bit_length() - 1)
+
+
 def clear(elements: int, dtype: str, vector: bool):
     """A TIR macro: acc[: elements] = 0."""
     width, each = vector_width(elements), T.vectorized if vector else T.serial

@@ -73,6 +73,15 @@ def a_kernel_that_there_is_not(net):
 
 
 @refused(
+    "choose-kernels knows no dots of 'z80'",
+    hint="dots are: none, host, aarch64",
+    passes="choose-kernels{dots=z80}",
+)
+def dot_products_of_another_machine(net):
+    sound(net)
+
+
+@refused(
     "0 threads cannot share an inference",
     hint="memory is planned for 1 to 64 threads",
     passes="plan-memory{threads=0}",
