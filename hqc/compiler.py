@@ -65,7 +65,7 @@ def pipeline_for(target: Target, passes: str | None = None, threads: int = 1) ->
     text = DEFAULT.replace("plan-memory", f"plan-memory{{{vectors},threads={threads}}}")
     options = (
         f"{vectors},word_bits={target.word_bits},listing={target.listing},"
-        f"popcount_ops={target.popcount_ops}"
+        f"popcount_ops={target.popcount_ops},dots={target.dots}"
     )
     if target.optimize == "size":
         text = text.replace("make-integer", "make-integer{potential_bits=16}")

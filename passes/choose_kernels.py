@@ -9,6 +9,7 @@ import onnx_ir as ir
 
 from hqc.codegen.load_tvm import load_tvm
 from hqc.dialect import find_op
+from hqc.dialect.facts import Facts
 from hqc.dialect.fixed_point_lif import neurons_fit
 from hqc.dialect.layer_invariants import frames_layer, spikes_layer
 from hqc.dialect.layouts import alias_root
@@ -17,8 +18,12 @@ from hqc.dialect.planes import words
 from hqc.errors import UserError
 from hqc.passes.pass_base import Pass, register
 
-KERNELS = ("auto", "event", "fields", "planes")
-LISTINGS = ("table", "mask", "machine")
+_CHOICES = {
+    "kernel": ("auto", "event", "fields", "planes"),
+    "listing": ("table", "mask", "host"),
+    "dots": ("none", "aarch64", "host"),
+}
+"""What options may be; `host` is whatever this machine has."""
 
 _LIST_OPS = 5
 """Operations to find one spike and its weight row."""
@@ -67,7 +72,9 @@ class ChooseKernels(Pass):
     7. Without vectors, as many neurons are computed side by side as a word of `word_bits` has room
        for (`lanes`), where that is proven to hold them.
     8. With vectors, spikes are listed (`listing`) by a table, or by a mask whose lanes are moved
-       together where an instruction does that; `machine`: as LLVM knows of this machine.
+       together where an instruction does that; `host`: as LLVM knows of this machine.
+    9. Where an instruction adds products of four bytes, which `dots` says, convolutions of
+       potentials by windows of one pixel use it, on as many bytes as hold their inputs.
     """
 
     name: ClassVar[str] = "choose-kernels"
@@ -78,13 +85,14 @@ class ChooseKernels(Pass):
     popcount_ops: int = 5
     rate: int = 15
     widen: int = 1
+    dots: str = "none"
 
     def __post_init__(self) -> None:
-        for option, names in (("kernel", KERNELS), ("listing", LISTINGS)):
+        for option, names in _CHOICES.items():
             if (name := getattr(self, option)) not in names:
                 raise UserError(
                     f"choose-kernels has no {option} {name!r}",
-                    hint=f"{option}s are: {', '.join(names)}",
+                    hint=f"{option} is one of {', '.join(names)}",
                 )
 
     def run(self, model: ir.Model) -> ir.Model:
@@ -99,12 +107,14 @@ class ChooseKernels(Pass):
                 measured = float(frames.metadata_props.get(RATE, 1))
                 sparse = self.vector_bits == 0 or measured <= _SPARSE
                 node.attributes["kernel"] = ir.AttrString("kernel", "sparse" if sparse else "dense")
+            elif node.op_type == "PotentialConv" and self.dots != "none":
+                self._use_dots(node)
             if node.op_type in ("SpikeConv", "DenseConv") and (lanes := self._lanes(node)) > 1:
                 node.attributes["lanes"] = ir.AttrInt64("lanes", lanes)
         return model
 
     def _lists_by_mask(self) -> bool:
-        if self.listing != "machine":
+        if self.listing != "host":
             return self.listing == "mask"
         load_tvm()
         from hqc.codegen.kernels.spike_lists import this_machine_compresses
@@ -130,6 +140,17 @@ class ChooseKernels(Pass):
             return self.kernel if suits[self.kernel] else "event"
         costs = self._costs(node, field)
         return min((k for k in costs if suits[k]), key=costs.__getitem__)
+
+    def _use_dots(self, node: ir.Node) -> None:
+        load_tvm()
+        from hqc.codegen.kernels.dotted_tiles import dot_bits, suits_dots
+
+        bits = dot_bits(self.dots)
+        if bits and suits_dots(node):
+            x = Facts.of(node.inputs[0])
+            size = max((-x.lowest - 1).bit_length(), x.highest.bit_length()) + 1
+            node.attributes["dot_bits"] = ir.AttrInt64("dot_bits", bits)
+            node.attributes["input_bytes"] = ir.AttrInt64("input_bytes", -(-size // 8))
 
     def _lanes(self, node: ir.Node) -> int:
         """Neurons of a layer that are computed side by side."""

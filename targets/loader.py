@@ -93,8 +93,16 @@ class Target:
         """How `choose-kernels` lists spikes: by a mask where an instruction moves its lanes
         together; LLVM knows that of this machine."""
         if self.llvm["triple"] == "host":
-            return "machine"
+            return "host"
         return "mask" if "+v" in self.llvm.get("features", "").split(",") else "table"
+
+    @property
+    def dots(self) -> str:
+        """Whose instructions add products of four bytes: "aarch64", "none", or "host", which LLVM
+        knows."""
+        if self.llvm["triple"] == "host":
+            return "host"
+        return "aarch64" if "+dotprod" in self.llvm.get("features", "").split(",") else "none"
 
     @property
     def has_floats(self) -> bool:

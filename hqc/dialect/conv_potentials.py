@@ -2,7 +2,9 @@
 
 Each is an exact integer convolution, then `Rescale` by channel; what differs is how the input is
 laid out. `weight_bits` and `weight_scheme` say how codes are stored, `kernel` how they are added,
-`listing` by what spikes are listed with vectors; `wide` asks for sums of 64 bits.
+`listing` by what spikes are listed with vectors; `wide` asks for sums of 64 bits. With `dot_bits`,
+products of four bytes are added by an instruction on vectors of so many bits, and `input_bytes`
+hold every potential.
 """
 
 from __future__ import annotations
@@ -10,15 +12,18 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
+import onnx_ir as ir
 
 from hqc.dialect.integer_conv import integer_conv, integer_depthwise_conv
+from hqc.dialect.intervals import RangeError
+from hqc.dialect.invariants import facts_of
 from hqc.dialect.layer_invariants import (
     ends_in_potentials,
     frames_layer,
     potentials_layer,
     spikes_layer,
 )
-from hqc.dialect.op import KERNEL, Op, register
+from hqc.dialect.op import KERNEL, Op, find_op, register
 from hqc.dialect.planes import unpack_planes
 from hqc.dialect.potentials import pad_channels, take_channels
 from hqc.dialect.rescale import rescale
@@ -77,6 +82,15 @@ def _text(signature: str, image: str, conv: str = "IntegerConv") -> str:
         """
 
 
+def _verify_potential_conv(node: ir.Node) -> None:
+    ends_in_potentials(node, potentials_layer(node))
+    bits = 8 * find_op(node).attributes(node)["input_bytes"] - 1
+    facts = facts_of(node.inputs[0])
+    reach = max(-facts.lowest - 1, facts.highest)
+    if reach >= 1 << bits:
+        raise RangeError(f"its input does not fit {bits + 1} bits", reach / 2**bits)
+
+
 _TURN = "image = Transpose <perm = [0, 3, 1, 2]> (rows)"
 
 SPIKE_CONV_POTENTIALS = register(
@@ -109,12 +123,15 @@ FRAME_CONV_POTENTIALS = register(
 )
 POTENTIAL_CONV = register(
     Op(
-        _text(f"PotentialConv <channels, {_STORED}>", f"{_TAKE} {_TURN}"),
+        _text(
+            f"PotentialConv <channels, {_STORED}, dot_bits: int = 0, input_bytes: int = 4>",
+            f"{_TAKE} {_TURN}",
+        ),
         reference=_reference(
             "Potentials [T, H, W, C], weights [O, C, kh, kw] -> [T, H', W', O].",
             _of_potentials,
         ),
-        verify=lambda node: ends_in_potentials(node, potentials_layer(node)),
+        verify=_verify_potential_conv,
         domain=KERNEL,
         work=of_windows,
     )

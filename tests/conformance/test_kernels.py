@@ -14,6 +14,7 @@ import onnx_ir as ir
 import pytest
 
 from hqc.codegen.kernels import find_kernel
+from hqc.codegen.kernels.dotted_tiles import dot_bits
 from hqc.codegen.kernels.kernel_base import _KERNELS as KERNELS
 from hqc.codegen.kernels.spike_conv_planes import suits_planes
 from hqc.codegen.kernels.spike_lists import this_machine_compresses
@@ -24,6 +25,7 @@ from tests.conformance.channels import channel_cases
 from tests.conformance.harness import Case, outputs
 from tests.conformance.listings import listing_cases
 from tests.conformance.neuron_lanes import lane_cases
+from tests.conformance.pointwise import pointwise_cases
 from tests.small_models import model_of
 
 NEURONS = [
@@ -395,11 +397,22 @@ def around_ties():
     return np.array([*ties, *(-t for t in ties), *ends], np.int64)
 
 
+def cases_by_tiles(rng):
+    return pointwise_cases(rng, T, codes, rescaling)
+
+
+def multiplies_bytes(target, bits):
+    """Whether an instruction adds products of bytes in vectors of so many bits, or wider ones."""
+    widest = dot_bits(target.dots)
+    return bits == 128 if widest == 128 else 128 < bits <= widest
+
+
 CASES = [
     case
     for make in (
         conv_cases,
         field_cases,
+        cases_by_tiles,
         potential_cases,
         other_cases,
         end_cases,
@@ -415,11 +428,11 @@ OPS = {op.name: op for op in ops()}
 
 ISAS = [
     "host", "arm-a72", "armv7-a7", "cortex-m0plus", "cortex-m4", "cortex-m55", "rv32imc", "rv64gc",
-    "rv64gcv", "wasm32", "wasm32-plain",
+    "rv64gcv", "wasm32", "wasm32-plain", "arm-a76",
 ]  # fmt: skip
 
 
-FEW = {"cortex-m0plus", "wasm32-plain"}
+FEW = {"cortex-m0plus", "wasm32-plain", "arm-a76"}
 """Those that are like another but for some arithmetic: three cases of each kernel."""
 
 IMPORTED_FUNCTIONS = """
@@ -452,6 +465,8 @@ def test_kernels_equal_references(name, tmp_path):
             continue  # by integers: tests/codegen/test_quantize_by_integers.py
         if attributes.get("listing") == "mask" and not lists_by_mask:
             continue  # choose-kernels does not choose it there
+        if (bits := attributes.get("dot_bits", 0)) and not multiplies_bytes(target, bits):
+            continue
         seen[op_type] += 1
         if name in FEW and seen[op_type] > 3:
             continue

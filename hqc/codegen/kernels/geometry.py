@@ -53,6 +53,12 @@ class Geometry:
         """Inputs of one output: K."""
         return self.kernel[0] * self.kernel[1] * self.in_channels
 
+    @property
+    def is_pointwise(self) -> bool:
+        """Whether each position of the output sees the same position of the input, and no other."""
+        same = (self.height, self.width) == (self.out_height, self.out_width)
+        return {*self.kernel, *self.strides} == {1} and same
+
     def block_words(self, accumulator: str) -> int:
         """Words of output channels that are summed at once, all blocks equal: at most 4, and 1 of
         64-bit sums, so that registers hold them."""

@@ -16,6 +16,13 @@ def vector_width(elements: int) -> int:
     return elements & -elements
 
 
+def overlapping_width(elements: int, most: int = 32) -> int:
+    """Lanes of vectors that make up `elements`: those that fill them, or where these are few, wider
+    ones, of which the last overlaps the one before."""
+    exact = vector_width(elements)
+    return exact if 2 * exact > min(most, elements) else min(most, 1 << elements.bit_length() - 1)
+
+
 def in_vectors(elements: int, body: Callable):
     """A TIR macro: `body(width)`, a TIR macro of the first lane and more, for the vectors that
     make up `elements`: 96 are one of 64 and one of 32, 48 are three of 16."""

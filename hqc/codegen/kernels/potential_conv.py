@@ -10,6 +10,7 @@ from hqc.codegen.kernels.conv_potentials import conv_potentials
 from hqc.codegen.kernels.geometry import Geometry, code_rows, is_wide
 from hqc.codegen.kernels.kernel_base import KernelCall, kernel
 from hqc.codegen.kernels.lanes import add_product, vector_width
+from hqc.codegen.kernels.pointwise_potentials import pointwise_potentials
 from hqc.codegen.kernels.unpack import codes_of
 from hqc.codegen.kernels.weights import StoredWeights
 
@@ -17,6 +18,10 @@ from hqc.codegen.kernels.weights import StoredWeights
 @kernel("PotentialConv")
 def emit(node: ir.Node, vector: bool) -> KernelCall:
     """The kernel of a PotentialConv."""
+    _, height, width, _ = node.inputs[0].shape.numpy()
+    g = Geometry.of(node, height, width, planes=1)
+    if g.is_pointwise:
+        return pointwise_potentials(node, g, vector)
     return conv_potentials(node, _layer(node, vector, _add_products), vector)
 
 

@@ -1,4 +1,4 @@
-"""The epilogue of sums that become potentials: `Rescale`, 32 channels at once."""
+"""The epilogue of sums that become potentials: `Rescale`, some channels at once."""
 
 from __future__ import annotations
 
@@ -38,12 +38,12 @@ class Rescaling:
         return T.Cast("int32", T.shift_right(product, T.int64(self.shift)))
 
 
-def rescale(rescaling: Rescaling):
-    """A TIR macro: y[w ..] = the rescaled acc[a ..], for 32 channels from `n` on."""
+def rescale(rescaling: Rescaling, lanes: int = WORD):
+    """A TIR macro: y[w ..] = the rescaled acc[a ..], for so many channels from `n` on."""
 
     @T.macro
     def epilogue(acc, a, multiplier, bias, n, y, w):
-        for v in T.vectorized(WORD):
+        for v in T.vectorized(lanes):
             y[w + v] = rescaling.apply(acc[a + v], multiplier[n + v], bias[n + v])
 
     return epilogue

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from tvm.script import tirx as T
 
-from hqc.codegen.kernels.lanes import vector_width
+from hqc.codegen.kernels.lanes import overlapping_width
 from hqc.codegen.kernels.weights import StoredWeights
 
 
@@ -68,16 +68,18 @@ def unpack(
     read = stored_weights.reader()
     rows, row_items = len(stored_weights.codes), stored_weights.row_items
     parts, used, code = stored_weights.parts, stored_weights.columns, code or stored_weights.code
-    each, width = T.vectorized if vector else T.serial, vector_width(row_items)
+    each = T.vectorized if vector else T.serial
+    width = overlapping_width(row_items) if vector else row_items
 
     @T.macro
     def fill(stored, offsets, codes):
         for k in range(rows):
             for part in T.unroll(parts):
-                for chunk in T.unroll(row_items // width):
+                for chunk in range(-(-row_items // width)):
+                    begin: T.let = T.min(chunk * width, row_items - width)
                     for v in each(width):
-                        codes[k * columns + part * row_items + chunk * width + v] = T.Cast(
-                            code, read(stored, offsets, k, chunk * width + v, part)
+                        codes[k * columns + part * row_items + begin + v] = T.Cast(
+                            code, read(stored, offsets, k, begin + v, part)
                         )
             if used < columns:
                 for i in T.serial(columns - used):

@@ -65,7 +65,7 @@ def potentials_of_bits_that_there_are_not(net):
 
 @refused(
     "choose-kernels has no kernel 'dense'",
-    hint="kernels are: auto, event, fields, planes",
+    hint="kernel is one of auto, event, fields, planes",
     passes="choose-kernels{kernel=dense}",
 )
 def a_kernel_that_there_is_not(net):
@@ -74,10 +74,19 @@ def a_kernel_that_there_is_not(net):
 
 @refused(
     "choose-kernels has no listing 'bits'",
-    hint="listings are: table, mask, machine",
+    hint="listing is one of table, mask, host",
     passes="choose-kernels{listing=bits}",
 )
 def a_listing_that_there_is_not(net):
+    sound(net)
+
+
+@refused(
+    "choose-kernels has no dots 'z80'",
+    hint="dots is one of none, aarch64, host",
+    passes="choose-kernels{dots=z80}",
+)
+def dot_products_of_another_machine(net):
     sound(net)
 
 
