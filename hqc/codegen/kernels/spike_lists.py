@@ -115,15 +115,20 @@ class SpikeLists:
         return self.vector and not self._compressed
 
     @property
+    def _written(self) -> int:
+        """Indices that are written at once, at most: by a mask as many as a word has, and room for
+        them whatever lists, so that memory is the same on all machines."""
+        return WORD if self.vector else _COPIED
+
+    @property
     def capacity(self) -> int:
         """Indices of a position and plane, with those that vectors write beyond the end."""
-        beyond = max(_COPIED, self.unrolled, self._compressed)
+        beyond = max(self._written, self.unrolled)
         return -(-(self.g.inputs + beyond) // _COPIED) * _COPIED
 
     @property
     def _row(self) -> int:
-        beyond = max(_COPIED, self._compressed)
-        return -(-(self.g.width * self.g.in_channels + beyond) // _COPIED) * _COPIED
+        return -(-(self.g.width * self.g.in_channels + self._written) // _COPIED) * _COPIED
 
     @property
     def _rows(self) -> int:
