@@ -28,7 +28,7 @@ _CHOICES = {
 _LIST_OPS = 5
 """Operations to find one spike and its weight row."""
 
-_ADD_OPS = {"event": {2: 2.0, 4: 2.0, 8: 3.2}, "fields": {2: 1.6, 4: 1.4, 8: 3.4}}
+_ADD_OPS = {"event": {2: 2.0, 4: 2.0, 8: 3.2}, "fields": {2: 1.6, 4: 1.4, 8: 4.5}}
 """Operations to add a vector of byte lanes, of codes that are fields of 2, 4 or 8 bits: events fill
 lanes of 16 with the last. In proportion as kernels take on a Zen 4, as are the next ones."""
 
