@@ -13,7 +13,6 @@ from hqc.dialect.facts import write_bound
 from hqc.dialect.intervals import INT32, RangeError, neuron_interval
 from hqc.passes.axes import spell
 from hqc.passes.graph import unsupported
-from hqc.passes.integer_rules.onward import memory_of
 from hqc.passes.integer_rules.quantity import (
     FINE,
     Lowering,
@@ -227,12 +226,13 @@ def _candidate(node: ir.Node, x: Quantity, lowering: Lowering) -> Candidate | No
     keep, gain = 1 - 1 / tau, (1 / tau if decay else 1.0)
     v_threshold = attributes["v_threshold"]
     time_steps = x.shape[0]
+    memory = gain * (time_steps if keep == 1 else (1 - keep**time_steps) / (1 - keep))
 
     scale, offset, low, high, error = x.by_channel(x.scale, x.offset, x.low, x.high, x.error)
     signs = np.sign(scale).astype(np.int8)
     moved = np.maximum(np.abs(low), np.abs(high)) * np.abs(scale)
     if x.weights is not None:
-        constant = moved * memory_of(node, time_steps) < FINE * v_threshold
+        constant = moved * memory < FINE * v_threshold
         error, signs = np.where(constant, error + moved, error), np.where(constant, 0, signs)
     if not _signs_fit(x, signs, lowering):
         return None

@@ -16,7 +16,6 @@ from hqc.dialect.intervals import INT32, RangeError, depthwise_interval, sum_int
 from hqc.dialect.metadata import LAYER
 from hqc.passes.axes import Axes
 from hqc.passes.graph import unsupported
-from hqc.passes.integer_rules.onward import share_of_thresholds
 from hqc.passes.integer_rules.quantity import (
     BITS,
     FINE,
@@ -32,12 +31,6 @@ _FLOAT_SUM = 2**24
 
 _PRODUCT_BITS = 61
 """What a sum of potentials, times its rescaling's multiplier, may take of 64 bits."""
-
-_LITTLE = 2.0**-10
-"""What of a threshold rounding a layer's input may move potentials by, to make sums faster."""
-
-_THREE_BYTES = 2**23 - 1
-"""What potentials of three bytes reach."""
 
 _LEAST_BITS = {np.int8: 0, np.int16: 9, np.int32: 17}
 """Bits that say how wide codes of a type are stored, where their quantizer had fewer."""
@@ -169,26 +162,14 @@ def in_fixed_point(
 ) -> Quantity:
     """The node's input, x, as potentials, as fine as the sums over them allow.
 
-    Sums stay in 32 bits where that leaves potentials fine enough, or moves the neurons that read
-    the sums by little. By the same rule potentials take three bytes in windows of one pixel, which
-    are multiplied byte by byte. In 64 bits, what is left of them is shared between the potentials
-    and the multiplier that the sums are rescaled by.
+    Sums stay in 32 bits where that leaves potentials fine enough. In 64, what is left of them is
+    shared between the potentials and the multiplier that the sums are rescaled by.
     """
-    rows = np.moveaxis(weights.codes, axis, 0)
-    rows = rows.reshape(*rows.shape[:2], -1)
-    sizes = np.abs(rows).sum((1, 2))
-    largest = max(int(sizes.max()), 1)
-    in_words = max(INT32 // largest, 1)
+    rows = np.moveaxis(np.abs(weights.codes), axis, 0)
+    largest = max(int(rows.reshape(len(rows), -1).sum(1).max()), 1)
     reach = max(float(np.max(x.float_reach)), 2.0**-60) * 1.01
-    rounded = np.max(sizes * np.abs(weights.scale)) / 2
-
-    def fine(unit: float) -> bool:
-        if unit <= FINE * lowering.stream(node, 0).threshold:
-            return True
-        return share_of_thresholds(node.outputs[0], rounded * unit) <= _LITTLE
-
-    pointwise = rows.shape[1] > 1 and rows.shape[2] == 1
-    narrow = (min(_THREE_BYTES, in_words), _THREE_BYTES) if pointwise else ()
-    wide = 2 ** min((_PRODUCT_BITS - largest.bit_length()) // 2, 30)
-    most = next((m for m in (*narrow, in_words) if fine(reach / m)), wide)
-    return rescaled(node, x, lowering, reach / most)
+    unit = reach / (INT32 // largest)
+    if not 0 < unit <= FINE * lowering.stream(node, 0).threshold:
+        bits = min((_PRODUCT_BITS - largest.bit_length()) // 2, 30)
+        unit = reach / 2**bits
+    return rescaled(node, x, lowering, unit)
