@@ -102,7 +102,8 @@ class Target:
         knows."""
         if self.llvm["triple"] == "host":
             return "host"
-        return "aarch64" if "+dotprod" in self.llvm.get("features", "").split(",") else "none"
+        has = "+dotprod" in self.llvm.get("features", "").split(",")
+        return "aarch64" if has and self.llvm["triple"].startswith(("aarch64", "arm64")) else "none"
 
     @property
     def has_floats(self) -> bool:

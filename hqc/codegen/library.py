@@ -26,6 +26,7 @@ from hqc.codegen.kernels import (
     find_kernel,
     is_each_calls_own,
 )
+from hqc.codegen.kernels.dotted_tiles import dot_bits
 from hqc.codegen.quantize_by_integers import quantize_by_integers
 from hqc.codegen.tir import Objects
 from hqc.codegen.toolchain import Toolchain
@@ -48,6 +49,15 @@ _C_TYPES = {
     "uint32": "uint32_t",
     "uint64": "uint64_t",
 }
+
+
+def _check_dots(node: ir.Node, target: Target) -> None:
+    """Raise `UserError` for instructions that the target lacks: LLVM would end the process."""
+    if "dot_bits" in node.attributes and node.attributes["dot_bits"].value != dot_bits(target.dots):
+        raise UserError(
+            f"node {node.name!r}: its products are those of another machine than {target.name}",
+            hint=f"give choose-kernels dots={target.dots}",
+        )
 
 
 @dataclass
@@ -99,6 +109,7 @@ class Library:
             if node is self.interface.quantizer:
                 lines = self.prepare
             try:
+                _check_dots(node, target)
                 call = find_kernel(node)(node, target.vector_bits > 0)
                 self._add(model.graph, node, call, lines)
             except (UserError, MemoryError):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from time import sleep
 
 import pytest
 from tvm.script import tirx as T
@@ -51,7 +52,18 @@ def test_what_is_no_vector_stays_as_it_is(write, monkeypatch):
     assert write("left_to_itself") != scalar
 
 
-def test_many_at_once_are_the_same_as_one(write):
-    alone = write("alone")
+def test_llvm_works_for_one_at_a_time(write, monkeypatch):
+    alone, at_work, most = write("alone"), [], []
+    end = tir._object_bytes
+
+    def slowly(built):
+        at_work.append(1)
+        most.append(len(at_work))
+        sleep(0.01)
+        at_work.pop()
+        return end(built)
+
+    monkeypatch.setattr(tir, "_object_bytes", slowly)
     with ThreadPoolExecutor(8) as pool:
-        assert set(pool.map(write, range(40))) == {alone}
+        assert set(pool.map(write, range(16))) == {alone}
+    assert most == [1] * 16

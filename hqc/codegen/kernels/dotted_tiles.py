@@ -11,17 +11,15 @@ from __future__ import annotations
 
 import numpy as np
 import onnx_ir as ir
-import tvm
 from tvm.script import tirx as T
-from tvm.target import codegen
 
+from hqc.codegen.host_features import host_features
 from hqc.codegen.kernels.geometry import Geometry, code_rows
 from hqc.codegen.kernels.kernel_base import Constant
 from hqc.codegen.kernels.lanes import overlapping_width
 from hqc.codegen.kernels.tile_sums import Tile, TileSums
 from hqc.codegen.kernels.weights import StoredWeights
 from hqc.dialect import find_op
-from hqc.targets import load_target
 
 _WORD_BYTES = 4
 
@@ -46,10 +44,8 @@ def dot_bits(dots: str) -> int:
     """Bits of the vectors whose bytes a machine multiplies, this one for "host"; 0 for none."""
     if dots != "host":
         return {"aarch64": 128, "none": 0}[dots]
-    host = tvm.target.Target(load_target("host").tvm_target())
-    has = codegen.llvm_get_cpu_features(host)
     by_feature = {"avx512vnni": 512, "avxvnni": 256, "dotprod": 128}
-    return next((bits for feature, bits in by_feature.items() if feature in has), 0)
+    return next((bits for feature, bits in by_feature.items() if feature in host_features()), 0)
 
 
 def suits_dots(node: ir.Node) -> bool:

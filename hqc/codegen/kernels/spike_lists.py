@@ -14,15 +14,14 @@ indices of 16 bits.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from functools import cache, cached_property
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 import onnx_ir as ir
-import tvm
 from tvm.script import tirx as T
-from tvm.target import codegen
 
+from hqc.codegen.host_features import host_features
 from hqc.codegen.kernels.conv_layer import NO_TABLE
 from hqc.codegen.kernels.geometry import Geometry
 from hqc.codegen.kernels.kernel_base import Constant
@@ -51,11 +50,9 @@ def listing_of(node: ir.Node) -> str:
     return node.attributes["listing"].value if "listing" in node.attributes else "table"
 
 
-@cache
 def this_machine_compresses() -> bool:
     """Whether an instruction of the machine that hqc runs on moves the lanes of a mask together."""
-    cpu = {"mtriple": codegen.llvm_get_system_triple(), "mcpu": codegen.llvm_get_system_cpu()}
-    return "avx512vbmi2" in codegen.llvm_get_cpu_features(tvm.target.Target({"kind": "llvm"} | cpu))
+    return "avx512vbmi2" in host_features()
 
 
 def rows_at_once(rows: int) -> int:

@@ -158,6 +158,18 @@ def a_plan_for_a_target_without_vectors(net):
 
 
 @refused(
+    "node 'outer/Rescale': its products are those of another machine than arm-a72",
+    hint="give choose-kernels dots=none",
+    passes="fold-constants,fold-padding,canonicalize,make-integer,pack-spikes,"
+    "choose-kernels{dots=aarch64},plan-memory",
+    options={"name": "net", "target": "arm-a72"},
+)
+def products_of_four_bytes_on_a_machine_without(net):
+    x = net.conv(net.conv(net.spikes(), name="inner"), name="outer")
+    net.end(net.lif(x, v_threshold=1.0))
+
+
+@refused(
     "--name 'My-Net' is not a C identifier",
     hint="say e.g. --name my_net",
     options={"name": "My-Net"},
