@@ -99,10 +99,19 @@ def conv_cases(rng):
             "weight_bits": bits, "weight_scheme": "uniform", **neurons,
         }  # fmt: skip
         yield "SpikeConv", [x, weights, *levels(rng, 96, neurons, 900)], attributes, 1
-    for n_out, neurons, image in zip((3, 12, 70, 33), NEURONS, frames(rng), strict=False):
-        weights = codes(rng, (n_out, 2, 3, 3), 8, "uniform")
+    windows = [
+        # channels out, kernel, strides, pads
+        (3, (3, 3), [1, 1], [1, 1, 1, 1]),
+        (12, (3, 3), [1, 1], [1, 1, 1, 1]),
+        (70, (2, 3), [2, 1], [0, 2, 1, 0]),
+        (33, (1, 4), [1, 3], [2, 1, 0, 2]),
+    ]
+    for (n_out, kernel, strides, pads), neurons, image in zip(
+        windows, NEURONS, frames(rng), strict=False
+    ):
+        weights = codes(rng, (n_out, 2, *kernel), 8, "uniform")
         attributes = {
-            "strides": [1, 1], "pads": [1, 1, 1, 1],
+            "strides": strides, "pads": pads,
             "weight_bits": 8, "weight_scheme": "uniform", **neurons,
         }  # fmt: skip
         inputs = [image, weights, *levels(rng, n_out, neurons, 1500)]
@@ -137,11 +146,17 @@ def field_cases(rng):
 
 
 def frames(rng):
-    """Frames of events and of signed numbers, by turns, with the ends of their types."""
+    """Frames of events and of signed numbers, by turns, with the ends of their types.
+
+    Rows are empty, at every step or at the first; one pixel alone changes at one step.
+    """
     for low, high, dtype in itertools.cycle(((0, 255, np.uint8), (-128, 127, np.int8))):
         image = rng.poisson(0.8, (T, 2, 6, 5)) if low == 0 else rng.normal(0, 40, (T, 2, 6, 5))
+        image[:, :, 3:] = 0
         image[0, 0, 0, :2] = low, high
         image[1] = image[0]
+        image[1, 1, 1, 2] = 3 - image[0, 1, 1, 2]
+        image[2, 0, 4, 3] = high
         yield np.clip(image, low, high).astype(dtype)
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import onnx_ir as ir
 from tvm.script import tirx as T
 
-from hqc.codegen.kernels.conv_layer import Accumulation, Layer, conv_layer
+from hqc.codegen.kernels.conv_layer import Accumulation, Layer, changes_size, conv_layer
 from hqc.codegen.kernels.conv_potentials import conv_potentials
 from hqc.codegen.kernels.geometry import (
     Geometry,
@@ -61,8 +61,8 @@ def frame_sums(node: ir.Node, vector: bool) -> Layer:
         image=image,
         accumulator=accumulator,
         block_words=g.block_words(accumulator),
-        repeats=True,
-        events_size=node.inputs[0].shape.numpy()[0],
+        keeps=True,
+        events_size=changes_size(g, node.inputs[0].shape.numpy()[0]),
         event="uint8",
         **codes_of(
             stored,
@@ -93,7 +93,7 @@ def _add_products(g: Geometry, lane: str, accumulator: str, rows: int, skips: bo
 
     @T.macro
     def add_pixel(x, codes, sums, s, iy, ix, tap, first, begin, end):
-        for c in range(end - begin):
+        for c in T.unroll(end - begin):
             value: T.let = T.Cast(
                 lane, x[((s * g.in_channels + begin + c) * g.height + iy) * g.width + ix]
             )
@@ -119,7 +119,7 @@ def _add_products(g: Geometry, lane: str, accumulator: str, rows: int, skips: bo
                             add_pixel(x, codes, narrow, s, iy, ix, tap, first, 0, g.in_channels)
                     widen(acc, 0, narrow, 0, 0)
                 else:
-                    for kx in range(kernel_width):
+                    for kx in T.unroll(kernel_width):
                         ix: T.let = ox * stride_x - left + kx
                         if ix >= 0 and ix < g.width:
                             tap: T.let = ky * kernel_width + kx

@@ -11,7 +11,7 @@ import numpy as np
 import onnx_ir as ir
 from tvm.script import tirx as T
 
-from hqc.codegen.kernels.conv_layer import Accumulation
+from hqc.codegen.kernels.conv_layer import Accumulation, changes_size
 from hqc.codegen.kernels.geometry import Geometry
 from hqc.codegen.kernels.lane_neurons import NeuronLanes
 from hqc.codegen.kernels.neurons import Neurons
@@ -86,8 +86,8 @@ def lane_sums(
         accumulator=lanes.word,
         block_words=block_words,
         per_element=lanes.lanes,
-        repeats=True,
-        events_size=node.inputs[0].shape.numpy()[0],
+        keeps=True,
+        events_size=changes_size(g, node.inputs[0].shape.numpy()[0]),
         event="uint8",
         weights=stored.constants(),
         codes_size=len(stored.codes) * columns * np.dtype(lanes.word).itemsize,
