@@ -1,4 +1,5 @@
-"""Which kernel adds a layer's weights: events, fields or bit planes; and frames, whole or not."""
+"""Which kernel adds a layer's weights: events, fields, bit planes, dot products; and frames, whole
+or not."""
 
 from __future__ import annotations
 
@@ -12,14 +13,14 @@ from hqc.dialect import find_op
 from hqc.dialect.facts import Facts
 from hqc.dialect.fixed_point_lif import neurons_fit
 from hqc.dialect.layer_invariants import frames_layer, spikes_layer
-from hqc.dialect.layouts import alias_root
+from hqc.dialect.layouts import WORD, alias_root
 from hqc.dialect.metadata import RATE
 from hqc.dialect.planes import words
 from hqc.errors import UserError
 from hqc.passes.pass_base import Pass, register
 
 _CHOICES = {
-    "kernel": ("auto", "event", "fields", "planes"),
+    "kernel": ("auto", "event", "fields", "planes", "dense"),
     "listing": ("table", "mask", "host"),
     "dots": ("none", "aarch64", "host"),
 }
@@ -41,6 +42,10 @@ _UNPACK_OPS = 4
 
 _FAR_OPS = 2
 """What a vector of weights from beyond the first cache costs."""
+
+_DOT_OPS = 2.1
+"""Operations to add the products of a vector of bytes by another, four to a lane. Wider vectors
+take as many for each such part."""
 
 _FIRST_CACHE = 32 << 10
 
@@ -65,17 +70,20 @@ class ChooseKernels(Pass):
        is read.
     3. Planes cost each word of inputs, an AND, a popcount and an addition for every bit of the
        code and every vector of 32-bit lanes, whether anything fires or not.
-    4. What costs least is chosen of those that hold the weights without waste; `kernel` names one
+    4. Where an instruction adds products of four bytes, which `dots` says, `dense` costs one for
+       every four inputs and vector of 32-bit lanes, and the unpacking of all weights: it is for
+       layers that end in neurons, of codes and inputs that are bytes.
+    5. What costs least is chosen of those that hold the weights without waste; `kernel` names one
        for all layers instead. `vector_bits` and `popcount_ops` describe the target, and `rate` is
        the firing rate, in percent, of inputs that none was measured for.
-    5. Shifts as fields are bytes, twice what they take else: only where weights may `widen`.
-    6. Of frames, values that are 0 are skipped (`sparse`) if nearly all are, or without vectors.
-    7. Without vectors, as many neurons are computed side by side as a word of `word_bits` has room
+    6. Shifts as fields are bytes, twice what they take else: only where weights may `widen`.
+    7. Of frames, values that are 0 are skipped (`sparse`) if nearly all are, or without vectors.
+    8. Without vectors, as many neurons are computed side by side as a word of `word_bits` has room
        for (`lanes`), where that is proven to hold them.
-    8. With vectors, spikes are listed (`listing`) by a table, or by a mask whose lanes are moved
+    9. With vectors, spikes are listed (`listing`) by a table, or by a mask whose lanes are moved
        together where an instruction does that; `host`: as LLVM knows of this machine.
-    9. Where an instruction adds products of four bytes, which `dots` says, convolutions of
-       potentials by windows of one pixel use it, on as many bytes as hold their inputs.
+    10. Convolutions of potentials by windows of one pixel multiply bytes where `dots` says so, as
+        many as hold their inputs.
     """
 
     name: ClassVar[str] = "choose-kernels"
@@ -100,7 +108,10 @@ class ChooseKernels(Pass):
         """Annotate; the meaning of the model stays as it is."""
         for node in model.graph:
             if node.op_type in ("SpikeConv", "SpikeConvPotentials"):
-                node.attributes["kernel"] = ir.AttrString("kernel", self._choice(node))
+                chosen = self._choice(node)
+                node.attributes["kernel"] = ir.AttrString("kernel", chosen)
+                if chosen == "dense":
+                    node.attributes["dot_bits"] = ir.AttrInt64("dot_bits", self._dot_bits)
                 if self.vector_bits and self._lists_by_mask():
                     node.attributes["listing"] = ir.AttrString("listing", "mask")
             elif node.op_type in ("DenseConv", "FrameConvPotentials"):
@@ -125,6 +136,7 @@ class ChooseKernels(Pass):
     def _choice(self, node: ir.Node) -> str:
         # TVM, which kernels are written in, takes seconds to load: refused models do without.
         load_tvm()
+        from hqc.codegen.kernels.spike_conv_dense import suits_dense
         from hqc.codegen.kernels.spike_conv_fields import field_of, suits_fields
         from hqc.codegen.kernels.spike_conv_planes import suits_planes
 
@@ -136,6 +148,7 @@ class ChooseKernels(Pass):
             and suits_fields(node)
             and (self.widen > 0 or field < 8 or bits > 4),
             "planes": suits_planes(node),
+            "dense": node.op_type == "SpikeConv" and self._dot_bits > 0 and suits_dense(node),
         }
         if self.kernel != "auto":
             return self.kernel if suits[self.kernel] else "event"
@@ -144,14 +157,23 @@ class ChooseKernels(Pass):
 
     def _use_dots(self, node: ir.Node) -> None:
         load_tvm()
-        from hqc.codegen.kernels.dotted_tiles import dot_bits, suits_dots
+        from hqc.codegen.kernels.dotted_tiles import suits_dots
 
-        bits = dot_bits(self.dots)
-        if bits and suits_dots(node):
+        if self._dot_bits and suits_dots(node):
             x = Facts.of(node.inputs[0])
             size = max((-x.lowest - 1).bit_length(), x.highest.bit_length()) + 1
-            node.attributes["dot_bits"] = ir.AttrInt64("dot_bits", bits)
+            node.attributes["dot_bits"] = ir.AttrInt64("dot_bits", self._dot_bits)
             node.attributes["input_bytes"] = ir.AttrInt64("input_bytes", -(-size // 8))
+
+    @property
+    def _dot_bits(self) -> int:
+        """Bits of the vectors whose bytes the target multiplies, 0 for none."""
+        if self.dots == "none":
+            return 0
+        load_tvm()
+        from hqc.codegen.kernels.dotted_tiles import dot_bits
+
+        return dot_bits(self.dots)
 
     def _lanes(self, node: ir.Node) -> int:
         """Neurons of a layer that are computed side by side."""
@@ -189,4 +211,5 @@ class ChooseKernels(Pass):
             + unpack,
             "fields": spikes * (_LIST_OPS + (add_field + far * field / 8) * byte_vectors),
             "planes": words(in_channels) * taps * planes * bits * word_vectors * self.popcount_ops,
+            "dense": words(in_channels) * (WORD // 4) * taps * word_vectors * _DOT_OPS + unpack,
         }

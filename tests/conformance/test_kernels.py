@@ -22,6 +22,7 @@ from hqc.dialect import ops
 from hqc.errors import UnsupportedModelError
 from hqc.targets import load_target
 from tests.conformance.channels import channel_cases
+from tests.conformance.dense_spikes import dense_cases
 from tests.conformance.harness import Case, outputs
 from tests.conformance.listings import listing_cases
 from tests.conformance.neuron_lanes import lane_cases
@@ -416,6 +417,10 @@ def cases_by_tiles(rng):
     return pointwise_cases(rng, T, codes, rescaling)
 
 
+def cases_by_dots(rng):
+    return dense_cases(rng, T, activations, codes)
+
+
 def multiplies_bytes(target, bits):
     """Whether an instruction adds products of bytes in vectors of so many bits, or wider ones."""
     widest = dot_bits(target.dots)
@@ -425,6 +430,7 @@ def multiplies_bytes(target, bits):
 CASES = [
     case
     for make in (
+        cases_by_dots,
         conv_cases,
         field_cases,
         cases_by_tiles,
