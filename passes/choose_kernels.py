@@ -77,7 +77,8 @@ class ChooseKernels(Pass):
        for all layers instead. `vector_bits` and `popcount_ops` describe the target, and `rate` is
        the firing rate, in percent, of inputs that none was measured for.
     6. Shifts as fields are bytes, twice what they take else: only where weights may `widen`.
-    7. Of frames, values that are 0 are skipped (`sparse`) if nearly all are, or without vectors.
+    7. Of frames, values that are 0 are skipped (`sparse`) if nearly all are, or without vectors;
+       where `dots` says so, all are multiplied by dot products.
     8. Without vectors, as many neurons are computed side by side as a word of `word_bits` has room
        for (`lanes`), where that is proven to hold them.
     9. With vectors, spikes are listed (`listing`) by a table, or by a mask whose lanes are moved
@@ -119,6 +120,7 @@ class ChooseKernels(Pass):
                 measured = float(frames.metadata_props.get(RATE, 1))
                 sparse = self.vector_bits == 0 or measured <= _SPARSE
                 node.attributes["kernel"] = ir.AttrString("kernel", "sparse" if sparse else "dense")
+                self._use_dots_of_frames(node)
             elif node.op_type == "PotentialConv" and self.dots != "none":
                 self._use_dots(node)
             if node.op_type in ("SpikeConv", "DenseConv") and (lanes := self._lanes(node)) > 1:
@@ -164,6 +166,15 @@ class ChooseKernels(Pass):
             size = max((-x.lowest - 1).bit_length(), x.highest.bit_length()) + 1
             node.attributes["dot_bits"] = ir.AttrInt64("dot_bits", self._dot_bits)
             node.attributes["input_bytes"] = ir.AttrInt64("input_bytes", -(-size // 8))
+
+    def _use_dots_of_frames(self, node: ir.Node) -> None:
+        if not self._dot_bits:
+            return
+        from hqc.codegen.kernels.dotted_frames import suits_dotted_frames
+
+        if suits_dotted_frames(node):
+            node.attributes["kernel"] = ir.AttrString("kernel", "dense")
+            node.attributes["dot_bits"] = ir.AttrInt64("dot_bits", self._dot_bits)
 
     @property
     def _dot_bits(self) -> int:

@@ -23,6 +23,7 @@ from hqc.errors import UnsupportedModelError
 from hqc.targets import load_target
 from tests.conformance.channels import channel_cases
 from tests.conformance.dense_spikes import dense_cases
+from tests.conformance.dotted_frames import dotted_frame_cases
 from tests.conformance.harness import Case, outputs
 from tests.conformance.listings import listing_cases
 from tests.conformance.neuron_lanes import lane_cases
@@ -421,6 +422,10 @@ def cases_by_dots(rng):
     return dense_cases(rng, T, activations, codes)
 
 
+def frames_by_dots(rng):
+    return dotted_frame_cases(rng, T, codes, levels, rescaling)
+
+
 def multiplies_bytes(target, bits):
     """Whether an instruction adds products of bytes in vectors of so many bits, or wider ones."""
     widest = dot_bits(target.dots)
@@ -431,6 +436,7 @@ CASES = [
     case
     for make in (
         cases_by_dots,
+        frames_by_dots,
         conv_cases,
         field_cases,
         cases_by_tiles,

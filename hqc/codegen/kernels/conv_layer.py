@@ -13,6 +13,7 @@ import numpy as np
 import onnx_ir as ir
 from tvm.script import tirx as T
 
+from hqc.codegen.kernels.frame_rows import FrameRows
 from hqc.codegen.kernels.geometry import Geometry
 from hqc.codegen.kernels.kernel_base import (
     ANY,
@@ -47,8 +48,8 @@ class Accumulation:
     `add(x, weights, offsets, codes, events, counts, acc, s, oy, ox, first)` adds to acc the inputs
     of the outputs from `first` on, `block_words` words of them; unless it `clears`, acc needs not
     be 0 before. An element of acc holds `per_element` sums, each times its place.
-    With `keeps` sums are kept where all that a position sees is what it saw the step before, or
-    is 0 at the first: `events` has room for what `mark_changes` says of a row.
+    Rows of `frames` are copied to `events` before, and sums are kept where a position sees what it
+    saw the step before, or at the first, only 0.
     """
 
     image: str
@@ -63,7 +64,7 @@ class Accumulation:
     look_at_rows: Callable = nothing
     look: Callable = nothing
     tile: int = 1
-    keeps: bool = False
+    frames: FrameRows | None = None
     clears: bool = True
     per_element: int = 1
     table: Constant = NO_TABLE
@@ -79,53 +80,9 @@ class Accumulation:
         return clear(self.size, self.accumulator, vector) if self.clears else nothing
 
 
-def changes_size(g: Geometry, steps: int) -> int:
-    """Bytes that `mark_changes` writes: a flag a step and position of a row, and in which columns
-    the inputs that the row sees differ."""
-    return steps * g.out_width + _seen_width(g)
-
-
-def _seen_width(g: Geometry) -> int:
-    """Columns that a row of windows sees, padding counted."""
-    return (g.out_width - 1) * g.strides[1] + g.kernel[1]
-
-
-def mark_changes(g: Geometry, image: str):
-    """A TIR macro: events[s * out_width + ox] = 0 where the output at [oy, ox] sees at step s what
-    it saw at the step before; at the first, where it sees only 0.
-
-    Images are the same at every step, and frames of events are empty nearly everywhere.
-    """
-    pixels, seen = g.height * g.width, _seen_width(g)
-    (kernel_height, kernel_width), (stride_y, stride_x), (top, left) = g.kernel, g.strides, g.pads
-    columns = max(min(g.width, seen - left), 0)
-
-    @T.macro
-    def mark(x, events, steps, oy):
-        differs: T.let = steps * g.out_width
-        for s in range(steps):
-            for column in range(seen):
-                events[differs + column] = T.uint8(0)
-            for ky in range(kernel_height):
-                iy: T.let = oy * stride_y - top + ky
-                if iy >= 0 and iy < g.height:
-                    for c in range(g.in_channels):
-                        row: T.let = (s * g.in_channels + c) * pixels + iy * g.width
-                        before: T.let = row - g.in_channels * pixels
-                        for ix in range(columns):
-                            at: T.let = differs + left + ix
-                            change: T.let = T.if_then_else(
-                                s == 0, x[row + ix], x[row + ix] ^ x[before + ix]
-                            )
-                            events[at] = events[at] | T.Cast("uint8", change)
-            for ox in range(g.out_width):
-                any_of = T.alloc_buffer((1,), "uint8")
-                any_of[0] = T.uint8(0)
-                for kx in T.unroll(kernel_width):
-                    any_of[0] = any_of[0] | events[differs + ox * stride_x + kx]
-                events[s * g.out_width + ox] = any_of[0]
-
-    return mark
+def frame_macros(frames: FrameRows | None):
+    """The macros that copy rows of frames and mark what changes."""
+    return (frames.copy(), frames.mark()) if frames else (nothing, nothing)
 
 
 def rows_of(g: Geometry, tile: int) -> Rows:
@@ -174,7 +131,9 @@ def _build(g: Geometry, neurons: Neurons, sums: Accumulation, vector: bool):
     start, row_size = sums.start(vector), neurons.row(g.channels, vector)
     rows, epilogue = rows_of(g, tile), fire(neurons, g.channels, vector, sums.per_element > 1)
     stored, offset = (str(c.array.dtype) for c in sums.weights)
-    mark_row = mark_changes(g, sums.image)
+    start_at_0 = clear(sums.size, sums.accumulator, vector)
+    copy_rows, mark_changes = frame_macros(sums.frames)
+    keeps_sums, flags = sums.frames is not None, sums.frames.outputs if sums.frames else 0
 
     @T.macro
     def fire_block(acc, u, row, levels, y, s, oy, ox, block, t_begin):
@@ -217,20 +176,22 @@ def _build(g: Geometry, neurons: Neurons, sums: Accumulation, vector: bool):
         T.evaluate(T.call_llvm_intrin("void", "llvm.assume", steps > 0))
         prepare(weights, offsets, codes)
         for oy in range(g.out_height):
-            if sums.keeps:
-                mark_row(x, events, steps, oy)
+            if keeps_sums:
+                for s in range(steps):
+                    copy_rows(x, events, s, oy)
+                mark_changes(events, steps)
             for column in range(tiles):
                 row: T.let = (oy * tiles + column) * stride
                 mine: T.let = rows.has(oy * tiles + column, part, parts)
                 if t_begin == 0 and mine:
                     for n in range(tile * row_size):
                         u[row + n] = neurons.at_rest()
-                if sums.keeps:
+                if keeps_sums:
                     for block in range(blocks):
                         acc = T.alloc_buffer((sums.size,), sums.accumulator)
-                        start(acc, 0)
+                        start_at_0(acc, 0)
                         for s in range(T.Select(mine, steps, 0)):
-                            if events[s * g.out_width + column] != T.Cast(sums.event, 0):
+                            if events[s * flags + column] != T.Cast(sums.event, 0):
                                 start(acc, 0)
                                 add(
                                     x, weights, offsets, codes, events, events, acc, s, oy, column,

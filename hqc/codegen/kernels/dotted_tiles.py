@@ -48,6 +48,11 @@ def dot_bits(dots: str) -> int:
     return next((bits for feature, bits in by_feature.items() if feature in host_features()), 0)
 
 
+def takes_signed(bits: int) -> bool:
+    """Whether the instruction of such vectors takes inputs with a sign."""
+    return bits == 128
+
+
 def four_inputs(inputs, at, bits: int):
     """The four bytes from `at` on, in every four of a vector."""
     word = T.call_intrin("uint32", "tirx.reinterpret", inputs[T.Ramp(at, 1, _WORD_BYTES)])
@@ -95,7 +100,7 @@ def dotted_tiles(
 
 def _flips(bits: int) -> tuple[int, int]:
     """Which bits of all lower digits are turned over, and of the highest."""
-    return (128, 0) if bits == 128 else (0, 128)
+    return (128, 0) if takes_signed(bits) else (0, 128)
 
 
 def _corrections(g: Geometry, stored: StoredWeights, bits: int, digits: int) -> np.ndarray:

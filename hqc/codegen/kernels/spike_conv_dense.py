@@ -47,7 +47,10 @@ def dense_layer(node: ir.Node) -> KernelCall:
     """The call of a SpikeConv that suits, by vectors of as many bits as its `dot_bits` says."""
     time_steps, height, width, planes, _ = node.inputs[0].shape.numpy()
     g, bits = Geometry.of(node, height, width, planes), node.attributes["dot_bits"].value
-    codes, neurons = DotCodes(g, StoredWeights.of(node, code_rows(node))), Neurons.of(node)
+    codes, neurons = (
+        DotCodes.of_pixels(g, StoredWeights.of(node, code_rows(node))),
+        Neurons.of(node),
+    )
     tile = Tile.of(g.out_height * g.out_width, _POSITIONS[bits], WORD)
     tiles = -(-g.out_height * g.out_width // tile.positions)
     tile_bytes = time_steps * tile.positions * codes.rows * FOUR
@@ -122,7 +125,7 @@ def _build(
                         to: T.let = ((i * steps + s) * size + p) * row_bytes
                         unpack_inputs(x, inputs, s, tile * size + p, to)
             for block in range(g.out_words):
-                unpack_codes(weights, offsets, unpacked, block)
+                unpack_codes(weights, offsets, unpacked, block, 0)
                 for i in range(T.min(group, tiles - first * group)):
                     tile: T.let = first * group + i
                     mine: T.let = rows.has(tile, part, parts)
