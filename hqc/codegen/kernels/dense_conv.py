@@ -54,11 +54,11 @@ def frame_sums(node: ir.Node, vector: bool) -> Layer:
 
     if dot_bits := find_op(node).attributes(node)["dot_bits"]:
         sums = dotted_sums(g, stored, image, steps, dot_bits)
-        return g, sums, ("dense by dots", image, sums.frames, stored.form, dot_bits)
+        return g, sums, ("dense by dots", sums.frames, stored.form, dot_bits)
     skips = node.attributes["kernel"].value == "sparse" if "kernel" in node.attributes else True
     if node.op_type == "DenseConv" and (lanes := Neurons.of(node).lanes) > 1:
         sums = lane_sums(frames, node, stored, skips)
-        return g, sums, ("dense in lanes", image, stored.form, lanes, skips)
+        return g, sums, ("dense in lanes", frames, stored.form, lanes, skips)
     product = _LARGEST[image] * int(np.abs(stored.codes).max(initial=1))
     lane, rows = narrowest(product, accumulator) if vector else (accumulator, 0)
     block = min(g.channels, g.block_words(accumulator) * WORD)
@@ -82,7 +82,7 @@ def frame_sums(node: ir.Node, vector: bool) -> Layer:
             code=lane if rows else None,
         ),
     )
-    return g, sums, ("dense", image, stored.form, accumulator, lane, rows, skips)
+    return g, sums, ("dense", frames, stored.form, accumulator, lane, rows, skips)
 
 
 def _add_products(frames: FrameRows, lane: str, accumulator: str, rows: int, skips: bool):

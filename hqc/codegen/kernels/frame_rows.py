@@ -20,9 +20,9 @@ class FrameRows:
     """Rows of frames of bytes, `image`, for windows that read `reach` columns of each.
 
     They lie in a buffer of uint8: first a flag for each of `steps` steps and output of the row,
-    then rows [steps, kernel rows, channels, width], then which columns change; all are made up to
-    whole vectors, where there are some. `zero` stands for 0, and a number for its bits with those
-    of `zero` turned over.
+    then rows [1 + steps, kernel rows, channels, width], the first of zeros, as before the first
+    step, then which columns change; all are made up to whole vectors, where there are some. `zero`
+    stands for 0, and a number for its bits with those of `zero` turned over.
     """
 
     g: Geometry
@@ -58,11 +58,11 @@ class FrameRows:
     @property
     def size(self) -> int:
         """Bytes of the buffer."""
-        return self._flags + self.steps * self._step + self.width
+        return self._flags + (1 + self.steps) * self._step + self.width
 
     def at(self, s, ky, c, column):
         """Where a column lies of the ky-th row of a channel at a step."""
-        row = (s * self.g.kernel[0] + ky) * self.g.in_channels + c
+        row = ((1 + s) * self.g.kernel[0] + ky) * self.g.in_channels + c
         return self._flags + row * self.width + column
 
     def number(self, rows, s, ky, c, column):
@@ -81,18 +81,13 @@ class FrameRows:
                 for c in range(g.in_channels):
                     pixel: T.let = ((s * g.in_channels + c) * g.height + iy) * g.width
                     to: T.let = self.at(s, ky, c, 0)
+                    for column in range(width):
+                        rows[to + column] = T.uint8(self.zero)
                     if iy >= 0 and iy < g.height:
-                        for column in range(begin):
-                            rows[to + column] = T.uint8(self.zero)
                         for column in range(end - begin):
                             rows[to + begin + column] = T.Cast(
                                 "uint8", x[pixel + begin - left + column]
                             ) ^ T.uint8(self.zero)
-                        for column in range(width - end):
-                            rows[to + end + column] = T.uint8(self.zero)
-                    else:
-                        for column in range(width):
-                            rows[to + column] = T.uint8(self.zero)
 
         return copy
 
@@ -100,11 +95,13 @@ class FrameRows:
         """A TIR macro (rows, steps): set a step's and an output's flag, rows[s * outputs + ox],
         where it sees anything else than the step before, or at the first, than 0; else it is 0."""
         g, width, step, lanes = self.g, self.width, self._step, self._lanes
-        begin, differs = self._flags, self._flags + self.steps * step
+        begin, differs = self._flags, self._flags + (1 + self.steps) * step
         each = T.vectorized if self.vector else T.serial
 
         @T.macro
         def mark(rows, steps):
+            for n in range(step):
+                rows[begin + n] = T.uint8(self.zero)
             for s in range(steps):
                 for chunk in range(width // lanes):
                     changes = T.alloc_buffer((lanes,), "uint8")
@@ -112,12 +109,8 @@ class FrameRows:
                         changes[v] = T.uint8(0)
                     for row in range(step // width):
                         at: T.let = begin + s * step + row * width + chunk * lanes
-                        if s == 0:
-                            for v in each(lanes):
-                                changes[v] = changes[v] | (rows[at + v] ^ T.uint8(self.zero))
-                        else:
-                            for v in each(lanes):
-                                changes[v] = changes[v] | (rows[at + v] ^ rows[at + v - step])
+                        for v in each(lanes):
+                            changes[v] = changes[v] | (rows[at + v] ^ rows[at + v + step])
                     for v in each(lanes):
                         rows[differs + chunk * lanes + v] = changes[v]
                 for chunk in range(self.outputs // lanes):

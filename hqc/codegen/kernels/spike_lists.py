@@ -181,6 +181,7 @@ class SpikeLists:
             return self._list_point()
         g, row, rows, begins = self.g, self._row, self._rows, self._begins
         copy, make_up, capacity = self._copy(), self._make_up(), self.capacity
+        each = T.unroll if self.vector else T.serial
         (kernel_height, kernel_width), (stride_y, stride_x) = g.kernel, g.strides
         top, left = g.pads
 
@@ -192,7 +193,7 @@ class SpikeLists:
             for plane in range(g.planes):
                 end = T.alloc_buffer((1,), "int32")
                 end[0] = 0
-                for ky in T.unroll(kernel_height):
+                for ky in each(kernel_height):
                     iy: T.let = oy * stride_y - top + ky
                     if iy >= 0 and iy < g.height and first < last:
                         at: T.let = plane * kernel_height + ky
