@@ -88,6 +88,7 @@ def arm_artifact(once):
 def nothing_kept(monkeypatch):
     """Compile as a process does that has compiled nothing before."""
     monkeypatch.setattr("hqc.codegen.tir._kept", {})
+    monkeypatch.setattr("hqc.codegen.kept_functions._kept", {})
 
 
 @pytest.fixture
