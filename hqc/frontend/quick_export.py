@@ -1,9 +1,11 @@
 """Torch's exporter, without what it does again and again.
 
-For each export it writes its table of ONNX's functions anew. Its optimizer tries every rule on
-every node, and looks through the whole graph for a rule that has two outputs, though most nodes are
-of other ops than the rule's. What is replaced here are functions of torch and onnxscript, which
-their versions may lack: there exports take as long as they take. What is exported stays the same.
+For each export it writes its table of ONNX's functions anew, and asks many times over which ops C++
+has registered; for each node it keeps where in Python it was made, which hqc does not read. Its
+optimizer tries every rule on every node, and looks through the whole graph for a rule that has two
+outputs, though most nodes are of other ops than the rule's. What is replaced here is torch's and
+onnxscript's own, which their versions may lack: there exports take as long as they take. What is
+exported stays the same.
 """
 
 from __future__ import annotations
@@ -15,6 +17,8 @@ from functools import cache
 from importlib import import_module
 from typing import Any
 
+import torch
+
 
 @contextmanager
 def quick() -> Iterator[None]:
@@ -23,8 +27,9 @@ def quick() -> Iterator[None]:
     try:
         for module, owner, name, faster in _FASTER:
             try:
-                holder = getattr(import_module(module), owner)
-                own = holder.__dict__[name]
+                holder = import_module(module)
+                holder = getattr(holder, owner) if owner else holder
+                own = vars(holder)[name]
             except (ImportError, AttributeError, KeyError):
                 continue
             replaced.append((holder, name, own))
@@ -64,12 +69,28 @@ def _of_its_op(match: Callable) -> Callable:
     return matched
 
 
-_FASTER = (
+@cache
+def _when_there_are_others(materialize: Callable[[], None]) -> Callable[[], None]:
+    """Of what makes torch's names of the ops that C++ has registered: it is done for new ones."""
+    known: list[str] = []
+
+    def materialized() -> None:
+        found = torch._C._dispatch_get_registrations_for_dispatch_key("CompositeImplicitAutograd")
+        if found != known:
+            materialize()
+            known[:] = found
+
+    return materialized
+
+
+_FASTER: tuple[tuple[str, str, str, Callable], ...] = (
     (
         "torch.onnx._internal.exporter._registration",
         "ONNXRegistry",
         "from_torchlib",
         _written_once,
     ),
+    ("torch._export.utils", "", "_materialize_cpp_cia_ops", _when_there_are_others),
+    ("torch.fx.config", "", "do_not_emit_stack_traces", lambda own: True),
     ("onnxscript.rewriter._matcher", "SimplePatternMatcher", "match", _of_its_op),
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from contextlib import contextmanager, nullcontext
 
 import pytest
@@ -44,19 +45,23 @@ def exported(net, way):
     return model
 
 
+def places():
+    """What is replaced: where it is, its name, and torch's or onnxscript's own."""
+    for module, owner, name, _ in quick_export._FASTER:
+        holder = importlib.import_module(module)
+        holder = getattr(holder, owner) if owner else holder
+        yield holder, name, vars(holder)[name]
+
+
+OWN = list(places())
+
+
 @contextmanager
 def slow():
-    """Torch's and onnxscript's own functions."""
     with pytest.MonkeyPatch.context() as patch:
-        for owner, name in ((ONNXRegistry, "from_torchlib"), (SimplePatternMatcher, "match")):
-            patch.setattr(owner, name, OWN[name])
+        for place in OWN:
+            patch.setattr(*place)
         yield
-
-
-OWN = {
-    "from_torchlib": ONNXRegistry.__dict__["from_torchlib"],
-    "match": SimplePatternMatcher.__dict__["match"],
-}
 
 
 def test_exports_are_what_they_are_without(net):
@@ -78,12 +83,26 @@ def test_what_an_export_adds_to_the_table_is_its_own():
 
 
 def test_functions_are_torchs_own_again():
-    before = SimplePatternMatcher.match
     with slow():
         with quick_export.quick():
-            assert SimplePatternMatcher.match is not OWN["match"]
-        assert SimplePatternMatcher.match is OWN["match"]
-    assert SimplePatternMatcher.match is before
+            assert all(
+                now is not own for (_, _, now), (_, _, own) in zip(places(), OWN, strict=True)
+            )
+        assert list(places()) == OWN
+
+
+def test_ops_that_come_later_are_named(monkeypatch):
+    told = []
+    found = ["aten::a"]
+    monkeypatch.setattr(
+        torch._C, "_dispatch_get_registrations_for_dispatch_key", lambda key: [*found]
+    )
+    materialize = quick_export._when_there_are_others(lambda: told.append(len(found)))
+    materialize()
+    materialize()
+    found.append("own::b")
+    materialize()
+    assert told == [1, 2]
 
 
 @pytest.mark.parametrize(
