@@ -7,14 +7,18 @@ from collections.abc import Mapping
 import onnx
 import onnx_ir as ir
 
+from hqc.dialect.op import Op, attached
+
 _LARGE = 1 << 20
 """Bytes of a tensor that is not copied with its model."""
 
 
 def copy_model(model: ir.Model) -> ir.Model:
     """An independent copy: passes change what they are given."""
-    proto, aside = without_large(model)
-    return put_back(ir.serde.deserialize_model(proto), aside)
+    proto, aside, ops = _without(model)
+    copy = put_back(ir.serde.deserialize_model(proto), aside)
+    copy.functions.update((key, op.body) for key, op in ops.items())
+    return copy
 
 
 def without_large(model: ir.Model) -> tuple[onnx.ModelProto, dict[str, ir.TensorProtocol]]:
@@ -22,13 +26,26 @@ def without_large(model: ir.Model) -> tuple[onnx.ModelProto, dict[str, ir.Tensor
 
     In the protobuf these are tensors in a file that is not there; `put_back` gives them back.
     """
+    proto, aside, ops = _without(model)
+    proto.functions.extend(op.proto for op in ops.values())
+    return proto, aside
+
+
+def _without(
+    model: ir.Model,
+) -> tuple[onnx.ModelProto, dict[str, ir.TensorProtocol], dict[ir.OperatorIdentifier, Op]]:
+    """The model as a protobuf without its large weights, and without the bodies of our ops."""
     values = [v for v in model.graph.initializers.values() if v.const_value is not None]
     large = {
         v: v.const_value
         for v in values
         if v.const_value.nbytes > _LARGE or isinstance(v.const_value, ir.ExternalTensor)
     }
+    ops = attached(model)
+    functions = dict(model.functions)
     try:
+        for key in ops:
+            del model.functions[key]
         for value, tensor in large.items():
             value.const_value = ir.ExternalTensor(
                 "aside",
@@ -40,9 +57,10 @@ def without_large(model: ir.Model) -> tuple[onnx.ModelProto, dict[str, ir.Tensor
             )
         proto = ir.serde.serialize_model(model)
     finally:
+        model.functions.update(functions)
         for value, tensor in large.items():
             value.const_value = tensor
-    return proto, {value.name: tensor for value, tensor in large.items()}
+    return proto, {value.name: tensor for value, tensor in large.items()}, ops
 
 
 def put_back(model: ir.Model, aside: Mapping[str, ir.TensorProtocol]) -> ir.Model:

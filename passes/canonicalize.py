@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import onnx_ir as ir
-from onnx_ir.passes.common import RemoveUnusedNodesPass
 
+from hqc.passes.graph import remove_unused
 from hqc.passes.pass_base import Pass, register
 from hqc.passes.spellings import Rewrite, find_spellings
 
@@ -38,5 +38,5 @@ class Canonicalize(Pass):
                 if node.graph is None:
                     pending = [n for n in model.graph if n not in before] + pending
                     break
-        RemoveUnusedNodesPass()(model)
+        remove_unused(model)
         return model

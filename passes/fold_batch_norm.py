@@ -7,9 +7,8 @@ from typing import ClassVar
 
 import numpy as np
 import onnx_ir as ir
-from onnx_ir.passes.common import RemoveUnusedNodesPass
 
-from hqc.passes.graph import add_initializer, constant
+from hqc.passes.graph import add_initializer, constant, remove_unused
 from hqc.passes.integer_rules.arithmetic import batch_norm
 from hqc.passes.pass_base import Pass, register
 
@@ -36,7 +35,7 @@ class FoldBatchNorm(Pass):
         for node in model.graph:
             if node.op_type == "BatchNormalization" and node.domain == "":
                 _fold(model.graph, node)
-        RemoveUnusedNodesPass()(model)
+        remove_unused(model)
         return model
 
 

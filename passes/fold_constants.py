@@ -7,10 +7,9 @@ from typing import ClassVar
 
 import numpy as np
 import onnx_ir as ir
-from onnx_ir.passes.common import RemoveUnusedNodesPass
 
 from hqc.dialect import DIALECT, find_op
-from hqc.passes.graph import add_initializer, constant
+from hqc.passes.graph import add_initializer, constant, remove_unused
 from hqc.passes.pass_base import Pass, register
 from hqc.reference import run_reference
 
@@ -52,7 +51,7 @@ class FoldConstants(Pass):
                 result = _constant(model.graph, value)
                 for node, index in uses:
                     node.replace_input_with(index, result)
-        RemoveUnusedNodesPass()(model)
+        remove_unused(model)
         return model
 
 

@@ -9,13 +9,12 @@ from typing import ClassVar
 
 import numpy as np
 import onnx_ir as ir
-from onnx_ir.passes.common import RemoveUnusedNodesPass
 
 from hqc.dialect import DIALECT
 from hqc.dialect.facts import BOUND, Facts
 from hqc.dialect.fixed_point_lif import NAMES
 from hqc.passes.axes import VIEWS
-from hqc.passes.graph import add_initializer, constant, reshape
+from hqc.passes.graph import add_initializer, constant, remove_unused, reshape
 from hqc.passes.pass_base import Pass, register
 
 
@@ -42,7 +41,7 @@ class FuseAttention(Pass):
                 factors = _factors(outer) if outer is not None else None
                 if factors is not None:
                     _fuse(model.graph, node, factors, views)
-        RemoveUnusedNodesPass()(model)
+        remove_unused(model)
         return model
 
 

@@ -24,6 +24,14 @@ def constant(value: ir.Value | None) -> np.ndarray | None:
     return value.const_value.numpy()
 
 
+def remove_unused(model: ir.Model) -> None:
+    """Remove nodes and initializers that nothing reads. The bodies of ops have none."""
+    functions = dict(model.functions)
+    model.functions.clear()
+    RemoveUnusedNodesPass()(model)
+    model.functions.update(functions)
+
+
 def where(node: ir.Node) -> str:
     """How messages name a node: as the user wrote it."""
     if MADE_FOR in node.metadata_props:

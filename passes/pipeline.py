@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import cache
 from importlib import resources
 from pathlib import Path
 
@@ -34,12 +35,16 @@ class _Steps(lark.Transformer):
     pipeline = staticmethod(list)
 
 
+@cache
+def _reader() -> lark.Lark:
+    grammar = (resources.files("hqc.passes") / "pipeline.lark").read_text()
+    return lark.Lark(grammar, start="pipeline", parser="lalr")
+
+
 def parse_pipeline(text: str) -> list[Pass]:
     """The passes of e.g. `"fold-batch-norm,make-integer{mode=exact}"`. Raises `UserError`."""
-    grammar = (resources.files("hqc.passes") / "pipeline.lark").read_text()
     try:
-        tree = lark.Lark(grammar, start="pipeline", parser="lalr").parse(text)
-        return _Steps().transform(tree)
+        return _Steps().transform(_reader().parse(text))
     except lark.exceptions.VisitError as error:
         raise error.orig_exc from None
     except lark.exceptions.UnexpectedInput as error:

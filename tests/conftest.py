@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import gc
 import io
 import os
 import shutil
@@ -14,11 +15,13 @@ from pathlib import Path
 import numpy as np
 import onnx
 import onnx.parser
+import onnx_ir as ir
 import pytest
 
 import hqc
 from hqc.cli import main
 from hqc.data.recordings import preprocessing_of, read_recordings
+from hqc.dialect import ops
 from hqc.frontend.load import load_model
 
 ROOT = Path(__file__).parents[1]
@@ -33,6 +36,21 @@ needs_compiler = pytest.mark.skipif(
 
 def pytest_addoption(parser):
     parser.addoption("--regenerate-golden", action="store_true", help="write the golden files anew")
+
+
+def pytest_configure():
+    """Have the collector of garbage walk the objects of torch, TVM and all tests less often, which
+    else takes a tenth of the time."""
+    gc.set_threshold(20_000, 20, 20)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def bodies_of_ops_stay_as_they_are():
+    """Models share these."""
+    yield
+    for op in (op for op in ops() if "body" in vars(op)):
+        made = ir.serde.serialize_function(ir.serde.deserialize_function(op.proto))
+        assert ir.serde.serialize_function(op.body) == made, op.name
 
 
 @pytest.fixture(scope="session")
@@ -88,6 +106,7 @@ def arm_artifact(once):
 def nothing_kept(monkeypatch):
     """Compile as a process does that has compiled nothing before."""
     monkeypatch.setattr("hqc.codegen.tir._kept", {})
+    monkeypatch.setattr("hqc.codegen.kept_functions._kept", {})
 
 
 @pytest.fixture

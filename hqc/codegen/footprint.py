@@ -12,6 +12,7 @@ import re
 import struct
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 
 import capstone as cs
@@ -168,7 +169,7 @@ Rule = tuple[str, Callable[[_Frame, re.Match, int], None]]
 """A pattern of an instruction, and what one that matches does, at an address."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class _Machine:
     """How to disassemble an architecture, and what its instructions do to the stack pointer."""
 
@@ -225,15 +226,26 @@ class _Machine:
         return 1
 
     def _follow(self, frame: _Frame, text: str, at: int) -> None:
+        does, match, written = self._read(text)
+        if match is not None:
+            does(frame, match, at)
+        for register in written if frame.known else ():
+            frame.known.pop(register, None)
+
+    @lru_cache(1 << 16)  # noqa: B019  there are as many machines as architectures
+    def _read(self, text: str) -> tuple[Callable | None, re.Match | None, tuple[str, ...]]:
+        """What an instruction does, to what, or else the registers that it may write.
+
+        Most instructions are met again and again.
+        """
         for rule, does in self.rules:
             if match := re.match(rule, text):
-                does(frame, match, at)
-                return
+                return does, match, ()
         if re.match(self.writes, text):
             raise LookupError(text)
-        if not re.match(r"(st|vst|cmp|tst|cmn)", text):
-            for register in re.findall(r"\b[a-z]+\d*\b", text):
-                frame.known.pop(register, None)
+        if re.match(r"(st|vst|cmp|tst|cmn)", text):
+            return None, None, ()
+        return None, None, tuple(re.findall(r"\b[a-z]+\d*\b", text))
 
 
 def _lower(scale: int = 1) -> Callable[[_Frame, re.Match, int], None]:

@@ -15,6 +15,7 @@ import tvm
 from hqc.codegen.compiler_routines import take_over
 from hqc.codegen.footprint import Footprint
 from hqc.codegen.interface import THREAD_FILES, Interface, render
+from hqc.codegen.kept_functions import function_of
 from hqc.codegen.kernels import (
     Constant,
     Input,
@@ -129,7 +130,7 @@ class Library:
                 self.prototypes.append(quantize_by_integers(node, symbol))
             else:
                 shared = self.interface.threads > 1
-                function = call.build() if shared else call.build_whole()
+                function = function_of(call, whole=not shared)
                 self.objects.add(symbol, function)
                 types = ", ".join(c_types(function, call))
                 self.prototypes.append(f"/* {node.op_type} */\nvoid {symbol}({types});")

@@ -58,6 +58,11 @@ class Op:
             function.opset_import.remove(entry)
         return function
 
+    @cached_property
+    def body(self) -> ir.Function:
+        """The function as models in memory have it: one for all of them, which nothing changes."""
+        return ir.serde.deserialize_function(self.proto)
+
     @property
     def name(self) -> str:
         """The op type."""
@@ -112,6 +117,15 @@ def find_op(node: ir.Node) -> Op | None:
     return _OPS.get((node.domain, node.op_type))
 
 
+def attached(model: ir.Model) -> dict[ir.OperatorIdentifier, Op]:
+    """The ops whose bodies a model has, as `attach_functions` gives them, by their functions."""
+    return {
+        key: op
+        for key, function in model.functions.items()
+        if (op := _OPS.get(key[:2])) is not None and op.body is function
+    }
+
+
 def attach_functions(model: ir.Model) -> ir.Model:
     """Give the model the bodies of exactly the ops that it uses, directly or inside a body."""
     model.functions.clear()
@@ -120,7 +134,7 @@ def attach_functions(model: ir.Model) -> ir.Model:
         op = pending.pop()
         if op is None or (op.domain, op.name, "") in model.functions:
             continue
-        model.functions[op.domain, op.name, ""] = ir.serde.deserialize_function(op.proto)
+        model.functions[op.domain, op.name, ""] = op.body
         model.opset_imports[op.domain] = 1
         pending += [_OPS.get((n.domain, n.op_type)) for n in op.proto.node]
     return model

@@ -14,14 +14,13 @@ from pathlib import Path
 
 import numpy as np
 import onnx_ir as ir
-from onnx_ir.passes.common import RemoveUnusedNodesPass
 
 from hqc.copies import copy_model
 from hqc.dialect import attach_functions
 from hqc.exporters.exporter import Wanted, exporter
 from hqc.exporters.quantizers import Quantizer, check_floats, quantizers, stands_for
 from hqc.frontend.save import save_model
-from hqc.passes.graph import add_initializer, unsupported
+from hqc.passes.graph import add_initializer, remove_unused, unsupported
 
 _TYPES = {
     (-8, 7): ir.DataType.INT4,
@@ -53,7 +52,7 @@ def write_qdq(model: ir.Model, path: Path, wanted: Wanted) -> None:
         old.replace_all_uses_with(made[-1].outputs[0], replace_graph_outputs=True)
         model.graph.remove(quantizer.node, safe=True)
         made[-1].outputs[0].name = old.name
-    RemoveUnusedNodesPass()(model)
+    remove_unused(model)
     save_model(attach_functions(model), path)
 
 

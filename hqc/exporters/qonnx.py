@@ -6,7 +6,6 @@ from pathlib import Path
 
 import numpy as np
 import onnx_ir as ir
-from onnx_ir.passes.common import RemoveUnusedNodesPass
 
 from hqc.copies import copy_model
 from hqc.dialect import DIALECT
@@ -15,7 +14,7 @@ from hqc.exporters.exporter import Wanted, exporter
 from hqc.exporters.plain_neurons import write_neurons_plainly
 from hqc.exporters.quantizers import Quantizer, check_floats, quantizers, stands_for
 from hqc.frontend.save import save_model
-from hqc.passes.graph import add_initializer
+from hqc.passes.graph import add_initializer, remove_unused
 
 _DOMAIN = "qonnx.custom_op.general"
 
@@ -38,7 +37,7 @@ def write_qonnx(model: ir.Model, path: Path, wanted: Wanted) -> None:
         model.graph.remove(node, safe=True)
         value.name = old.name
     write_neurons_plainly(model.graph)
-    RemoveUnusedNodesPass()(model)
+    remove_unused(model)
     model.functions.clear()
     model.opset_imports.pop(DIALECT, None)
     model.opset_imports[_DOMAIN] = 1

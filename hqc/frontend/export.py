@@ -25,6 +25,7 @@ from hqc.frontend.agreement import Agreement, chosen, numbered, record
 from hqc.frontend.input_quantizer import quantize_input, quantized
 from hqc.frontend.names import SCOPES
 from hqc.frontend.neurons import with_stepped_neurons
+from hqc.frontend.quick_export import quick
 from hqc.frontend.save import save_model
 from hqc.frontend.stepped import merge_calls
 from hqc.frontend.torch_ops import TRANSLATIONS
@@ -161,7 +162,7 @@ def _random_frames(model: ir.Model) -> list[np.ndarray]:
 def _trace(module: torch.nn.Module, example: torch.Tensor) -> ir.Model:
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)
     # Where it fails, torch prints graphs besides raising an error.
-    with warnings.catch_warnings(), redirect_stderr(io.StringIO()):
+    with warnings.catch_warnings(), redirect_stderr(io.StringIO()), quick():
         warnings.simplefilter("ignore")
         try:
             program = torch.onnx.export(

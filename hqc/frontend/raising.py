@@ -6,7 +6,6 @@ from collections.abc import Sequence
 
 import numpy as np
 import onnx_ir as ir
-from onnx_ir.passes.common import RemoveUnusedNodesPass
 
 from hqc.data.synthetic import frames_over_range
 from hqc.dialect import attach_functions
@@ -19,7 +18,7 @@ from hqc.frontend.steps import find_steps
 from hqc.frontend.unrolled import find_neurons
 from hqc.frontend.written_neurons import find_written
 from hqc.passes.fold_constants import FoldConstants
-from hqc.passes.graph import unsupported
+from hqc.passes.graph import remove_unused, unsupported
 from hqc.reference import ReferenceSession
 
 Pair = tuple[ir.Value, ir.Value]
@@ -50,7 +49,7 @@ def take_raised(model: ir.Model) -> ir.Model:
             old.name, new.name = f"{name}.written", name
         if pairs:
             model.graph.sort()
-        RemoveUnusedNodesPass()(model)  # what was made and not taken leaves constants, too
+        remove_unused(model)  # what was made and not taken leaves constants, too
         name_nodes(model.graph)
     return attach_functions(model)
 

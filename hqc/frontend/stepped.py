@@ -9,14 +9,13 @@ from collections.abc import Mapping
 import numpy as np
 import onnx_ir as ir
 import torch
-from onnx_ir.passes.common import RemoveUnusedNodesPass
 from torch import Tensor
 
 from hqc.dialect import DIALECT
 from hqc.errors import UnsupportedModelError
 from hqc.frontend.names import SCOPES
 from hqc.models.lif import LIF
-from hqc.passes.graph import add_initializer, constant, integer
+from hqc.passes.graph import add_initializer, constant, integer, remove_unused
 
 POTENTIAL = "MembranePotential"
 """An op that stands for what neurons remember, which no model may read."""
@@ -87,7 +86,7 @@ def merge_calls(model: ir.Model, names: Mapping[str, str]) -> None:
             merged = merged or bool(before)
     if merged:
         graph.sort()
-    RemoveUnusedNodesPass()(model)
+    remove_unused(model)
     for node in graph:
         if (node.domain, node.op_type) == (DIALECT, POTENTIAL):
             raise UnsupportedModelError(

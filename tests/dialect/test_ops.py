@@ -6,6 +6,7 @@ import numpy as np
 import onnx_ir as ir
 import pytest
 
+from hqc.copies import copy_model, without_large
 from hqc.dialect import KERNEL, OPSET, attach_functions, ops
 from hqc.dialect.op import Op, find_op
 from hqc.dialect.quant_pow2 import magnitudes
@@ -238,6 +239,24 @@ def test_models_carry_exactly_the_functions_they_use():
     )
     attach_functions(model)
     assert {name for _, name, _ in model.functions} == {"AddPlanes", "PackPlanes", "UnpackPlanes"}
+
+
+def test_copies_share_bodies_of_ops_and_nothing_else():
+    x = ir.Value(name="x", shape=ir.Shape([2, 3]), type=ir.TensorType(ir.DataType.UINT8))
+    node = ir.node("AddPlanes", [x, x], {"channels": 3, "planes": 2}, domain=KERNEL)
+    graph = ir.Graph([x], node.outputs, nodes=[node], opset_imports={"": OPSET})
+    model = attach_functions(ir.Model(graph, ir_version=10))
+    body = next(iter(model.functions.values()))
+    another = ir.serde.deserialize_function(by_name()["Rescale"].proto)
+    model.functions["ai.hqc", "Rescale", ""] = another
+    copy = copy_model(model)
+    assert copy.functions.keys() == model.functions.keys()
+    for key, function in model.functions.items():
+        assert (copy.functions[key] is function) == (function is not another)
+    assert copy.graph[0] is not model.graph[0]
+    assert copy.functions[body.identifier()] is by_name()[body.name].body
+    proto, _ = without_large(model)
+    assert {f.name for f in proto.functions} == {name for _, name, _ in model.functions}
 
 
 @pytest.mark.parametrize(

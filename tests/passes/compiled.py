@@ -11,7 +11,7 @@ import onnx
 import hqc
 from hqc.data.synthetic import frames_over_range
 from hqc.frontend.load import load_model
-from hqc.reference import run_reference
+from hqc.reference import ReferenceSession
 from tests.refusals.case import Small
 
 
@@ -28,5 +28,6 @@ def compiles_to_what_its_floats_say(
     assert found.ok, found
     dialect = load_model(path)
     name = dialect.graph.inputs[0].name
-    logits = [run_reference(dialect, {name: r.frames})[0] for r in frames_over_range(dialect)]
+    session = ReferenceSession(dialect)
+    logits = [session.run({name: r.frames})[0] for r in frames_over_range(dialect)]
     assert not all(np.array_equal(logits[0], x) for x in logits[1:]), "it says nothing"

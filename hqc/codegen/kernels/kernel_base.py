@@ -83,7 +83,7 @@ def is_each_calls_own(operand: Operand, computes_all: bool) -> bool:
 
 @dataclass(frozen=True, eq=False)
 class KernelCall:
-    """One call. `build` makes its function; calls of equal `key` can share it.
+    """One call. `build` makes its function; calls of equal `key`, of any models, can share it.
 
     `rows` is how many its output has, which several calls can share; 0 where the function takes no
     part of them.
@@ -128,7 +128,8 @@ def find_kernel(node: ir.Node) -> Emitter:
 
     def emit_for(node: ir.Node, vector: bool) -> KernelCall:
         call = emit(node, vector)
-        return call if vector else replace(call, build=lambda: _in_loops(call.build()))
+        build = call.build if vector else lambda: _in_loops(call.build())
+        return replace(call, build=build, key=(*call.key, vector))
 
     return emit_for
 

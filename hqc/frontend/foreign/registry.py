@@ -7,12 +7,11 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import onnx_ir as ir
-from onnx_ir.passes.common import RemoveUnusedNodesPass
 
 from hqc.frontend.foreign.constants import Constants
 from hqc.frontend.foreign.levels import Levels
 from hqc.frontend.names import name_nodes
-from hqc.passes.graph import add_initializer, unsupported
+from hqc.passes.graph import add_initializer, remove_unused, unsupported
 
 
 @dataclass
@@ -98,7 +97,7 @@ def take_foreign(model: ir.Model) -> ir.Model:
             )
     for node in found:
         _READERS[node.domain, node.op_type](node, rewriting)
-    RemoveUnusedNodesPass()(model)
+    remove_unused(model)
     for node in model.graph:
         if (node.domain, node.op_type) in _READERS:
             raise unsupported(
