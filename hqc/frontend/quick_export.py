@@ -4,8 +4,8 @@ For each export it writes its table of ONNX's functions anew, and asks many time
 has registered; for each node it keeps where in Python it was made, which hqc does not read. Its
 optimizer tries every rule on every node, and looks through the whole graph for a rule that has two
 outputs, though most nodes are of other ops than the rule's. What is replaced here is torch's and
-onnxscript's own, which their versions may lack: there exports take as long as they take. What is
-exported stays the same.
+onnxscript's own: of the versions that it is tested with, whose exports stay the same. Others take
+as long as they take.
 """
 
 from __future__ import annotations
@@ -15,9 +15,12 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
 from importlib import import_module
+from importlib.metadata import version
 from typing import Any
 
 import torch
+
+_TESTED = {"torch": "2.13.", "onnxscript": "0.7."}
 
 
 @contextmanager
@@ -25,19 +28,21 @@ def quick() -> Iterator[None]:
     """While it lasts, exports are made quickly."""
     replaced: list[tuple[Any, str, Any]] = []
     try:
-        for module, owner, name, faster in _FASTER:
-            try:
-                holder = import_module(module)
-                holder = getattr(holder, owner) if owner else holder
-                own = vars(holder)[name]
-            except (ImportError, AttributeError, KeyError):
-                continue
+        for module, owner, name, faster in _FASTER if _are_tested() else ():
+            holder = import_module(module)
+            holder = getattr(holder, owner) if owner else holder
+            own = vars(holder)[name]
             replaced.append((holder, name, own))
             setattr(holder, name, faster(own))
         yield
     finally:
         for holder, name, own in reversed(replaced):
             setattr(holder, name, own)
+
+
+def _are_tested() -> bool:
+    """Whether torch and onnxscript are of the versions that this is tested with."""
+    return all(version(package).startswith(tested) for package, tested in _TESTED.items())
 
 
 @cache
