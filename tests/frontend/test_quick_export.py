@@ -7,7 +7,6 @@ from contextlib import contextmanager, nullcontext
 
 import pytest
 import torch
-from onnxscript.rewriter._matcher import SimplePatternMatcher
 from torch import nn
 from torch.onnx._internal.exporter._registration import ONNXRegistry
 
