@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.refusals.case import C, Small, refused
+from tests.refusals.case import C, D, Small, refused
 
 
 def sound(net: Small) -> None:
@@ -157,6 +157,12 @@ def a_plan_for_a_target_without_vectors(net):
     sound(net)
 
 
+def wide_stem(net):
+    """Spikes of a first layer whose codes are no bytes."""
+    stem = net.conv(net.image(), (net.frames[2], D), bits=12, name="stem")
+    return net.lif(stem, v_threshold=2.0, name="stem.lif")
+
+
 @refused(
     "node 'outer/Rescale': its products are those of another machine than arm-a72",
     hint="give choose-kernels dots=none",
@@ -165,7 +171,7 @@ def a_plan_for_a_target_without_vectors(net):
     options={"name": "net", "target": "arm-a72"},
 )
 def products_of_four_bytes_on_a_machine_without(net):
-    x = net.conv(net.conv(net.spikes(), name="inner"), name="outer")
+    x = net.conv(net.conv(wide_stem(net), name="inner"), name="outer")
     net.end(net.lif(x, v_threshold=1.0))
 
 
@@ -177,7 +183,18 @@ def products_of_four_bytes_on_a_machine_without(net):
     options={"name": "net", "target": "arm-a72"},
 )
 def products_of_spikes_on_a_machine_without(net):
-    net.end(net.lif(net.conv(net.spikes(), name="layer"), name="layer.lif"))
+    net.end(net.lif(net.conv(wide_stem(net), name="layer"), name="layer.lif"))
+
+
+@refused(
+    "node 'stem.lif': its products are those of another machine than arm-a72",
+    hint="give choose-kernels dots=none",
+    passes="fold-constants,fold-padding,canonicalize,make-integer,pack-spikes,"
+    "choose-kernels{dots=aarch64},plan-memory",
+    options={"name": "net", "target": "arm-a72"},
+)
+def products_of_frames_on_a_machine_without(net):
+    net.end(net.spikes())
 
 
 @refused(
