@@ -13,7 +13,7 @@ from hqc.dialect.facts import Facts
 from hqc.dialect.fixed_point_lif import neurons_fit
 from hqc.dialect.layer_invariants import frames_layer, spikes_layer
 from hqc.dialect.layouts import alias_root
-from hqc.dialect.metadata import RATE
+from hqc.dialect.metadata import RATE, TUNED
 from hqc.dialect.planes import words
 from hqc.errors import UserError
 from hqc.passes.pass_base import Pass, register
@@ -24,6 +24,9 @@ _CHOICES = {
     "dots": ("none", "aarch64", "host"),
 }
 """What options may be; `host` is whatever this machine has."""
+
+SPIKE_LAYERS = ("SpikeConv", "SpikeConvPotentials")
+"""Ops that add weights of packed spikes."""
 
 _LIST_OPS = 5
 """Operations to find one spike and its weight row."""
@@ -65,9 +68,10 @@ class ChooseKernels(Pass):
        is read.
     3. Planes cost each word of inputs, an AND, a popcount and an addition for every bit of the
        code and every vector of 32-bit lanes, whether anything fires or not.
-    4. What costs least is chosen of those that hold the weights without waste; `kernel` names one
-       for all layers instead. `vector_bits` and `popcount_ops` describe the target, and `rate` is
-       the firing rate, in percent, of inputs that none was measured for.
+    4. What costs least is chosen of those that hold the weights without waste, but where tuning
+       records choose one; `kernel` names one for all layers instead. `vector_bits` and
+       `popcount_ops` describe the target, and `rate` is the firing rate, in percent, of inputs
+       that none was measured for.
     5. Shifts as fields are bytes, twice what they take else: only where weights may `widen`.
     6. Of frames, values that are 0 are skipped (`sparse`) if nearly all are, or without vectors.
     7. Without vectors, as many neurons are computed side by side as a word of `word_bits` has room
@@ -99,7 +103,7 @@ class ChooseKernels(Pass):
     def run(self, model: ir.Model) -> ir.Model:
         """Annotate; the meaning of the model stays as it is."""
         for node in model.graph:
-            if node.op_type in ("SpikeConv", "SpikeConvPotentials"):
+            if node.op_type in SPIKE_LAYERS:
                 node.attributes["kernel"] = ir.AttrString("kernel", self._choice(node))
                 if self.vector_bits and self._lists_by_mask():
                     node.attributes["listing"] = ir.AttrString("listing", "mask")
@@ -122,14 +126,15 @@ class ChooseKernels(Pass):
 
         return this_machine_compresses()
 
-    def _choice(self, node: ir.Node) -> str:
+    def candidates(self, node: ir.Node) -> list[str]:
+        """The kernels that can compute a layer of spikes on the target."""
         # TVM, which kernels are written in, takes seconds to load: refused models do without.
         load_tvm()
         from hqc.codegen.kernels.spike_conv_fields import field_of, suits_fields
         from hqc.codegen.kernels.spike_conv_planes import suits_planes
 
-        bits, scheme = (node.attributes[n].value for n in ("weight_bits", "weight_scheme"))
-        field = field_of(bits, scheme)
+        bits = node.attributes["weight_bits"].value
+        field = field_of(bits, node.attributes["weight_scheme"].value)
         suits = {
             "event": True,
             "fields": self.vector_bits > 0
@@ -137,10 +142,16 @@ class ChooseKernels(Pass):
             and (self.widen > 0 or field < 8 or bits > 4),
             "planes": suits_planes(node),
         }
+        return [kernel for kernel, does in suits.items() if does]
+
+    def _choice(self, node: ir.Node) -> str:
+        candidates = self.candidates(node)
         if self.kernel != "auto":
-            return self.kernel if suits[self.kernel] else "event"
-        costs = self._costs(node, field)
-        return min((k for k in costs if suits[k]), key=costs.__getitem__)
+            return self.kernel if self.kernel in candidates else "event"
+        if tuned := node.metadata_props.get(TUNED):
+            return tuned
+        costs = self._costs(node)
+        return min(candidates, key=costs.__getitem__)
 
     def _use_dots(self, node: ir.Node) -> None:
         load_tvm()
@@ -168,12 +179,15 @@ class ChooseKernels(Pass):
         fit = suits and neurons_fit(node, node.inputs[2:], *sums)
         return self.word_bits // bits if fit else 1
 
-    def _costs(self, node: ir.Node, field: int) -> dict[str, float]:
+    def _costs(self, node: ir.Node) -> dict[str, float]:
         """Operations of each kernel a position and time step."""
+        from hqc.codegen.kernels.spike_conv_fields import field_of
+
         channels, in_channels, height, width = node.inputs[1].shape.numpy()
         steps, _, _, planes, _ = node.inputs[0].shape.numpy()
         _, out_height, out_width, *_ = node.outputs[0].shape.numpy()
-        bits = node.attributes["weight_bits"].value
+        bits, scheme = (node.attributes[n].value for n in ("weight_bits", "weight_scheme"))
+        field = field_of(bits, scheme)
         taps = height * width
         byte_vectors = channels / (self.vector_bits // 8 or _SCALAR_BYTE_LANES)
         word_vectors = channels / (self.vector_bits // 32 or 1)
