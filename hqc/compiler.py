@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from os import PathLike
 from pathlib import Path
 
@@ -63,16 +63,21 @@ def pipeline_for(target: Target, passes: str | None = None, threads: int = 1) ->
                 hint=f"say plan-memory{{threads={threads}}} among them, in place of --threads",
             )
         return parse_pipeline(passes)
+    return parse_pipeline(pipeline_text(target, threads))
+
+
+def pipeline_text(target: Target, threads: int = 1) -> str:
+    """The passes that lead to kernels for a target, as text."""
     vectors = f"vector_bits={target.vector_bits}"
     text = DEFAULT.replace("plan-memory", f"plan-memory{{{vectors},threads={threads}}}")
     options = (
-        f"{vectors},word_bits={target.word_bits},listing={target.listing},"
-        f"popcount_ops={target.popcount_ops},dots={target.dots}"
-    )
+        f"{vectors},word_bits={target.word_bits},listing={target.listing},dots={target.dots},"
+        f"first_cache={target.first_cache},"
+    ) + ",".join(f"{part}={cost}" for part, cost in asdict(target.costs).items())
     if target.optimize == "size":
         text = text.replace("make-integer", "make-integer{potential_bits=16}")
         options += ",widen=0"
-    return parse_pipeline(text.replace("choose-kernels", f"choose-kernels{{{options}}}"))
+    return text.replace("choose-kernels", f"choose-kernels{{{options}}}")
 
 
 def lower(

@@ -18,7 +18,8 @@ from hqc.dialect.metadata import TUNED
 from hqc.errors import UserError
 from hqc.kernel_counts import count_kernels, counting_emulator, estimated_cycles
 from hqc.passes import Pass, run_passes
-from hqc.passes.choose_kernels import SPIKE_LAYERS, ChooseKernels
+from hqc.passes.choose_kernels import ChooseKernels
+from hqc.passes.spike_kernels import SPIKE_LAYERS
 from hqc.profiling import time_kernels
 from hqc.targets import Target
 from hqc.tuning_records import TuningRecords, layer_key

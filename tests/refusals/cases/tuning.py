@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from hqc.compiler import lower, pipeline_for
 from hqc.frontend.load import load_model
-from hqc.passes.choose_kernels import SPIKE_LAYERS
+from hqc.passes.spike_kernels import SPIKE_LAYERS
 from hqc.targets import load_target
 from hqc.tuning_records import TuningRecords, layer_key
 from tests.refusals.case import Small, refused
