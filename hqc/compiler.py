@@ -191,11 +191,7 @@ def compile(
     toolchain = Toolchain.of(chosen, cc)
 
     def build(kernels: ir.Model, folder: Path) -> Artifact:
-        """An artifact to measure, which need not fit the machine."""
-        roomy = replace(chosen, flash=0, ram=0)
-        write_library(kernels, name, roomy, toolchain, folder, Path(model))
-        (folder / f"{name}.hqt").write_text(show("target", target))
-        return Artifact.open(folder)
+        return write_measurable(kernels, name, (chosen, target), toolchain, folder, Path(model))
 
     with replacing_folder(output, MANIFEST) as folder:
         calibration = _calibration(model, loaded, calibrate)
@@ -293,3 +289,22 @@ def write_library(
     content = f"{json.dumps(manifest, indent=2)}\n".encode()
     (folder / f"{name}.json").write_bytes(content)
     (folder / MANIFEST).write_text(json.dumps(marker_of(name, content)) + "\n")
+
+
+def write_measurable(
+    kernels: ir.Model,
+    name: str,
+    target: tuple[Target, str],
+    toolchain: Toolchain,
+    folder: Path,
+    source: Path,
+) -> Artifact:
+    """Write an artifact to be measured, which need not fit the machine.
+
+    `target` is a target and the name or file that it was loaded by.
+    """
+    chosen, asked = target
+    roomy = replace(chosen, flash=0, ram=0)
+    write_library(kernels, name, roomy, toolchain, folder, source)
+    (folder / f"{name}.hqt").write_text(show("target", asked))
+    return Artifact.open(folder)

@@ -16,17 +16,15 @@ from hqc.artifact import Artifact
 from hqc.copies import copy_model
 from hqc.dialect.metadata import TUNED
 from hqc.errors import UserError
-from hqc.kernel_counts import count_kernels, counting_emulator, estimated_cycles
+from hqc.kernel_figures import check_measurable, kernel_figures
 from hqc.passes import Pass, run_passes
 from hqc.passes.choose_kernels import ChooseKernels
 from hqc.passes.spike_kernels import SPIKE_LAYERS
-from hqc.profiling import time_kernels
 from hqc.targets import Target
 from hqc.tuning_records import TuningRecords, layer_key
 
-_TURNS, _ROUNDS = 5, 15
-"""How often each build is profiled on the host, in turn with the others, and in how many rounds:
-the least of the turns' medians counts."""
+_TURNS = 5
+"""How often each build is profiled on the host, in turn with the others: the least counts."""
 
 
 @dataclass(frozen=True)
@@ -103,8 +101,7 @@ class Tuner:
                 "--tune: there are no recordings to measure kernels on",
                 hint="name some with --calibrate, or put them beside the model, in sample/",
             )
-        if not self.target.is_host:
-            counting_emulator(self.target)
+        check_measurable(self.target)
         kernels = sorted({kernel for name in missing for kernel in candidates[name]})
         with tempfile.TemporaryDirectory(prefix="hqc-tune-") as temporary:
             builds = {k: self._built(model, k, Path(temporary) / k) for k in kernels}
@@ -132,17 +129,7 @@ class Tuner:
         for turn in range(_TURNS if self.target.is_host else 1):
             for kernel, artifact in builds.items():
                 self.progress(f"measure kernel {kernel}, {turn + 1}")
-                figures = self._profiled(artifact)
+                figures = kernel_figures(artifact, self.calibration, self.threads, self.cc)
                 best = found.setdefault(kernel, figures)
                 found[kernel] = {name: min(best[name], figures[name]) for name in figures}
         return found
-
-    def _profiled(self, artifact: Artifact) -> dict[str, float]:
-        names = [kernel["name"] for kernel in artifact.manifest["kernels"]]
-        if self.target.is_host:
-            taken, _ = time_kernels(artifact, self.calibration, _ROUNDS, self.threads, self.cc)
-            return {n: ms * 1e6 for n, ms in zip(names, taken, strict=True)}
-        counted, _ = count_kernels(artifact, self.calibration[:1], self.cc)
-        cycles = [estimated_cycles(self.target, c) for c in counted]
-        figures = [c.instructions if x is None else x for c, x in zip(counted, cycles, strict=True)]
-        return dict(zip(names, figures, strict=True))

@@ -16,7 +16,7 @@ import onnx_ir as ir
 from hqc.atomic_files import replacing
 from hqc.dialect.metadata import RATE
 from hqc.errors import UserError
-from hqc.kernel_counts import Counts, estimated_cycles
+from hqc.kernel_figures import unit_of
 from hqc.regular_files import read_file
 from hqc.targets import Target
 
@@ -31,15 +31,6 @@ class Record:
 
     kernel: str
     measured: Mapping[str, int]
-
-
-def unit_of(target: Target) -> str:
-    """What kernels of a target are compared by: time on this machine; under an emulator cycles as
-    the target estimates them, or instructions where it does not."""
-    if target.is_host:
-        return "nanoseconds"
-    nothing = Counts(0, 0, dict.fromkeys(target.data_caches, 0))
-    return "instructions" if estimated_cycles(target, nothing) is None else "cycles"
 
 
 def layer_key(node: ir.Node, threads: int) -> str:

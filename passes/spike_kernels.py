@@ -33,10 +33,10 @@ class Work:
 
     Sums are made at so many `positions`, of all steps; `rows` of weights are added to them in all,
     one for each spike that a position sees. `byte_vectors` hold a row as bytes, `word_vectors` as
-    32-bit lanes. `codes` are the vectors of bytes of all weights. `anded` words of inputs are
-    looked at, over all positions, planes and bits. Codes are stored in fields of `field` bits,
-    whose blocks are `halved` where they fill half of what others do, and come from beyond the
-    first cache if `far`.
+    32-bit lanes. `codes` are the vectors of bytes of all weights. `listed` words of inputs are
+    listed, and `anded` ones looked at, over all positions, planes and bits. Codes are stored in
+    fields of `field` bits, whose blocks are `halved` where they fill half of what others do, and
+    come from beyond the first cache if `far`.
     """
 
     positions: int
@@ -44,6 +44,7 @@ class Work:
     byte_vectors: float
     word_vectors: float
     codes: float
+    listed: float
     anded: float
     field: int
     halved: bool
@@ -65,6 +66,7 @@ class Work:
             byte_vectors=byte_vectors,
             word_vectors=channels / (machine.vector_bits // 32 or 1),
             codes=inputs * byte_vectors,
+            listed=positions * height * words(in_channels) * planes,
             anded=positions * words(in_channels) * taps * planes * bits,
             field=field,
             halved=field < 8 and words(channels) % 4 != 0,
@@ -110,6 +112,7 @@ def _suits_planes(node: ir.Node, machine: Machine) -> bool:
 def _event_parts(work: Work) -> Parts:
     added = work.rows * work.byte_vectors
     return {
+        "word": work.listed,
         "spike": work.rows,
         "eventsum": work.positions * work.byte_vectors,
         f"event{work.field}": added,
@@ -121,6 +124,7 @@ def _event_parts(work: Work) -> Parts:
 def _field_parts(work: Work) -> Parts:
     added = work.rows * work.byte_vectors
     return {
+        "word": work.listed,
         "spike": work.rows,
         "fieldsum": work.positions * work.byte_vectors,
         f"fields{work.field}": added,

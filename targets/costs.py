@@ -14,6 +14,7 @@ class Costs:
     where shifts of more than 2 bits, and codes of more than 8, are those of 8.
     """
 
+    word: float = 0.0
     spike: float = 5.0
     eventsum: float = 0.0
     fieldsum: float = 0.0
@@ -30,6 +31,7 @@ class Costs:
 
 
 MEANINGS = {
+    "word": "Look for spikes in a word of inputs of a row of a position's window.",
     "spike": "Find a spike and its row of weights.",
     "eventsum": "Begin and end a vector of bytes of a position's sums, by events.",
     "fieldsum": "The same, by fields.",
