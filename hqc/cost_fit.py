@@ -8,6 +8,7 @@ for each position and each vector of neurons. Errors count in proportion to what
 from __future__ import annotations
 
 import tempfile
+import textwrap
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -32,6 +33,9 @@ Progress = Callable[[str], None]
 
 _TURNS = 3
 """How often kernels are timed on the host: the least counts."""
+
+_WIDTH, _INDENT = 96, 6 * " "
+"""Of lines that are printed."""
 
 _SWEEPS = 100_000
 """Most rounds over all costs of a fit."""
@@ -69,12 +73,11 @@ class Fit:
     loss_before: float
 
     def statement(self) -> str:
-        """The costs as a statement of a target file."""
-        costs = ", ".join(f"{cost:g} {part}" for part, cost in self.costs.items())
-        return (
-            f'costs {costs}\n      from "hqc targets fit {self.target}: {self.unit}, '
-            f'mean error {self.error:.0%}"'
-        )
+        """The costs as a statement of a target file, broken into lines."""
+        costs = ", ".join(f"{cost:g}~{part}" for part, cost in self.costs.items())
+        lines = textwrap.wrap(f"costs {costs}", _WIDTH, subsequent_indent=_INDENT)
+        measured = f"hqc targets fit {self.target}: {self.unit}, mean error {self.error:.0%}"
+        return "\n".join([*lines, f'{_INDENT}from "{measured}"']).replace("~", " ")
 
 
 def fit_costs(
@@ -97,10 +100,11 @@ def fit_costs(
         for layers in networks
         for sample in _samples(chosen, target, layers, rates, cc, progress)
     ]
-    fitted, error = fit(samples)
+    unit = unit_of(chosen)
+    fitted, error = fit(samples, () if unit != "instructions" else ("far",))
     return Fit(
         chosen.name,
-        unit_of(chosen),
+        unit,
         len(samples),
         fitted,
         error,
@@ -158,16 +162,19 @@ def _parts(kernel: str, work: Work) -> dict[str, float]:
     return {part: amount for part, amount in parts.items() if amount}
 
 
-def fit(samples: Sequence[Sample]) -> tuple[dict[str, float], float]:
-    """Costs of the parts that samples have, of three digits, and their mean relative error."""
-    had = {part for sample in samples for part in sample.parts}
+def fit(samples: Sequence[Sample], free: Sequence[str] = ()) -> tuple[dict[str, float], float]:
+    """Costs of the parts that samples have, of three digits, and their mean relative error.
+
+    Parts that are `free` cost nothing: instructions are as many wherever weights come from.
+    """
+    had = {part for sample in samples for part in sample.parts}.difference(free)
     names = [part for part in (*PARTS, *_SHARED) if part in had]
     figures = np.array([sample.figure for sample in samples])
     matrix = np.array([[sample.parts.get(name, 0) for name in names] for sample in samples])
     costs = least_squares(matrix / figures[:, None], np.ones(len(samples)))
     error = float(np.abs(matrix @ costs / figures - 1).mean())
     found = {n: float(f"{c:.3g}") for n, c in zip(names, costs, strict=True) if n in PARTS}
-    return found, error
+    return found | dict.fromkeys(free, 0.0), error
 
 
 def least_squares(matrix: np.ndarray, wanted: np.ndarray) -> np.ndarray:

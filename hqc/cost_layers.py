@@ -46,7 +46,7 @@ ALL = (
         2,
         [
             *(Layer(64, 1, 2), Layer(64, 3, 4), Layer(128, 1, 4, uniform=False)),
-            *(Layer(256, 3, 2), Layer(96, 3, 2), Layer(64, 3, 8)),
+            *(Layer(256, 3, 2), Layer(96, 3, 2), Layer(64, 3, 8), Layer(192, 3, 4)),
         ],
     ),
     Layers(

@@ -35,8 +35,8 @@ class Work:
     one for each spike that a position sees. `byte_vectors` hold a row as bytes, `word_vectors` as
     32-bit lanes. `codes` are the vectors of bytes of all weights. `listed` words of inputs are
     listed, and `anded` ones looked at, over all positions, planes and bits. Codes are stored in
-    fields of `field` bits, whose blocks are `halved` where they fill half of what others do, and
-    come from beyond the first cache if `far`.
+    fields of `field` bits. Outputs that are no multiple of 128 are `odd`: they fill blocks in part,
+    or blocks that are no power of two. Weights come from beyond the first cache if `far`.
     """
 
     positions: int
@@ -47,7 +47,7 @@ class Work:
     listed: float
     anded: float
     field: int
-    halved: bool
+    odd: bool
     far: bool
 
     @classmethod
@@ -69,7 +69,7 @@ class Work:
             listed=positions * height * words(in_channels) * planes,
             anded=positions * words(in_channels) * taps * planes * bits,
             field=field,
-            halved=field < 8 and words(channels) % 4 != 0,
+            odd=words(channels) % 4 != 0,
             far=inputs * channels > machine.first_cache,
         )
 
@@ -116,6 +116,7 @@ def _event_parts(work: Work) -> Parts:
         "spike": work.rows,
         "eventsum": work.positions * work.byte_vectors,
         f"event{work.field}": added,
+        "odd": added if work.odd else 0,
         "far": added if work.far else 0,
         "unpack": work.codes,
     }
@@ -123,14 +124,16 @@ def _event_parts(work: Work) -> Parts:
 
 def _field_parts(work: Work) -> Parts:
     added = work.rows * work.byte_vectors
-    return {
+    parts = {
         "word": work.listed,
         "spike": work.rows,
         "fieldsum": work.positions * work.byte_vectors,
         f"fields{work.field}": added,
-        "half": added if work.halved else 0,
         "far": added * work.field / 8 if work.far else 0,
     }
+    if work.odd and work.field < 8:
+        parts[f"odd{work.field}"] = added
+    return parts
 
 
 def _plane_parts(work: Work) -> Parts:

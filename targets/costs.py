@@ -24,7 +24,9 @@ class Costs:
     fields2: float = 1.6
     fields4: float = 1.4
     fields8: float = 4.5
-    half: float = 0.75
+    odd: float = 0.0
+    odd2: float = 0.8
+    odd4: float = 0.7
     far: float = 2.0
     unpack: float = 4.0
     plane: float = 5.0
@@ -41,8 +43,9 @@ MEANINGS = {
     "fields2": "Add a vector's outputs of fields as they are stored, of 2 bits.",
     "fields4": "The same, of 4 bits.",
     "fields8": "The same, of 8 bits.",
-    "half": "What adding fields of 2 or 4 bits takes more where blocks of 64 outputs fill half of "
-    "what others do.",
+    "odd": "What adding a vector takes more, by events, where outputs are no multiple of 128.",
+    "odd2": "The same, of fields of 2 bits.",
+    "odd4": "The same, of fields of 4 bits.",
     "far": "Bring a vector of bytes of weights from beyond the first cache, in a layer with more "
     "than that holds.",
     "unpack": "Unpack a vector of codes to bytes, once a call.",
