@@ -31,7 +31,7 @@ from hqc.targets.costs import PARTS, Costs
 
 Progress = Callable[[str], None]
 
-_TURNS = 3
+_TURNS = 5
 """How often kernels are timed on the host: the least counts."""
 
 _WIDTH, _INDENT = 96, 6 * " "
@@ -57,7 +57,7 @@ class Sample:
 
 @dataclass(frozen=True)
 class Fit:
-    """Fitted costs of a target, in its unit.
+    """Fitted costs of a target, in its unit; `machine` is the host's processor, as LLVM calls it.
 
     `error` is the mean of |fitted - measured| / measured over `samples` kernels. `loss` is what
     kernels that the costs choose take beyond the least measured, on average over layers and rates,
@@ -65,6 +65,7 @@ class Fit:
     """
 
     target: str
+    machine: str | None
     unit: str
     samples: int
     costs: dict[str, float]
@@ -76,7 +77,9 @@ class Fit:
         """The costs as a statement of a target file, broken into lines."""
         costs = ", ".join(f"{cost:g}~{part}" for part, cost in self.costs.items())
         lines = textwrap.wrap(f"costs {costs}", _WIDTH, subsequent_indent=_INDENT)
-        measured = f"hqc targets fit {self.target}: {self.unit}, mean error {self.error:.0%}"
+        where = f" on {self.machine}" if self.machine else ""
+        command = f"hqc targets fit {self.target}{where}"
+        measured = f"{command}: {self.unit}, mean error {self.error:.0%}"
         return "\n".join([*lines, f'{_INDENT}from "{measured}"']).replace("~", " ")
 
 
@@ -104,6 +107,7 @@ def fit_costs(
     fitted, error = fit(samples, () if unit != "instructions" else ("far",))
     return Fit(
         chosen.name,
+        str(chosen.tvm_target()["mcpu"]) if chosen.is_host else None,
         unit,
         len(samples),
         fitted,

@@ -79,7 +79,7 @@ def test_layers_have_every_field_and_lie_within_the_first_cache_and_beyond():
 
 def test_what_is_printed_is_a_statement_of_a_target_file(tmp_path):
     found = fit_costs("arm-a72", networks=[FEW], rates=[0.05, 0.3])
-    assert (found.target, found.unit) == ("arm-a72", "cycles")
+    assert (found.target, found.machine, found.unit) == ("arm-a72", None, "cycles")
     assert found.samples == 2 * 2 * 3
     assert found.error < 0.5
     file = tmp_path / "mine.hqt"
@@ -89,6 +89,14 @@ def test_what_is_printed_is_a_statement_of_a_target_file(tmp_path):
     unsaid = set(PARTS) - set(found.costs)
     assert all(getattr(costs, part) == getattr(Costs(), part) for part in unsaid)
     assert "fields8" in unsaid
+
+
+def test_this_machine_is_timed_and_named(tmp_path):
+    found = fit_costs("host", networks=[FEW], rates=[0.1])
+    assert found.unit == "nanoseconds"
+    assert found.machine
+    assert f'from "hqc targets fit host on {found.machine}: nanoseconds, ' in found.statement()
+    assert all(cost >= 0 for cost in found.costs.values())
 
 
 def test_targets_that_do_not_run_here_are_refused(bare_target):
