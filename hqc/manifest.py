@@ -61,6 +61,7 @@ def describe(
             "dtype": "float32",
             "shape": list(interface.shape),
             "codes": interface.codes(),
+            "image": interface.takes_images,
             "events": interface.takes_events,
         },
         "output": {

@@ -1,4 +1,5 @@
-"""Which kernel adds a layer's weights: events, fields or bit planes; and frames, whole or not."""
+"""Which kernel adds a layer's weights: events, fields, bit planes, dot products; and frames, whole
+or not."""
 
 from __future__ import annotations
 
@@ -44,18 +45,22 @@ class ChooseKernels(Costs, Pass):
        read.
     3. Planes take an AND, a popcount and an addition for every word of inputs, bit of the code and
        vector of 32-bit lanes, whether anything fires or not.
-    4. What costs least is chosen of those that hold the weights without waste, but where tuning
+    4. Where an instruction adds products of four bytes, which `dots` says, `dense` takes one for
+       every four inputs and vector of 32-bit lanes, and the unpacking of all weights: it is for
+       layers that end in neurons, of codes and inputs that are bytes.
+    5. What costs least is chosen of those that hold the weights without waste, but where tuning
        records choose one; `kernel` names one for all layers instead. What the parts of each cost
        are the target's `costs`; `rate` is the firing rate, in percent, of inputs that none was
        measured for.
-    5. Shifts as fields are bytes, twice what they take else: only where weights may `widen`.
-    6. Of frames, values that are 0 are skipped (`sparse`) if nearly all are, or without vectors.
-    7. Without vectors, as many neurons are computed side by side as a word of `word_bits` has room
+    6. Shifts as fields are bytes, twice what they take else: only where weights may `widen`.
+    7. Of frames, values that are 0 are skipped (`sparse`) if nearly all are, or without vectors;
+       where `dots` says so, all are multiplied by dot products.
+    8. Without vectors, as many neurons are computed side by side as a word of `word_bits` has room
        for (`lanes`), where that is proven to hold them.
-    8. With vectors, spikes are listed (`listing`) by a table, or by a mask whose lanes are moved
+    9. With vectors, spikes are listed (`listing`) by a table, or by a mask whose lanes are moved
        together where an instruction does that; `host`: as LLVM knows of this machine.
-    9. Where an instruction adds products of four bytes, which `dots` says, convolutions of
-       potentials by windows of one pixel use it, on as many bytes as hold their inputs.
+    10. Convolutions of potentials by windows of one pixel multiply bytes where `dots` says so, as
+        many as hold their inputs.
     """
 
     name: ClassVar[str] = "choose-kernels"
@@ -80,7 +85,10 @@ class ChooseKernels(Costs, Pass):
         """Annotate; the meaning of the model stays as it is."""
         for node in model.graph:
             if node.op_type in SPIKE_LAYERS:
-                node.attributes["kernel"] = ir.AttrString("kernel", self._choice(node))
+                chosen = self._choice(node)
+                node.attributes["kernel"] = ir.AttrString("kernel", chosen)
+                if chosen == "dense":
+                    node.attributes["dot_bits"] = ir.AttrInt64("dot_bits", self._dot_bits)
                 if self.vector_bits and self._lists_by_mask():
                     node.attributes["listing"] = ir.AttrString("listing", "mask")
             elif node.op_type in ("DenseConv", "FrameConvPotentials"):
@@ -88,6 +96,7 @@ class ChooseKernels(Costs, Pass):
                 measured = float(frames.metadata_props.get(RATE, 1))
                 sparse = self.vector_bits == 0 or measured <= _SPARSE
                 node.attributes["kernel"] = ir.AttrString("kernel", "sparse" if sparse else "dense")
+                self._use_dots_of_frames(node)
             elif node.op_type == "PotentialConv" and self.dots != "none":
                 self._use_dots(node)
             if node.op_type in ("SpikeConv", "DenseConv") and (lanes := self._lanes(node)) > 1:
@@ -109,7 +118,7 @@ class ChooseKernels(Costs, Pass):
     @property
     def machine(self) -> Machine:
         """What the options say of the target."""
-        return Machine(self.vector_bits, self.first_cache, self.widen > 0)
+        return Machine(self.vector_bits, self.first_cache, self.widen > 0, self._dot_bits > 0)
 
     def cost(self, node: ir.Node, kernel: str) -> float:
         """What a kernel takes for a layer, over all time steps, in the unit of the costs."""
@@ -127,14 +136,32 @@ class ChooseKernels(Costs, Pass):
 
     def _use_dots(self, node: ir.Node) -> None:
         load_tvm()
-        from hqc.codegen.kernels.dotted_tiles import dot_bits, suits_dots
+        from hqc.codegen.kernels.dotted_tiles import suits_dots
 
-        bits = dot_bits(self.dots)
-        if bits and suits_dots(node):
+        if self._dot_bits and suits_dots(node):
             x = Facts.of(node.inputs[0])
             size = max((-x.lowest - 1).bit_length(), x.highest.bit_length()) + 1
-            node.attributes["dot_bits"] = ir.AttrInt64("dot_bits", bits)
+            node.attributes["dot_bits"] = ir.AttrInt64("dot_bits", self._dot_bits)
             node.attributes["input_bytes"] = ir.AttrInt64("input_bytes", -(-size // 8))
+
+    def _use_dots_of_frames(self, node: ir.Node) -> None:
+        if not self._dot_bits:
+            return
+        from hqc.codegen.kernels.dotted_frames import suits_dotted_frames
+
+        if suits_dotted_frames(node):
+            node.attributes["kernel"] = ir.AttrString("kernel", "dense")
+            node.attributes["dot_bits"] = ir.AttrInt64("dot_bits", self._dot_bits)
+
+    @property
+    def _dot_bits(self) -> int:
+        """Bits of the vectors whose bytes the target multiplies, 0 for none."""
+        if self.dots == "none":
+            return 0
+        load_tvm()
+        from hqc.codegen.kernels.dotted_tiles import dot_bits
+
+        return dot_bits(self.dots)
 
     def _lanes(self, node: ir.Node) -> int:
         """Neurons of a layer that are computed side by side."""

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import onnx_ir as ir
 
 from hqc.codegen.load_tvm import load_tvm
+from hqc.dialect.layouts import WORD
 from hqc.dialect.planes import words
 
 SPIKE_LAYERS = ("SpikeConv", "SpikeConvPotentials")
@@ -19,12 +20,14 @@ _SCALAR_BYTE_LANES = 2
 
 @dataclass(frozen=True)
 class Machine:
-    """What kernels depend on: bits of a vector, 0 without, bytes of the first cache, and whether
-    shifts may be stored as bytes, twice what they take else."""
+    """What kernels depend on: bits of a vector, 0 without, bytes of the first cache, whether shifts
+    may be stored as bytes, twice what they take else, and whether there are dot products of bytes.
+    """
 
     vector_bits: int
     first_cache: int
     widen: bool
+    dots: bool
 
 
 @dataclass(frozen=True)
@@ -46,6 +49,7 @@ class Work:
     codes: float
     listed: float
     anded: float
+    dotted: float
     field: int
     odd: bool
     far: bool
@@ -67,6 +71,7 @@ class Work:
             word_vectors=channels / (machine.vector_bits // 32 or 1),
             codes=inputs * byte_vectors,
             listed=positions * height * words(in_channels) * planes,
+            dotted=positions * words(in_channels) * (WORD // 4) * taps,
             anded=positions * words(in_channels) * taps * planes * bits,
             field=field,
             odd=words(channels) % 4 != 0,
@@ -140,10 +145,22 @@ def _plane_parts(work: Work) -> Parts:
     return {"plane": work.anded * work.word_vectors}
 
 
+def _suits_dense(node: ir.Node, machine: Machine) -> bool:
+    load_tvm()
+    from hqc.codegen.kernels.spike_conv_dense import suits_dense
+
+    return node.op_type == "SpikeConv" and machine.dots and suits_dense(node)
+
+
+def _dense_parts(work: Work) -> Parts:
+    return {"dot": work.dotted * work.word_vectors, "unpack": work.codes}
+
+
 SPIKE_KERNELS = {
     "event": SpikeKernel(lambda node, machine: True, _event_parts),
     "fields": SpikeKernel(_suits_fields, _field_parts),
     "planes": SpikeKernel(_suits_planes, _plane_parts),
+    "dense": SpikeKernel(_suits_dense, _dense_parts),
 }
 """By the names that the `kernel` attribute takes. A new kernel is a line here, one in `VARIANTS` of
 `hqc/codegen/kernels/spike_conv.py`, and a part in `targets/costs.py` for what it alone does."""

@@ -30,6 +30,7 @@ class Costs:
     far: float = 2.0
     unpack: float = 4.0
     plane: float = 5.0
+    dot: float = 2.1
 
 
 MEANINGS = {
@@ -50,6 +51,7 @@ MEANINGS = {
     "than that holds.",
     "unpack": "Unpack a vector of codes to bytes, once a call.",
     "plane": "AND a vector of 32-bit lanes, count its bits and add them, for one bit of codes.",
+    "dot": "Add the products of a vector of bytes by another, four to a 32-bit lane.",
 }
 """What each part is; `targets/hqt.lark` says how a target file gives them."""
 

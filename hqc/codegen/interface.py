@@ -42,13 +42,15 @@ class Interface:
     """A planned kernel model's input and output.
 
     `quantizer` is the QuantizeFrames of the input; None where there are several, so that the codes
-    are not one array. `takes_events` is whether frames are counts of events. `class_names` is None
-    where the model does not say them.
+    are not one array. `takes_events` is whether frames are counts of events, `takes_images` whether
+    they are copies of one image: neither where there is no one array that holds their codes.
+    `class_names` is None where the model does not say them.
     """
 
     model: ir.Model
     quantizer: ir.Node | None
     takes_events: bool
+    takes_images: bool
     class_names: list[str] | None
 
     @classmethod
@@ -58,9 +60,10 @@ class Interface:
         quantizer = found[0] if len(found) == 1 else None
         steps, _, channels, *_ = model.graph.inputs[0].shape.numpy()
         said = preprocessing_of(model.metadata_props) or {}
-        events = said.get("kind") == "events" and channels == 2 and steps <= _MOST_STEPS
+        kind = said.get("kind") if quantizer is not None else None
+        events = kind == "events" and channels == 2 and steps <= _MOST_STEPS
         names = class_names(said, model.graph.outputs[0].shape.numpy()[-1])
-        return cls(model, quantizer, events and quantizer is not None, names)
+        return cls(model, quantizer, events, kind == "image", names)
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -153,6 +156,7 @@ class Interface:
         names = ", ".join(map(_c_text, self.class_names or ()))
         values["class_names"] = f"#define {name.upper()}_CLASS_NAMES {{{names}}}\n" if names else ""
         values["bytes"] = render("bytes.h.in", values) if codes else ""
+        values["image"] = render("image.h.in", values) if self.takes_images else ""
         values["events"] = render("events.h.in", values) if self.takes_events else ""
         shared = self.threads > 1
         values["set_threads"] = render("threads.h.in", values) if shared else ""

@@ -250,6 +250,7 @@ class Library:
         parts = ["model.c.in"]
         parts += ["threads.c.in"] if threads > 1 else []
         parts += ["bytes.c.in"] if self.interface.quantizer else []
+        parts += ["image.c.in"] if self.interface.takes_images else []
         parts += ["events.c.in"] if self.interface.takes_events else []
         (folder / f"{self.name}.c").write_text("".join(render(p, values) for p in parts))
         (folder / f"{self.name}_weights.bin").write_bytes(self.weights)

@@ -111,7 +111,10 @@ SPIKE_CONV_POTENTIALS = register(
 )
 FRAME_CONV_POTENTIALS = register(
     Op(
-        _text(f'FrameConvPotentials <{_STORED}, kernel: string = "sparse">', "image = Identity(x)"),
+        _text(
+            f'FrameConvPotentials <{_STORED}, kernel: string = "sparse", dot_bits: int = 0>',
+            "image = Identity(x)",
+        ),
         reference=_reference(
             "x bytes [T, C, H, W], weights [O, C, kh, kw] -> potentials [T, H', W', O].",
             lambda x, _channels: x,

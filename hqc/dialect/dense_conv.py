@@ -35,12 +35,14 @@ def dense_conv(
     weight_scheme: str,
     kernel: str = "sparse",
     lanes: int = 1,
+    dot_bits: int = 0,
     **lif: int,
 ) -> np.ndarray:
     """x bytes [T, C, H, W], weights int8 [O, C, kh, kw] -> spikes [T, H', W', 1, words(O)].
 
     `kernel` says whether inputs that are 0 are skipped ("sparse") or not ("dense"), `lanes` how
-    many neurons are computed side by side in a word.
+    many neurons are computed side by side in a word, `dot_bits` of how many bits vectors are whose
+    bytes are multiplied, 0 for none.
     """
     accumulator = conv_integer(x, weights, strides, pads).transpose(0, 2, 3, 1)
     return pack_planes(fixed_point_lif(accumulator, bias, threshold, reset, **lif), planes=1)
@@ -50,7 +52,7 @@ DENSE_CONV = register(
     Op(
         f"""
         DenseConv <strides, pads, weight_bits, weight_scheme, kernel: string = "sparse",
-                   lanes: int = 1, {SIGNATURE}>
+                   lanes: int = 1, dot_bits: int = 0, {SIGNATURE}>
             (x, weights, bias, threshold, reset) => (y)
         {{
             sums = ConvInteger <strides: ints = @strides, pads: ints = @pads> (x, weights)

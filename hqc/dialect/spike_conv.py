@@ -26,14 +26,15 @@ def spike_conv(
     kernel: str = "event",
     listing: str = "table",
     lanes: int = 1,
+    dot_bits: int = 0,
     **lif: int,
 ) -> np.ndarray:
     """x uint32 [T, H, W, P, words(C)], weights int8 [O, C, kh, kw] -> [T, H', W', 1, words(O)].
 
     A linear layer is a 1x1 convolution over tokens. `weight_bits` and `weight_scheme` ("uniform" or
     "pow2") say how the codes are stored, `kernel` how they are added, `listing` by what spikes are
-    listed with vectors, `lanes` how many neurons are computed side by side in a word; none changes
-    the result.
+    listed with vectors, `lanes` how many neurons are computed side by side in a word, `dot_bits` of
+    how many bits vectors are whose bytes are multiplied; none changes the result.
     """
     image = unpack_planes(x, channels=weights.shape[1]).transpose(0, 3, 1, 2)
     accumulator = conv_integer(image, weights, strides, pads).transpose(0, 2, 3, 1)
@@ -44,7 +45,7 @@ SPIKE_CONV = register(
     Op(
         f"""
         SpikeConv <channels, strides, pads, weight_bits, weight_scheme, kernel: string = "event",
-                   listing: string = "table", lanes: int = 1, {SIGNATURE}>
+                   listing: string = "table", lanes: int = 1, dot_bits: int = 0, {SIGNATURE}>
             (x, weights, bias, threshold, reset) => (y)
         {{
             rows = ai.hqc.kernel.UnpackPlanes <channels: int = @channels> (x)

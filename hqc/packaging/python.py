@@ -65,6 +65,7 @@ def write_wheel(contents: Contents) -> None:
     said = contents.artifact.manifest["input"]
     parts = {
         "codes": contents.render("codes.py.in", **said["codes"]) if said["codes"] else "",
+        "image": contents.render("image.py.in") if said["image"] else "",
         "events": contents.render("events.py.in") if said["events"] else "",
     }
     classes = (contents.artifact.manifest["preprocessing"] or {}).get("classes")

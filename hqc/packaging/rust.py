@@ -41,6 +41,8 @@ def write_crate(contents: Contents) -> None:
         "codes": "",
         "code_calls": "",
         "codes_extern": "",
+        "image_calls": "",
+        "image_extern": "",
         "events": "",
         "event_calls": "",
         "events_extern": "",
@@ -54,6 +56,9 @@ def write_crate(contents: Contents) -> None:
         }
         for part in ("codes", "code_calls", "codes_extern"):
             values[part] = contents.render(f"{part}.rs.in", **codes)
+    if frames["image"]:
+        for part in ("image_calls", "image_extern"):
+            values[part] = contents.render(f"{part}.rs.in")
     if frames["events"]:
         for part in ("events", "event_calls", "events_extern"):
             values[part] = contents.render(f"{part}.rs.in")

@@ -114,7 +114,7 @@ wchar uint8 intptr int_fast16 sem mtx pthread regex jmp_buf file lock thread ato
 
 @pytest.mark.parametrize(("flags", "suffix"), [(["-std=c99"], "c"), (["-x", "c++"], "cc")])
 def test_headers_of_all_names_go_with_each_other_and_with_the_systems(flags, suffix, tmp_path):
-    parts = ("set_threads", "bytes", "events")
+    parts = ("set_threads", "bytes", "image", "events")
     files = {part: f"{part.removeprefix('set_')}.h.in" for part in parts}
     templates = ["hqc.h.in", "model.h.in", *files.values()]
     said = "".join((TEMPLATES / t).read_text() for t in templates)

@@ -22,6 +22,8 @@ from hqc.dialect import ops
 from hqc.errors import UnsupportedModelError
 from hqc.targets import load_target
 from tests.conformance.channels import channel_cases
+from tests.conformance.dense_spikes import dense_cases
+from tests.conformance.dotted_frames import dotted_frame_cases
 from tests.conformance.harness import Case, outputs
 from tests.conformance.listings import listing_cases
 from tests.conformance.neuron_lanes import lane_cases
@@ -99,10 +101,19 @@ def conv_cases(rng):
             "weight_bits": bits, "weight_scheme": "uniform", **neurons,
         }  # fmt: skip
         yield "SpikeConv", [x, weights, *levels(rng, 96, neurons, 900)], attributes, 1
-    for n_out, neurons, image in zip((3, 12, 70, 33), NEURONS, frames(rng), strict=False):
-        weights = codes(rng, (n_out, 2, 3, 3), 8, "uniform")
+    windows = [
+        # channels out, kernel, strides, pads
+        (3, (3, 3), [1, 1], [1, 1, 1, 1]),
+        (12, (3, 3), [1, 1], [1, 1, 1, 1]),
+        (70, (2, 3), [2, 1], [0, 2, 1, 0]),
+        (33, (1, 4), [1, 3], [2, 1, 0, 2]),
+    ]
+    for (n_out, kernel, strides, pads), neurons, image in zip(
+        windows, NEURONS, frames(rng), strict=False
+    ):
+        weights = codes(rng, (n_out, 2, *kernel), 8, "uniform")
         attributes = {
-            "strides": [1, 1], "pads": [1, 1, 1, 1],
+            "strides": strides, "pads": pads,
             "weight_bits": 8, "weight_scheme": "uniform", **neurons,
         }  # fmt: skip
         inputs = [image, weights, *levels(rng, n_out, neurons, 1500)]
@@ -137,11 +148,17 @@ def field_cases(rng):
 
 
 def frames(rng):
-    """Frames of events and of signed numbers, by turns, with the ends of their types."""
+    """Frames of events and of signed numbers, by turns, with the ends of their types.
+
+    Rows are empty, at every step or at the first; one pixel alone changes at one step.
+    """
     for low, high, dtype in itertools.cycle(((0, 255, np.uint8), (-128, 127, np.int8))):
         image = rng.poisson(0.8, (T, 2, 6, 5)) if low == 0 else rng.normal(0, 40, (T, 2, 6, 5))
+        image[:, :, 3:] = 0
         image[0, 0, 0, :2] = low, high
         image[1] = image[0]
+        image[1, 1, 1, 2] = 3 - image[0, 1, 1, 2]
+        image[2, 0, 4, 3] = high
         yield np.clip(image, low, high).astype(dtype)
 
 
@@ -401,6 +418,14 @@ def cases_by_tiles(rng):
     return pointwise_cases(rng, T, codes, rescaling)
 
 
+def cases_by_dots(rng):
+    return dense_cases(rng, T, activations, codes)
+
+
+def frames_by_dots(rng):
+    return dotted_frame_cases(rng, T, codes, levels, rescaling)
+
+
 def multiplies_bytes(target, bits):
     """Whether an instruction adds products of bytes in vectors of so many bits, or wider ones."""
     widest = dot_bits(target.dots)
@@ -410,6 +435,8 @@ def multiplies_bytes(target, bits):
 CASES = [
     case
     for make in (
+        cases_by_dots,
+        frames_by_dots,
         conv_cases,
         field_cases,
         cases_by_tiles,

@@ -70,6 +70,17 @@ static hqc_status call(net_t *model, char letter)
         if (!take(codes + 1, NET_STEP_INPUT_SIZE)) return -1;
         return net_step_bytes(model, codes + 1);
 #endif
+#ifdef NET_TAKES_IMAGES
+    case 'W':
+        if (!take(floats + 1, NET_STEP_INPUT_SIZE * sizeof *floats)) return -1;
+        memcpy(logits, integers, sizeof logits);
+        status = net_run_image(model, floats + 1, logits);
+        memcpy(integers, logits, sizeof logits);
+        return status;
+    case 'w':
+        if (!take(codes + 1, NET_STEP_INPUT_SIZE)) return -1;
+        return net_run_image_bytes(model, codes + 1, integers);
+#endif
 #if EVENTS > 1
     case 'E':
     case 'e': {

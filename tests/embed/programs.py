@@ -23,27 +23,42 @@ STEPS, HEIGHT, WIDTH = 3, 5, 6
 MOST_EVENTS = 8192
 
 
-def small_network(path: Path, scale: float = 1.0, signed: int = 0, rows: int = 1) -> Path:
-    """Counts of events to 4 classes, at once or in each of 3 time steps."""
+def small_network(
+    path: Path,
+    scale: float = 1.0,
+    signed: int = 0,
+    rows: int = 1,
+    kind: str = "events",
+    steps: int = STEPS,
+    bits: int = 8,
+) -> Path:
+    """Counts of events, or images, to 4 classes, at once or in each of the time steps."""
     rng = np.random.default_rng(1)
-    net = Network((STEPS, 1, 2, HEIGHT, WIDTH))
+    net = Network((steps, 1, 2, HEIGHT, WIDTH))
     frames = net.op(
-        "QuantUniform", "frames", net.constant([scale]), domain="ai.hqc", bits=8, signed=signed
+        "QuantUniform", "frames", net.constant([scale]), domain="ai.hqc", bits=bits, signed=signed
     )
-    image = net.view(frames, (STEPS, 2, HEIGHT, WIDTH))
+    image = net.view(frames, (steps, 2, HEIGHT, WIDTH))
     weights = net.quantized(rng.normal(size=(8, 2, 3, 3)), bits=4)
     sums = net.op("Conv", image, weights, kernel_shape=[3, 3], pads=[1, 1, 1, 1])
-    spikes = net.lif(net.view(sums, (STEPS, 1, 8, HEIGHT, WIDTH)))
+    spikes = net.lif(net.view(sums, (steps, 1, 8, HEIGHT, WIDTH)))
     if rows == 1:
         net.head(net.mean(spikes, [0, 3, 4]), 8, rng.normal(size=4))
     else:
-        rates = net.mean(net.view(spikes, (STEPS, 8, HEIGHT * WIDTH)), [2])
+        rates = net.mean(net.view(spikes, (steps, 8, HEIGHT * WIDTH)), [2])
         head = net.quantized(rng.normal(size=(4, 8)))
         bias = net.constant(rng.normal(size=4))
         net.op("Gemm", rates, head, bias, transB=1, out="logits", name="head")
     model = onnx.load(net.save(path))
     model.graph.output[0].type.tensor_type.shape.dim[0].dim_value = rows
-    said = {"kind": "events", "time_steps": STEPS, "height": HEIGHT, "width": WIDTH}
+    onnx.save(model, path)
+    return shown(path, kind, steps)
+
+
+def shown(path: Path, kind: str, steps: int = STEPS) -> Path:
+    """A model that says what its frames are made from."""
+    model = onnx.load(path)
+    said = {"kind": kind, "time_steps": steps, "height": HEIGHT, "width": WIDTH}
     entry = model.metadata_props.add()
     entry.key, entry.value = PREPROCESSING, json.dumps(said)
     onnx.save(model, path)
@@ -98,7 +113,7 @@ class Calls:
 
 
 UNTOUCHED = 0x5A5A5A5A
-OK, ARENA_SIZE, NOT_READY, TIME_STEPS, OUTSIDE = 0, 2, 5, 6, 7
+OK, ARENA_SIZE, NOT_READY, TIME_STEPS, OUTSIDE, CODE = 0, 2, 5, 6, 7, 8
 
 
 def floats(bits: np.ndarray) -> np.ndarray:

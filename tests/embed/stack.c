@@ -19,7 +19,11 @@ static void __attribute__((noinline)) use(void)
     net_init(&model, arena, sizeof arena);
     net_run(&model, frames, logits);
     net_run_bytes(&model, (const net_code *)frames, integers);
-#ifdef EVENTS
+#ifdef NET_TAKES_IMAGES
+    net_run_image(&model, frames, logits);
+    net_run_image_bytes(&model, (const net_code *)frames, integers);
+#endif
+#ifdef NET_TAKES_EVENTS
     {
         static const hqc_event events[2] = {{0, 1, 1, 1}, {5, 2, 2, 0}};
         net_run_events(&model, events, 2, integers);

@@ -19,9 +19,11 @@ OWN = 96
 
 
 @pytest.mark.parametrize("target", ["host", "arm-a72", "rv32imc", "cortex-m4", "cortex-m0plus"])
-def test_no_more_is_used_than_the_header_says(target, tmp_path):
-    library = compiled(small_network(tmp_path / "net.onnx", scale=0.75), target, tmp_path / "net")
-    command = linked(target, library, "stack.c", tmp_path / "program", "-DEVENTS")
+@pytest.mark.parametrize("kind", ["events", "image"])
+def test_no_more_is_used_than_the_header_says(kind, target, tmp_path):
+    model = small_network(tmp_path / "net.onnx", scale=0.75, kind=kind)
+    library = compiled(model, target, tmp_path / "net")
+    command = linked(target, library, "stack.c", tmp_path / "program")
     # The first call of memcpy would look for it, on this stack.
     environment = {**os.environ, "LD_BIND_NOW": "1"}
     done = subprocess.run(command, capture_output=True, check=True, env=environment)

@@ -243,6 +243,19 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         case 13: with_events(given, &is, 1); break;
         case 14: with_events(given, &is, 0); break;
 #endif
+#ifdef NET_TAKES_IMAGES
+        case 13:
+            run(&is, "run_image", no || null, net_run_image(given, null ? NULL : frames, next(2) ? logits : NULL));
+            break;
+        case 14: {
+            const hqc_status status = net_run_image_bytes(
+                given, null ? NULL : (const net_code *)frames, next(2) ? integers : NULL);
+            if (!no && !null && is.ready && !in_range(frames, NET_STEP_INPUT_SIZE))
+                expect("codes of an image", HQC_ERROR_CODE, status);
+            else run(&is, "run_image_bytes", no || null, status);
+            break;
+        }
+#endif
         default: hqc_status_text((hqc_status)next(UINT32_MAX))[0] ? (void)0 : abort();
         }
     }

@@ -69,7 +69,7 @@ def networks(draw: st.DrawFn) -> Network:
     passes = None
     if net.chance(15):
         mode, bits = net.pick("auto", "exact", "guarded"), net.pick(32, 16)
-        kernel = net.pick("planes", "event", "auto")
+        kernel = net.pick("planes", "event", "auto", "dense,dots=host")
         integers = f"make-integer{{mode={mode},potential_bits={bits}}}"
         passes = DEFAULT.replace("make-integer", integers)
         passes = passes.replace("choose-kernels", f"choose-kernels{{kernel={kernel}}}")

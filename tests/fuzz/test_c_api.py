@@ -6,6 +6,7 @@ import subprocess
 
 import pytest
 
+from tests.embed.programs import small_network
 from tests.fuzz import c_api
 
 
@@ -16,6 +17,11 @@ def program(tmp_path_factory):
 
 def test_any_calls(program):
     c_api.run(program, 3000, seed=11)
+
+
+def test_any_calls_of_a_model_of_images(tmp_path):
+    model = small_network(tmp_path / "images.onnx", kind="image", signed=1, bits=4)
+    c_api.run(c_api.build(tmp_path, model), 3000, seed=11)
 
 
 FAULTS = {

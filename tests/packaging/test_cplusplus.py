@@ -127,6 +127,50 @@ def test_every_way_gives_the_same_class(host_artifact, tmp_path, standard):
     ]
 
 
+IMAGE = r"""
+#include <array>
+#include <cstdint>
+
+#include "pictures.hpp"
+
+using model_type = hqc::pictures_owner;
+static model_type model;
+static std::array<float, model_type::input_size> frames;
+static std::array<float, model_type::step_input_size> image;
+static std::array<model_type::code, model_type::step_input_size> codes;
+static std::array<float, model_type::output_size> one, all;
+static std::array<std::int32_t, model_type::output_size> integers, read;
+
+int main()
+{
+    using hqc::status;
+    for (std::size_t i = 0; i < frames.size(); i++) {
+        const std::size_t pixel = i % image.size(), code = pixel * 37 % 256;
+        codes[pixel] = static_cast<model_type::code>(code);
+        frames[i] = image[pixel] = static_cast<float>(code) * PICTURES_INPUT_SCALE;
+    }
+    if (model.run(frames, all) != status::ok || model.run_image(image, one) != status::ok) return 1;
+    if (one != all) return 2;
+    if (model.run_image_bytes(codes, integers) != status::ok) return 3;
+    if (model.reset() != status::ok) return 4;
+    for (std::size_t t = 0; t < model_type::time_steps; t++)
+        if (model.step(image) != status::ok) return 5;
+    if (model.read_integers(read) != status::ok || read != integers) return 6;
+    if (model.run_image(frames, one) != status::size) return 7;
+    return model.run_image_bytes({codes.data(), 1}) == status::size ? 0 : 8;
+}
+"""
+
+
+@needs_compiler
+def test_an_image_is_run_as_its_copies(pictures, tmp_path):
+    (tmp_path / "main.cpp").write_text(IMAGE)
+    compiler = next(filter(None, map(shutil.which, ("c++", "g++", "clang++"))))
+    where = (f"-I{pictures.folder}", f"-L{pictures.folder}", "-lpictures", "-o", "main")
+    done(compiler, "-std=c++17", *FLAGS, "main.cpp", *where, cwd=tmp_path)
+    done(tmp_path / "main", cwd=tmp_path)
+
+
 BOTH = """
 #include "nmnist.hpp"
 #include "tiny.hpp"

@@ -45,6 +45,7 @@ model.reset(), other.reset()
 model.step_events(events[::-1]), other.step_bytes(codes[0])
 assert np.array_equal(model.read_integers(), other.read_integers())
 assert model.run_events(events).shape == nmnist.OUTPUT_SHAPE
+assert not hasattr(model, "run_image")
 outside = events[:1].astype([("time", "i8"), ("x", "i8"), ("y", "i8"), ("polarity", "i8")])
 def refused(call, *arguments):
     try:
@@ -106,6 +107,33 @@ def test_a_fresh_environment_runs_the_hosts_wheel_without_hqc(host_artifact, tmp
     listed = done(*pip, "show", "--files", "nmnist", cwd=tmp_path)
     assert "Version: " + VERSION in listed
     assert "nmnist/nmnist.so" in listed
+
+
+IMAGE = """
+import numpy as np
+import pictures
+model, rng = pictures.Model(), np.random.default_rng(0)
+codes = rng.integers(0, 256, pictures.INPUT_SHAPE[1:], np.uint8)
+image, steps = codes * np.float32(model.INPUT_SCALE), pictures.INPUT_SHAPE[0]
+assert np.array_equal(model.run_image(image), model.run(np.stack([image] * steps)))
+assert np.array_equal(model.run_image_bytes(codes), model.run_bytes(np.stack([codes] * steps)))
+for call, given in (model.run_image, image[0]), (model.run_image_bytes, codes.astype(int) + 256):
+    try:
+        call(given)
+    except ValueError as error:
+        print(error)
+assert not hasattr(model, "run_events")
+"""
+
+
+def test_an_image_is_run_as_its_copies(pictures, tmp_path):
+    with zipfile.ZipFile(wheel_of(pictures, tmp_path / "wheels")) as archive:
+        archive.extractall(tmp_path / "installed")
+    said = done(sys.executable, "-c", IMAGE, cwd=tmp_path / "installed")
+    assert said.splitlines() == [
+        "frames [2, 5, 6] of float32 are not [1, 2, 5, 6] numbers",
+        "codes are not from 0 to 255",
+    ]
 
 
 def test_record_and_tags_are_those_of_the_files(host_artifact, tmp_path):

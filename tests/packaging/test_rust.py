@@ -39,6 +39,33 @@ def test_a_model_of_images_has_a_crate_without_events(tiny, tmp_path):
     package(tiny("cortex-m4"), "rust", crate)
     source = (crate / "src" / "lib.rs").read_text()
     assert "run_events" not in source
+    assert "run_image" not in source
     assert "run_bytes" in source
     assert "#![no_std]" in source
     done("cargo", "check", "--offline", cwd=crate)
+
+
+IMAGE = """
+use pictures::{Arena, Code, Model, INPUT_SCALE, INPUT_SIZE, STEP_INPUT_SIZE};
+
+#[test]
+fn an_image_gives_what_its_copies_give() {
+    let mut arena = Box::new(Arena::new());
+    let mut model = Model::new(&mut arena).unwrap();
+    let codes: [Code; STEP_INPUT_SIZE] = core::array::from_fn(|i| (i * 37 % 256) as Code);
+    let image = codes.map(|code| code as f32 * INPUT_SCALE);
+    let frames: [f32; INPUT_SIZE] = core::array::from_fn(|i| image[i % STEP_INPUT_SIZE]);
+    let copies: [Code; INPUT_SIZE] = core::array::from_fn(|i| codes[i % STEP_INPUT_SIZE]);
+    assert_eq!(model.run_image(&image), model.run(&frames));
+    assert_eq!(model.run_image_bytes(&codes), model.run_bytes(&copies));
+    assert!(model.label().is_ok());
+}
+"""
+
+
+@needs_cargo
+def test_an_image_is_run_as_its_copies(pictures, tmp_path):
+    package(pictures, "rust", tmp_path / "crate")
+    (tmp_path / "crate" / "tests" / "image.rs").write_text(IMAGE)
+    said = done("cargo", "test", "--offline", "--test", "image", cwd=tmp_path / "crate")
+    assert "1 passed" in said

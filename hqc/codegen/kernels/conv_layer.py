@@ -13,6 +13,7 @@ import numpy as np
 import onnx_ir as ir
 from tvm.script import tirx as T
 
+from hqc.codegen.kernels.frame_rows import FrameRows
 from hqc.codegen.kernels.geometry import Geometry
 from hqc.codegen.kernels.kernel_base import (
     ANY,
@@ -47,8 +48,8 @@ class Accumulation:
     `add(x, weights, offsets, codes, events, counts, acc, s, oy, ox, first)` adds to acc the inputs
     of the outputs from `first` on, `block_words` words of them; unless it `clears`, acc needs not
     be 0 before. An element of acc holds `per_element` sums, each times its place.
-    With `repeats` steps whose inputs are all those of the step before keep its sums: `events` has
-    room for a byte a step.
+    Rows of `frames` are copied to `events` before, and sums are kept where a position sees what it
+    saw the step before, or at the first, only 0.
     """
 
     image: str
@@ -63,7 +64,7 @@ class Accumulation:
     look_at_rows: Callable = nothing
     look: Callable = nothing
     tile: int = 1
-    repeats: bool = False
+    frames: FrameRows | None = None
     clears: bool = True
     per_element: int = 1
     table: Constant = NO_TABLE
@@ -79,19 +80,9 @@ class Accumulation:
         return clear(self.size, self.accumulator, vector) if self.clears else nothing
 
 
-def mark_changed_steps(image: str, size: int):
-    """A TIR macro: events[s] = whether one of the `size` inputs differs from the step before."""
-
-    @T.macro
-    def mark(x, events, steps):
-        for s in T.serial(1, steps):
-            differs = T.alloc_buffer((1,), image)
-            differs[0] = T.Cast(image, 0)
-            for n in range(size):
-                differs[0] = differs[0] | (x[s * size + n] ^ x[(s - 1) * size + n])
-            events[s] = T.Select(differs[0] != T.Cast(image, 0), T.uint8(1), T.uint8(0))
-
-    return mark
+def frame_macros(frames: FrameRows | None):
+    """The macros that copy rows of frames and mark what changes."""
+    return (frames.copy(), frames.mark()) if frames else (nothing, nothing)
 
 
 def rows_of(g: Geometry, tile: int) -> Rows:
@@ -140,7 +131,9 @@ def _build(g: Geometry, neurons: Neurons, sums: Accumulation, vector: bool):
     start, row_size = sums.start(vector), neurons.row(g.channels, vector)
     rows, epilogue = rows_of(g, tile), fire(neurons, g.channels, vector, sums.per_element > 1)
     stored, offset = (str(c.array.dtype) for c in sums.weights)
-    mark_changes = mark_changed_steps(sums.image, g.in_channels * g.height * g.width)
+    start_at_0 = clear(sums.size, sums.accumulator, vector)
+    copy_rows, mark_changes = frame_macros(sums.frames)
+    keeps_sums, flags = sums.frames is not None, sums.frames.outputs if sums.frames else 0
 
     @T.macro
     def fire_block(acc, u, row, levels, y, s, oy, ox, block, t_begin):
@@ -179,21 +172,26 @@ def _build(g: Geometry, neurons: Neurons, sums: Accumulation, vector: bool):
         codes = T.decl_buffer((ANY,), sums.code, data=codes_p)
         events = T.decl_buffer((ANY,), sums.event, data=events_p)
         u = T.decl_buffer((ANY,), neurons.potential, data=u_p)
+        # Otherwise LLVM has code for no steps, in which it clears the potentials of many positions.
+        T.evaluate(T.call_llvm_intrin("void", "llvm.assume", steps > 0))
         prepare(weights, offsets, codes)
-        if sums.repeats:
-            mark_changes(x, events, steps)
         for oy in range(g.out_height):
+            if keeps_sums:
+                for s in range(steps):
+                    copy_rows(x, events, s, oy)
+                mark_changes(events, steps)
             for column in range(tiles):
                 row: T.let = (oy * tiles + column) * stride
                 mine: T.let = rows.has(oy * tiles + column, part, parts)
                 if t_begin == 0 and mine:
                     for n in range(tile * row_size):
                         u[row + n] = neurons.at_rest()
-                if sums.repeats:
+                if keeps_sums:
                     for block in range(blocks):
                         acc = T.alloc_buffer((sums.size,), sums.accumulator)
+                        start_at_0(acc, 0)
                         for s in range(T.Select(mine, steps, 0)):
-                            if s == 0 or events[s] != T.Cast(sums.event, 0):
+                            if events[s * flags + column] != T.Cast(sums.event, 0):
                                 start(acc, 0)
                                 add(
                                     x, weights, offsets, codes, events, events, acc, s, oy, column,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import onnx_ir as ir
 from tvm.script import tirx as T
 
-from hqc.codegen.kernels.conv_layer import Accumulation, Layer, rows_of
+from hqc.codegen.kernels.conv_layer import Accumulation, Layer, frame_macros, rows_of
 from hqc.codegen.kernels.geometry import Geometry
 from hqc.codegen.kernels.kernel_base import ANY, Input, KernelCall, Output, Scratch
 from hqc.codegen.kernels.neurons import WORD
@@ -37,6 +37,7 @@ def _build(g: Geometry, rescaling: Rescaling, sums: Accumulation, vector: bool):
     prepare, look_at_rows, look, add = sums.prepare, sums.look_at_rows, sums.look, sums.add
     tile, tiles, rows = sums.tile, g.out_width // sums.tile, rows_of(g, sums.tile)
     start, epilogue = sums.start(vector), rescale(rescaling)
+    copy_rows, _ = frame_macros(sums.frames)
     stored, offset = (str(c.array.dtype) for c in sums.weights)
 
     @T.prim_func(s_tir=True)
@@ -68,6 +69,7 @@ def _build(g: Geometry, rescaling: Rescaling, sums: Accumulation, vector: bool):
         prepare(weights, offsets, codes)
         for s in range(steps):
             for oy in range(g.out_height):
+                copy_rows(x, events, s, oy)
                 for column in range(tiles):
                     mine: T.let = rows.has(oy * tiles + column, part, parts)
                     if mine:

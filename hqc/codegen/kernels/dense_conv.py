@@ -8,6 +8,8 @@ from tvm.script import tirx as T
 
 from hqc.codegen.kernels.conv_layer import Accumulation, Layer, conv_layer
 from hqc.codegen.kernels.conv_potentials import conv_potentials
+from hqc.codegen.kernels.dotted_frames import dotted_sums
+from hqc.codegen.kernels.frame_rows import FrameRows
 from hqc.codegen.kernels.geometry import (
     Geometry,
     accumulator_type,
@@ -21,8 +23,12 @@ from hqc.codegen.kernels.listed_frames import add_listed, lane_sums
 from hqc.codegen.kernels.neurons import WORD, Neurons
 from hqc.codegen.kernels.unpack import codes_of
 from hqc.codegen.kernels.weights import StoredWeights
+from hqc.dialect import find_op
 
 _LARGEST = {"uint8": 255, "int8": 128}
+
+_UNROLLED = 8
+"""Channels whose products are written out, at most."""
 
 
 @kernel("DenseConv")
@@ -39,30 +45,34 @@ def emit_potentials(node: ir.Node, vector: bool) -> KernelCall:
 
 def frame_sums(node: ir.Node, vector: bool) -> Layer:
     """Sums of a convolution of 8-bit frames."""
-    _, _, height, width = node.inputs[0].shape.numpy()
+    steps, _, height, width = node.inputs[0].shape.numpy()
     g = Geometry.of(node, height, width, planes=1)
     stored = StoredWeights.of(node, code_rows(node))
     image = node.inputs[0].dtype.name.lower()
+    frames = FrameRows(g, image, steps, g.kernel[1], vector)
     accumulator = accumulator_type(stored.codes, _LARGEST[image], is_wide(node))
 
+    if dot_bits := find_op(node).attributes(node)["dot_bits"]:
+        sums = dotted_sums(g, stored, image, steps, dot_bits)
+        return g, sums, ("dense by dots", image, sums.frames, stored.form, dot_bits)
     skips = node.attributes["kernel"].value == "sparse" if "kernel" in node.attributes else True
     if node.op_type == "DenseConv" and (lanes := Neurons.of(node).lanes) > 1:
-        sums = lane_sums(g, node, image, stored, skips)
+        sums = lane_sums(frames, node, stored, skips)
         return g, sums, ("dense in lanes", image, stored.form, lanes, skips)
     product = _LARGEST[image] * int(np.abs(stored.codes).max(initial=1))
     lane, rows = narrowest(product, accumulator) if vector else (accumulator, 0)
     block = min(g.channels, g.block_words(accumulator) * WORD)
     add_products = (
-        _add_products(g, lane, accumulator, rows, skips)
+        _add_products(frames, lane, accumulator, rows, skips)
         if vector
-        else add_listed(g, image, accumulator, skips, g.columns, block, 1)
+        else add_listed(frames, accumulator, skips, g.columns, block, 1)
     )
     sums = Accumulation(
         image=image,
         accumulator=accumulator,
         block_words=g.block_words(accumulator),
-        repeats=True,
-        events_size=node.inputs[0].shape.numpy()[0],
+        frames=frames,
+        events_size=frames.size,
         event="uint8",
         **codes_of(
             stored,
@@ -75,29 +85,28 @@ def frame_sums(node: ir.Node, vector: bool) -> Layer:
     return g, sums, ("dense", image, stored.form, accumulator, lane, rows, skips)
 
 
-def _add_products(g: Geometry, lane: str, accumulator: str, rows: int, skips: bool):
+def _add_products(frames: FrameRows, lane: str, accumulator: str, rows: int, skips: bool):
     """A TIR macro: add the products of all inputs, in narrow lanes that hold so many `rows`.
 
     They are widened after each row of the kernel, each tap, or some of a tap's channels: after as
     many inputs as they hold. With 0 rows, nothing is narrower than the accumulator.
     """
-    lanes = g.block_lanes(accumulator)
+    g, lanes = frames.g, frames.g.block_lanes(accumulator)
     add_row, widen = add_product(lanes, lane, vector=True), add(lanes, accumulator, vector=True)
     start = clear(lanes, lane, vector=True)
     kernel_height, kernel_width = g.kernel
-    stride_y, stride_x = g.strides
-    top, left = g.pads
-
     in_one = kernel_width * g.in_channels <= rows
     at_once = min(rows, g.in_channels) if rows else g.in_channels
+    whole = in_one or rows == 0
+    each = T.unroll if whole and g.in_channels <= _UNROLLED else T.serial
 
     @T.macro
-    def add_pixel(x, codes, sums, s, iy, ix, tap, first, begin, end):
-        for c in range(end - begin):
+    def add_tap(events, codes, sums, s, ky, kx, ox, first, begin, end):
+        for c in each(end - begin):
             value: T.let = T.Cast(
-                lane, x[((s * g.in_channels + begin + c) * g.height + iy) * g.width + ix]
+                lane, frames.number(events, s, ky, begin + c, ox * g.strides[1] + kx)
             )
-            k: T.let = tap * g.in_channels + begin + c
+            k: T.let = (ky * kernel_width + kx) * g.in_channels + begin + c
             if skips:
                 if value != T.Cast(lane, 0):
                     add_row(sums, codes, k * g.columns + first, value)
@@ -107,31 +116,23 @@ def _add_products(g: Geometry, lane: str, accumulator: str, rows: int, skips: bo
     @T.macro
     def add_products(x, weights, offsets, codes, events, counts, acc, s, oy, ox, first):
         for ky in range(kernel_height):
-            iy: T.let = oy * stride_y - top + ky
-            if iy >= 0 and iy < g.height:
-                if in_one:
-                    narrow = T.alloc_buffer((lanes,), lane)
-                    start(narrow, 0)
-                    for kx in range(kernel_width):
-                        ix: T.let = ox * stride_x - left + kx
-                        if ix >= 0 and ix < g.width:
-                            tap: T.let = ky * kernel_width + kx
-                            add_pixel(x, codes, narrow, s, iy, ix, tap, first, 0, g.in_channels)
-                    widen(acc, 0, narrow, 0, 0)
-                else:
-                    for kx in range(kernel_width):
-                        ix: T.let = ox * stride_x - left + kx
-                        if ix >= 0 and ix < g.width:
-                            tap: T.let = ky * kernel_width + kx
-                            if rows == 0:
-                                add_pixel(x, codes, acc, s, iy, ix, tap, first, 0, g.in_channels)
-                            else:
-                                for chunk in range((g.in_channels + at_once - 1) // at_once):
-                                    begin: T.let = chunk * at_once
-                                    end: T.let = T.min(begin + at_once, g.in_channels)
-                                    narrow = T.alloc_buffer((lanes,), lane)
-                                    start(narrow, 0)
-                                    add_pixel(x, codes, narrow, s, iy, ix, tap, first, begin, end)
-                                    widen(acc, 0, narrow, 0, 0)
+            if in_one:
+                narrow = T.alloc_buffer((lanes,), lane)
+                start(narrow, 0)
+                for kx in T.unroll(kernel_width):
+                    add_tap(events, codes, narrow, s, ky, kx, ox, first, 0, g.in_channels)
+                widen(acc, 0, narrow, 0, 0)
+            else:
+                for kx in T.unroll(kernel_width):
+                    if rows == 0:
+                        add_tap(events, codes, acc, s, ky, kx, ox, first, 0, g.in_channels)
+                    else:
+                        for chunk in range((g.in_channels + at_once - 1) // at_once):
+                            begin: T.let = chunk * at_once
+                            end: T.let = T.min(begin + at_once, g.in_channels)
+                            narrow = T.alloc_buffer((lanes,), lane)
+                            start(narrow, 0)
+                            add_tap(events, codes, narrow, s, ky, kx, ox, first, begin, end)
+                            widen(acc, 0, narrow, 0, 0)
 
     return add_products

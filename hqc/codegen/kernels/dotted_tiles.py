@@ -48,6 +48,22 @@ def dot_bits(dots: str) -> int:
     return next((bits for feature, bits in by_feature.items() if feature in host_features()), 0)
 
 
+def takes_signed(bits: int) -> bool:
+    """Whether the instruction of such vectors takes inputs with a sign."""
+    return bits == 128
+
+
+def four_inputs(inputs, at, bits: int):
+    """The four bytes from `at` on, in every four of a vector."""
+    word = T.call_intrin("uint32", "tirx.reinterpret", inputs[T.Ramp(at, 1, _WORD_BYTES)])
+    return T.call_intrin(f"int8x{bits // 8}", "tirx.reinterpret", T.Broadcast(word, bits // 32))
+
+
+def dot(sums, taken, codes, bits: int):
+    """The sums, int32, and the products of four inputs and their codes, added to each."""
+    return T.call_llvm_pure_intrin(f"int32x{bits // 32}", _INSTRUCTIONS[bits], sums, taken, codes)
+
+
 def suits_dots(node: ir.Node) -> bool:
     """Whether a PotentialConv has windows of one pixel and codes that are bytes, and 32 bits hold
     the sums of a digit."""
@@ -84,7 +100,7 @@ def dotted_tiles(
 
 def _flips(bits: int) -> tuple[int, int]:
     """Which bits of all lower digits are turned over, and of the highest."""
-    return (128, 0) if bits == 128 else (0, 128)
+    return (128, 0) if takes_signed(bits) else (0, 128)
 
 
 def _corrections(g: Geometry, stored: StoredWeights, bits: int, digits: int) -> np.ndarray:
@@ -156,19 +172,8 @@ def _take_apart(in_columns: int, tile: Tile, bits: int, digits: int):
 def _add_dots(g: Geometry, in_columns: int, accumulator: str, tile: Tile, bits: int, digits: int):
     """A TIR macro: the sums of a tile, from its digits."""
     lanes, size, columns = tile.lanes, tile.positions, g.columns
-    wide, four = f"int32x{lanes}", f"int8x{lanes * _WORD_BYTES}"
-    rows = -(-g.in_channels // _WORD_BYTES)
+    rows, four = -(-g.in_channels // _WORD_BYTES), f"int8x{bits // 8}"
     place = "uint32" if accumulator == "int32" else accumulator  # what wraps around comes back
-
-    def as_bytes(words):
-        return T.call_intrin(four, "tirx.reinterpret", words)
-
-    def inputs(apart, at):
-        word = T.call_intrin("uint32", "tirx.reinterpret", apart[T.Ramp(at, 1, _WORD_BYTES)])
-        return as_bytes(T.Broadcast(word, lanes))
-
-    def dot(acc, taken, codes):
-        return T.call_llvm_pure_intrin(wide, _INSTRUCTIONS[bits], acc, taken, as_bytes(codes))
 
     @T.macro
     def add_dots(x, weights, offsets, codes, apart, corrections, sums, last, _y, position, first):
@@ -187,8 +192,9 @@ def _add_dots(g: Geometry, in_columns: int, accumulator: str, tile: Tile, bits: 
                 for p in T.unroll(size):
                     acc[T.Ramp(p * lanes, 1, lanes)] = dot(
                         acc[T.Ramp(p * lanes, 1, lanes)],
-                        inputs(apart, (d * size + p) * in_columns + k * _WORD_BYTES),
-                        row[T.Ramp(0, 1, lanes)],
+                        four_inputs(apart, (d * size + p) * in_columns + k * _WORD_BYTES, bits),
+                        T.call_intrin(four, "tirx.reinterpret", row[T.Ramp(0, 1, lanes)]),
+                        bits,
                     )
             for p in T.unroll(size):
                 for v in T.vectorized(lanes):

@@ -12,7 +12,7 @@ import onnx_ir as ir
 from tvm.script import tirx as T
 
 from hqc.codegen.kernels.conv_layer import Accumulation
-from hqc.codegen.kernels.geometry import Geometry
+from hqc.codegen.kernels.frame_rows import FrameRows
 from hqc.codegen.kernels.lane_neurons import NeuronLanes
 from hqc.codegen.kernels.neurons import Neurons
 from hqc.codegen.kernels.weights import StoredWeights
@@ -24,55 +24,49 @@ def _at_once(elements: int) -> int:
 
 
 def add_listed(
-    g: Geometry, image: str, accumulator: str, skips: bool, columns: int, elements: int, lanes: int
+    frames: FrameRows, accumulator: str, skips: bool, columns: int, elements: int, lanes: int
 ):
     """A TIR macro: add the products of all inputs, `lanes` sums in an element of `accumulator`.
 
     Rows of codes have so many `columns` of elements, of which a block reads `elements`, if need be
     made up to a multiple of some. With `skips`, inputs that are 0 are not listed.
     """
-    at_once = _at_once(elements)
-    (kernel_height, kernel_width), (stride_y, stride_x), (top, left) = g.kernel, g.strides, g.pads
+    g, at_once = frames.g, _at_once(elements)
+    kernel_height, kernel_width = g.kernel
 
     @T.macro
     def add_products(x, weights, offsets, codes, events, counts, acc, s, oy, ox, first):
-        ix: T.let = ox * stride_x - left
         for ky in range(kernel_height):
-            iy: T.let = oy * stride_y - top + ky
-            if iy >= 0 and iy < g.height:
-                rows = T.alloc_buffer((kernel_width * g.in_channels,), "int32")
-                values = T.alloc_buffer((kernel_width * g.in_channels,), accumulator)
-                end = T.alloc_buffer((1,), "int32")
-                end[0] = 0
-                for kx in range(kernel_width):
-                    if ix + kx >= 0 and ix + kx < g.width:
-                        for c in range(g.in_channels):
-                            pixel: T.let = ((s * g.in_channels + c) * g.height + iy) * g.width
-                            value: T.let = x[pixel + ix + kx]
-                            if value != T.Cast(image, 0) or not skips:
-                                tap: T.let = (ky * kernel_width + kx) * g.in_channels + c
-                                rows[end[0]] = tap * columns + first // lanes
-                                values[end[0]] = T.Cast(accumulator, value)
-                                end[0] = end[0] + 1
-                if end[0] > 0:
-                    for chunk in range((elements + at_once - 1) // at_once):
-                        sums = T.alloc_buffer((at_once,), accumulator)
+            rows = T.alloc_buffer((kernel_width * g.in_channels,), "int32")
+            values = T.alloc_buffer((kernel_width * g.in_channels,), accumulator)
+            end = T.alloc_buffer((1,), "int32")
+            end[0] = 0
+            for kx in range(kernel_width):
+                for c in range(g.in_channels):
+                    value: T.let = frames.number(events, s, ky, c, ox * g.strides[1] + kx)
+                    if value != T.Cast(frames.image, 0) or not skips:
+                        tap: T.let = (ky * kernel_width + kx) * g.in_channels + c
+                        rows[end[0]] = tap * columns + first // lanes
+                        values[end[0]] = T.Cast(accumulator, value)
+                        end[0] = end[0] + 1
+            if end[0] > 0:
+                for chunk in range((elements + at_once - 1) // at_once):
+                    sums = T.alloc_buffer((at_once,), accumulator)
+                    for i in T.unroll(at_once):
+                        sums[i] = acc[chunk * at_once + i]
+                    for n in range(end[0]):
                         for i in T.unroll(at_once):
-                            sums[i] = acc[chunk * at_once + i]
-                        for n in range(end[0]):
-                            for i in T.unroll(at_once):
-                                code: T.let = codes[rows[n] + chunk * at_once + i]
-                                sums[i] = sums[i] + T.Cast(accumulator, code) * values[n]
-                        for i in T.unroll(at_once):
-                            acc[chunk * at_once + i] = sums[i]
+                            code: T.let = codes[rows[n] + chunk * at_once + i]
+                            sums[i] = sums[i] + T.Cast(accumulator, code) * values[n]
+                    for i in T.unroll(at_once):
+                        acc[chunk * at_once + i] = sums[i]
 
     return add_products
 
 
-def lane_sums(
-    g: Geometry, node: ir.Node, image: str, stored: StoredWeights, skips: bool
-) -> Accumulation:
+def lane_sums(frames: FrameRows, node: ir.Node, stored: StoredWeights, skips: bool) -> Accumulation:
     """Sums of a layer whose neurons lie side by side."""
+    g = frames.g
     lanes = Neurons.of(node).in_lanes(g.channels)
     block_words = g.block_words("int32")
     elements = block_words * lanes.per_block
@@ -82,18 +76,18 @@ def lane_sums(
         columns = -(-elements // _at_once(elements)) * _at_once(elements)
     stored = stored.reordered(lanes.order())
     return Accumulation(
-        image=image,
+        image=frames.image,
         accumulator=lanes.word,
         block_words=block_words,
         per_element=lanes.lanes,
-        repeats=True,
-        events_size=node.inputs[0].shape.numpy()[0],
+        frames=frames,
+        events_size=frames.size,
         event="uint8",
         weights=stored.constants(),
         codes_size=len(stored.codes) * columns * np.dtype(lanes.word).itemsize,
         code=lanes.word,
         prepare=_pack(stored, lanes, columns),
-        add=add_listed(g, image, lanes.word, skips, columns, elements, lanes.lanes),
+        add=add_listed(frames, lanes.word, skips, columns, elements, lanes.lanes),
     )
 
 

@@ -192,7 +192,7 @@ class SpikeLists:
             for plane in range(g.planes):
                 end = T.alloc_buffer((1,), "int32")
                 end[0] = 0
-                for ky in range(kernel_height):
+                for ky in T.unroll(kernel_height):
                     iy: T.let = oy * stride_y - top + ky
                     if iy >= 0 and iy < g.height and first < last:
                         at: T.let = plane * kernel_height + ky
@@ -278,7 +278,7 @@ class SpikeLists:
                 events[T.Ramp(at + end[0], 1, lanes)] = together(x[word + w]) + T.Broadcast(
                     base, lanes
                 )
-                end[0] = end[0] + T.Cast("int32", T.popcount(x[word + w]))
+                end[0] = end[0] + T.Cast("int32", T.popcount(T.Cast(f"uint{lanes}", x[word + w])))
 
         if lanes:
             return by_mask

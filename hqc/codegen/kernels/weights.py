@@ -146,26 +146,39 @@ class StoredWeights:
 
     def constants(self) -> tuple[Constant, Constant]:
         """The stored rows [K, row_items], and the offsets."""
-        parts = self.fields().reshape(len(self.codes), self.parts, self.row_items)
-        shifts = np.arange(self.parts, dtype=parts.dtype)[:, None] * self.field_bits
-        stored = np.bitwise_or.reduce(parts << shifts, axis=1)
-        return Constant(stored.astype(parts.dtype), is_weights=True), Constant(self.offsets())
+        return Constant(self.packed(self.fields()), is_weights=True), Constant(self.offsets())
+
+    def packed(self, fields: np.ndarray) -> np.ndarray:
+        """Rows of fields [..., n], n a multiple of `parts`, as items [..., n / parts]."""
+        parts = fields.reshape(*fields.shape[:-1], self.parts, -1)
+        shifts = np.arange(self.parts, dtype=fields.dtype)[:, None] * self.field_bits
+        return np.bitwise_or.reduce(parts << shifts, axis=-2).astype(fields.dtype)
 
     def reader(self):
         """A Python function (stored, offsets, k, i, part) -> TIR integer: the code of output
         part * row_items + i for input k, of the codes' type."""
-        bits, row_items, code = self.field_bits, self.row_items, self.code
-        if not self.is_packed:
-            return lambda stored, offsets, k, i, part: stored[k * row_items + i]
-        mask = (1 << bits) - 1
+        row_items, decoded = self.row_items, self.decoder()
 
         def read(stored, offsets, k, i, part):
-            byte = stored[k * row_items + i]
-            field = byte if bits == 8 else T.shift_right(byte, T.uint8(part * bits)) & T.uint8(mask)
+            item = stored[k * row_items + i]
+            return decoded(item, part, lambda: offsets[part * row_items + i])
+
+        return read
+
+    def decoder(self):
+        """A Python function (item, part, offset) -> TIR integer: the code of a field of an item, of
+        the codes' type; `offset()` is its output's, where fields have one."""
+        bits, code = self.field_bits, self.code
+        mask = (1 << bits) - 1
+
+        def decoded(item, part, offset):
+            if not self.is_packed:
+                return item
+            field = item if bits == 8 else T.shift_right(item, T.uint8(part * bits)) & T.uint8(mask)
             if self.is_shift:
                 magnitude = T.shift_right(T.shift_left(T.uint8(1), field & T.uint8(7)), T.uint8(1))
                 sign = T.int8(0) - T.Cast("int8", T.shift_right(field, T.uint8(3)))
                 return T.bitwise_xor(T.Cast("int8", magnitude), sign) - sign
-            return T.Cast(code, field) + offsets[part * row_items + i]
+            return T.Cast(code, field) + offset()
 
-        return read
+        return decoded

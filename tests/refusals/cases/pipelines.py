@@ -64,9 +64,9 @@ def potentials_of_bits_that_there_are_not(net):
 
 
 @refused(
-    "choose-kernels has no kernel 'dense'",
-    hint="kernel is one of auto, event, fields, planes",
-    passes="choose-kernels{kernel=dense}",
+    "choose-kernels has no kernel 'tables'",
+    hint="kernel is one of auto, event, fields, planes, dense",
+    passes="choose-kernels{kernel=tables}",
 )
 def a_kernel_that_there_is_not(net):
     sound(net)
@@ -167,6 +167,17 @@ def a_plan_for_a_target_without_vectors(net):
 def products_of_four_bytes_on_a_machine_without(net):
     x = net.conv(net.conv(net.spikes(), name="inner"), name="outer")
     net.end(net.lif(x, v_threshold=1.0))
+
+
+@refused(
+    "node 'layer.lif': its products are those of another machine than arm-a72",
+    hint="give choose-kernels dots=none",
+    passes="fold-constants,fold-padding,canonicalize,make-integer,pack-spikes,"
+    "choose-kernels{dots=aarch64,kernel=dense},plan-memory",
+    options={"name": "net", "target": "arm-a72"},
+)
+def products_of_spikes_on_a_machine_without(net):
+    net.end(net.lif(net.conv(net.spikes(), name="layer"), name="layer.lif"))
 
 
 @refused(

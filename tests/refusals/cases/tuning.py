@@ -49,7 +49,7 @@ def records_of_another_target(net):
 
 @refused(
     "node 'conv.lif': tuning records choose 'fields' for it, which cannot compute it",
-    hint="kernels that can are event, planes",
+    hint="kernels that can are event, planes...",
     options={"tune": RECORDS},
 )
 def a_kernel_that_cannot_compute_its_layer(net):
