@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from os import PathLike
 from pathlib import Path
 
@@ -31,10 +31,12 @@ from hqc.frontend.load import load_model, model_name
 from hqc.frontend.save import save_model
 from hqc.manifest import describe
 from hqc.pass_verifier import PassVerifier
-from hqc.passes import DEFAULT, Pass, PassDumper, parse_pipeline, run_passes
+from hqc.passes import DEFAULT, Observer, Pass, PassDumper, parse_pipeline, run_passes
 from hqc.reference import run_reference
 from hqc.targets import Target, load_target
 from hqc.targets.formatting import show
+from hqc.tuning import Tuner
+from hqc.tuning_records import TuningRecords
 
 CALIBRATION_RECORDINGS = 8
 """Recordings that firing rates are measured on, spread over those there are."""
@@ -61,16 +63,21 @@ def pipeline_for(target: Target, passes: str | None = None, threads: int = 1) ->
                 hint=f"say plan-memory{{threads={threads}}} among them, in place of --threads",
             )
         return parse_pipeline(passes)
+    return parse_pipeline(pipeline_text(target, threads))
+
+
+def pipeline_text(target: Target, threads: int = 1) -> str:
+    """The passes that lead to kernels for a target, as text."""
     vectors = f"vector_bits={target.vector_bits}"
     text = DEFAULT.replace("plan-memory", f"plan-memory{{{vectors},threads={threads}}}")
     options = (
-        f"{vectors},word_bits={target.word_bits},listing={target.listing},"
-        f"popcount_ops={target.popcount_ops},dots={target.dots}"
-    )
+        f"{vectors},word_bits={target.word_bits},listing={target.listing},dots={target.dots},"
+        f"first_cache={target.first_cache},"
+    ) + ",".join(f"{part}={cost}" for part, cost in asdict(target.costs).items())
     if target.optimize == "size":
         text = text.replace("make-integer", "make-integer{potential_bits=16}")
         options += ",widen=0"
-    return parse_pipeline(text.replace("choose-kernels", f"choose-kernels{{{options}}}"))
+    return text.replace("choose-kernels", f"choose-kernels{{{options}}}")
 
 
 def lower(
@@ -79,13 +86,15 @@ def lower(
     *,
     calibration: Sequence[np.ndarray] = (),
     verify_each: bool = False,
+    tuner: Observer | None = None,
     dump: PassDumper | None = None,
     progress: Progress = lambda text: None,
 ) -> Stages:
     """Run the passes; keep the integer model on the way.
 
-    Firing rates are measured on the `calibration` frames once the model is packed. With
-    `verify_each` the model is run before and after each pass, on those frames or on noise.
+    Firing rates are measured on the `calibration` frames once the model is packed; a `tuner` is
+    called then. With `verify_each` the model is run before and after each pass, on those frames or
+    on noise.
     """
     name = model.graph.inputs[0].name
     stages = {"dialect": copy_model(model)}
@@ -100,6 +109,8 @@ def lower(
             annotate_firing_rates(after, calibration)
 
     observers: list = [keep_integer, calibrate]
+    if tuner:
+        observers.append(tuner)
     if verify_each:
         observers.append(PassVerifier(model, {name: _frames(model, calibration)}))
     if dump:
@@ -143,6 +154,7 @@ def compile(
     bench: bool | Sequence[Recording] = False,
     optimize: str | None = None,
     threads: int = 1,
+    tune: str | PathLike[str] | None = None,
     progress: Progress = lambda text: None,
 ) -> Artifact:
     """Compile an ONNX file for a target into a folder, which appears whole or not at all.
@@ -153,7 +165,9 @@ def compile(
     size keeps potentials in 16 bits where they are fine enough, and loops as they are. `bench` adds
     a program that times the model on the device, on recordings that travel in it: those named, or
     some of those that firing rates are measured on. An inference may be shared among `threads`
-    threads, each of which takes memory in the arena.
+    threads, each of which takes memory in the arena. `tune` names a file of tuning records, which
+    say the kernel of every layer of spikes; layers that it lacks are measured on the recordings, on
+    this machine or under the target's emulator, and added to it.
     Raises `UserError` for anything wrong with the arguments or the model.
     """
     chosen = load_target(target, optimize)
@@ -171,8 +185,14 @@ def compile(
         check_name(name)
     if bench:
         check_linux(chosen)
+    records = TuningRecords(Path(tune), chosen) if tune is not None else None
     loaded = load_model(model, bind)
     name = name or model_name(loaded, model)
+    toolchain = Toolchain.of(chosen, cc)
+
+    def build(kernels: ir.Model, folder: Path) -> Artifact:
+        return write_measurable(kernels, name, (chosen, target), toolchain, folder, Path(model))
+
     with replacing_folder(output, MANIFEST) as folder:
         calibration = _calibration(model, loaded, calibrate)
         stages = lower(
@@ -180,11 +200,13 @@ def compile(
             steps,
             calibration=calibration,
             verify_each=verify_each,
+            tuner=Tuner(records, chosen, steps, calibration, build, threads, cc, progress)
+            if records
+            else None,
             dump=dump,
             progress=progress,
         )
         progress("generate code")
-        toolchain = Toolchain.of(chosen, cc)
         recordings = calibrate or sample_beside(model)
         write_library(
             stages.kernels,
@@ -267,3 +289,22 @@ def write_library(
     content = f"{json.dumps(manifest, indent=2)}\n".encode()
     (folder / f"{name}.json").write_bytes(content)
     (folder / MANIFEST).write_text(json.dumps(marker_of(name, content)) + "\n")
+
+
+def write_measurable(
+    kernels: ir.Model,
+    name: str,
+    target: tuple[Target, str],
+    toolchain: Toolchain,
+    folder: Path,
+    source: Path,
+) -> Artifact:
+    """Write an artifact to be measured, which need not fit the machine.
+
+    `target` is a target and the name or file that it was loaded by.
+    """
+    chosen, asked = target
+    roomy = replace(chosen, flash=0, ram=0)
+    write_library(kernels, name, roomy, toolchain, folder, source)
+    (folder / f"{name}.hqt").write_text(show("target", asked))
+    return Artifact.open(folder)

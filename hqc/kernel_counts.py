@@ -70,22 +70,31 @@ def estimated_ms(target: Target, counts: Counts) -> float | None:
     return None if cycles is None or not target.clock else cycles / target.clock * 1e3
 
 
-def count_kernels(
-    artifact: Artifact, recordings: Sequence[np.ndarray], cc: str | None = None
-) -> tuple[list[Counts], np.ndarray]:
-    """The counts of every kernel, for the first recording, and logits [recordings, classes].
+def counting_emulator(target: Target) -> list[str]:
+    """The command of the target's emulator, which counts instructions.
 
-    The first recording, frames [T, 1, C, H, W], is run once before it is counted, so that the
-    caches hold what an inference leaves. Raises `ToolError` where the target's emulator is none of
-    QEMU's, is missing, or loads no plugins, and where the program has no symbols.
+    Raises `ToolError` where it is none of QEMU's, or missing.
     """
-    target, name = artifact.target, artifact.name
     command = emulator_command(target)
     if not Path(command[0]).name.startswith("qemu-"):
         raise ToolError(
             f"target {target.name} runs here under {command[0]}, which does not count instructions",
             hint='name an emulator of QEMU in a target that extends it: emulate "qemu-..."',
         )
+    return command
+
+
+def count_kernels(
+    artifact: Artifact, recordings: Sequence[np.ndarray], cc: str | None = None
+) -> tuple[list[Counts], np.ndarray]:
+    """The counts of every kernel, for the first recording, and logits [recordings, classes].
+
+    The first recording, frames [T, 1, C, H, W], is run once before it is counted, so that the
+    caches hold what an inference leaves. Raises `ToolError` as `counting_emulator` does, where the
+    emulator loads no plugins, and where the program has no symbols.
+    """
+    target, name = artifact.target, artifact.name
+    command = counting_emulator(target)
     with tempfile.TemporaryDirectory(prefix="hqc-count-") as temporary:
         folder = Path(temporary)
         shutil.copy(artifact.folder / f"{name}_runner.c", folder)

@@ -151,11 +151,8 @@ def profile_artifact(
     milliseconds: Sequence[float | None] = [None] * len(kernels)
     counted: Sequence[Counts | None] = [None] * len(kernels)
     if target.is_host:
-        with tempfile.TemporaryDirectory(prefix="hqc-profile-") as temporary:
-            progress("link the program")
-            program = _link(artifact, Path(temporary), cc)
-            progress("measure")
-            milliseconds, byte_additions = _time(program, frames, len(kernels), rounds, threads)
+        progress("measure")
+        milliseconds, byte_additions = time_kernels(artifact, frames, rounds, threads, cc)
     else:
         progress("count instructions")
         byte_additions = target.clock * _lanes(target)
@@ -195,6 +192,20 @@ def recordings_of(
         )
     manifest = artifact.manifest
     return read_recordings(source, manifest["input"]["shape"], manifest["preprocessing"], limit)
+
+
+def time_kernels(
+    artifact: Artifact,
+    frames: Sequence[np.ndarray],
+    rounds: int,
+    threads: int,
+    cc: str | None = None,
+) -> tuple[list[float], float]:
+    """Milliseconds of every kernel on the host, the median over rounds, averaged over recordings;
+    and how many bytes a second this machine can add."""
+    with tempfile.TemporaryDirectory(prefix="hqc-profile-") as temporary:
+        program = _link(artifact, Path(temporary), cc)
+        return _time(program, frames, len(artifact.manifest["kernels"]), rounds, threads)
 
 
 def _link(artifact: Artifact, folder: Path, cc: str | None) -> Path:

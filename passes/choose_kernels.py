@@ -13,69 +13,45 @@ from hqc.dialect import find_op
 from hqc.dialect.facts import Facts
 from hqc.dialect.fixed_point_lif import neurons_fit
 from hqc.dialect.layer_invariants import frames_layer, spikes_layer
-from hqc.dialect.layouts import WORD, alias_root
-from hqc.dialect.metadata import RATE
-from hqc.dialect.planes import words
+from hqc.dialect.layouts import alias_root
+from hqc.dialect.metadata import RATE, TUNED
 from hqc.errors import UserError
 from hqc.passes.pass_base import Pass, register
+from hqc.passes.spike_kernels import SPIKE_KERNELS, SPIKE_LAYERS, Machine, Work, candidates
+from hqc.targets.costs import Costs
 
 _CHOICES = {
-    "kernel": ("auto", "event", "fields", "planes", "dense"),
+    "kernel": ("auto", *SPIKE_KERNELS),
     "listing": ("table", "mask", "host"),
     "dots": ("none", "aarch64", "host"),
 }
 """What options may be; `host` is whatever this machine has."""
-
-_LIST_OPS = 5
-"""Operations to find one spike and its weight row."""
-
-_ADD_OPS = {"event": {2: 2.0, 4: 2.0, 8: 3.2}, "fields": {2: 1.6, 4: 1.4, 8: 4.5}}
-"""Operations to add a vector of byte lanes, of codes that are fields of 2, 4 or 8 bits: events fill
-lanes of 16 with the last. In proportion as kernels take on a Zen 4, as are the next ones; bytes as
-fields are as quick there in the caches, but twice as many are to be brought in."""
-
-_HALF_OPS = 1.5
-"""Times as many for fields in blocks of 64 outputs, which fill half of what others do."""
-
-_UNPACK_OPS = 4
-"""Operations to unpack a vector of codes to bytes."""
-
-_FAR_OPS = 2
-"""What a vector of weights from beyond the first cache costs."""
-
-_DOT_OPS = 2.1
-"""Operations to add the products of a vector of bytes by another, four to a lane. Wider vectors
-take as many for each such part."""
-
-_FIRST_CACHE = 32 << 10
 
 _SPARSE = 0.05
 """Up to this share of values that are not 0, those that are 0 are skipped. At 9 % (N-MNIST) that
 takes a third less instructions on a Cortex-A72 and half as much time again on a Zen 4, which cannot
 predict them."""
 
-_SCALAR_BYTE_LANES = 2
-"""Without vectors, eight byte lanes of a register take nine operations where a vector takes two."""
-
 
 @register
 @dataclass(frozen=True)
-class ChooseKernels(Pass):
+class ChooseKernels(Costs, Pass):
     """Set the `kernel` of every layer of spikes, and of layers of frames.
 
-    1. Events cost the spikes of a position, each a scan and one addition a vector of byte lanes,
-       more where weights do not fit the first cache; and the unpacking of all weights, which
-       positions and time steps share.
-    2. Fields cost the spikes, too, and more operations a vector, but nothing is unpacked and less
-       is read.
-    3. Planes cost each word of inputs, an AND, a popcount and an addition for every bit of the
-       code and every vector of 32-bit lanes, whether anything fires or not.
-    4. Where an instruction adds products of four bytes, which `dots` says, `dense` costs one for
+    1. Events take a scan and an addition a vector of byte lanes for every spike that a position
+       sees, more where weights do not fit the first cache, of `first_cache` bytes; and the
+       unpacking of all weights, which positions and time steps share.
+    2. Fields take as much for every spike, of other additions, but nothing is unpacked and less is
+       read.
+    3. Planes take an AND, a popcount and an addition for every word of inputs, bit of the code and
+       vector of 32-bit lanes, whether anything fires or not.
+    4. Where an instruction adds products of four bytes, which `dots` says, `dense` takes one for
        every four inputs and vector of 32-bit lanes, and the unpacking of all weights: it is for
        layers that end in neurons, of codes and inputs that are bytes.
-    5. What costs least is chosen of those that hold the weights without waste; `kernel` names one
-       for all layers instead. `vector_bits` and `popcount_ops` describe the target, and `rate` is
-       the firing rate, in percent, of inputs that none was measured for.
+    5. What costs least is chosen of those that hold the weights without waste, but where tuning
+       records choose one; `kernel` names one for all layers instead. What the parts of each cost
+       are the target's `costs`; `rate` is the firing rate, in percent, of inputs that none was
+       measured for.
     6. Shifts as fields are bytes, twice what they take else: only where weights may `widen`.
     7. Of frames, values that are 0 are skipped (`sparse`) if nearly all are, or without vectors;
        where `dots` says so, all are multiplied by dot products.
@@ -92,7 +68,7 @@ class ChooseKernels(Pass):
     vector_bits: int = 128
     word_bits: int = 32
     listing: str = "table"
-    popcount_ops: int = 5
+    first_cache: int = 32 << 10
     rate: int = 15
     widen: int = 1
     dots: str = "none"
@@ -108,7 +84,7 @@ class ChooseKernels(Pass):
     def run(self, model: ir.Model) -> ir.Model:
         """Annotate; the meaning of the model stays as it is."""
         for node in model.graph:
-            if node.op_type in ("SpikeConv", "SpikeConvPotentials"):
+            if node.op_type in SPIKE_LAYERS:
                 chosen = self._choice(node)
                 node.attributes["kernel"] = ir.AttrString("kernel", chosen)
                 if chosen == "dense":
@@ -135,27 +111,28 @@ class ChooseKernels(Pass):
 
         return this_machine_compresses()
 
-    def _choice(self, node: ir.Node) -> str:
-        # TVM, which kernels are written in, takes seconds to load: refused models do without.
-        load_tvm()
-        from hqc.codegen.kernels.spike_conv_dense import suits_dense
-        from hqc.codegen.kernels.spike_conv_fields import field_of, suits_fields
-        from hqc.codegen.kernels.spike_conv_planes import suits_planes
+    def candidates(self, node: ir.Node) -> list[str]:
+        """The kernels that can compute a layer of spikes on the target."""
+        return candidates(node, self.machine)
 
-        bits, scheme = (node.attributes[n].value for n in ("weight_bits", "weight_scheme"))
-        field = field_of(bits, scheme)
-        suits = {
-            "event": True,
-            "fields": self.vector_bits > 0
-            and suits_fields(node)
-            and (self.widen > 0 or field < 8 or bits > 4),
-            "planes": suits_planes(node),
-            "dense": node.op_type == "SpikeConv" and self._dot_bits > 0 and suits_dense(node),
-        }
+    @property
+    def machine(self) -> Machine:
+        """What the options say of the target."""
+        return Machine(self.vector_bits, self.first_cache, self.widen > 0, self._dot_bits > 0)
+
+    def cost(self, node: ir.Node, kernel: str) -> float:
+        """What a kernel takes for a layer, over all time steps, in the unit of the costs."""
+        rate = float(node.inputs[0].metadata_props.get(RATE, self.rate / 100))
+        parts = SPIKE_KERNELS[kernel].parts(Work.of(node, self.machine, rate))
+        return sum(getattr(self, part) * amount for part, amount in parts.items())
+
+    def _choice(self, node: ir.Node) -> str:
+        found = self.candidates(node)
         if self.kernel != "auto":
-            return self.kernel if suits[self.kernel] else "event"
-        costs = self._costs(node, field)
-        return min((k for k in costs if suits[k]), key=costs.__getitem__)
+            return self.kernel if self.kernel in found else "event"
+        if tuned := node.metadata_props.get(TUNED):
+            return tuned
+        return min(found, key=lambda kernel: self.cost(node, kernel))
 
     def _use_dots(self, node: ir.Node) -> None:
         load_tvm()
@@ -200,27 +177,3 @@ class ChooseKernels(Pass):
             sums, suits = frames_layer(node), True
         fit = suits and neurons_fit(node, node.inputs[2:], *sums)
         return self.word_bits // bits if fit else 1
-
-    def _costs(self, node: ir.Node, field: int) -> dict[str, float]:
-        """Operations of each kernel a position and time step."""
-        channels, in_channels, height, width = node.inputs[1].shape.numpy()
-        steps, _, _, planes, _ = node.inputs[0].shape.numpy()
-        _, out_height, out_width, *_ = node.outputs[0].shape.numpy()
-        bits = node.attributes["weight_bits"].value
-        taps = height * width
-        byte_vectors = channels / (self.vector_bits // 8 or _SCALAR_BYTE_LANES)
-        word_vectors = channels / (self.vector_bits // 32 or 1)
-        rate = float(node.inputs[0].metadata_props.get(RATE, self.rate / 100))
-        spikes = in_channels * taps * planes * rate
-        add_field = _ADD_OPS["fields"][field] * (
-            _HALF_OPS if field < 8 and words(channels) % 4 else 1
-        )
-        far = _FAR_OPS if in_channels * taps * channels > _FIRST_CACHE else 0
-        unpack = _UNPACK_OPS * in_channels * taps * byte_vectors / (steps * out_height * out_width)
-        return {
-            "event": spikes * (_LIST_OPS + (_ADD_OPS["event"][field] + far) * byte_vectors)
-            + unpack,
-            "fields": spikes * (_LIST_OPS + (add_field + far * field / 8) * byte_vectors),
-            "planes": words(in_channels) * taps * planes * bits * word_vectors * self.popcount_ops,
-            "dense": words(in_channels) * (WORD // 4) * taps * word_vectors * _DOT_OPS + unpack,
-        }

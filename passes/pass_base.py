@@ -40,7 +40,7 @@ def passes() -> dict[str, type[Pass]]:
     return dict(_PASSES)
 
 
-def find_pass(name: str, options: dict[str, str | int]) -> Pass:
+def find_pass(name: str, options: dict[str, str | int | float]) -> Pass:
     """The pass of that name with those options. Raises `UserError`, suggesting what exists."""
     cls = named("pass", name, _PASSES, "passes")
     defaults = {f.name: f.default for f in fields(cls)}
@@ -50,7 +50,10 @@ def find_pass(name: str, options: dict[str, str | int]) -> Pass:
             hint=f"its options are: {', '.join(defaults) or 'none'}",
         )
     for option, value in options.items():
-        if type(value) is not type(defaults[option]):
-            wanted = "a whole number" if isinstance(defaults[option], int) else "a word"
-            raise UserError(f"pass {name!r}: option {option!r} is {wanted}, not {value!r}")
+        wanted = type(defaults[option])
+        if type(value) is not wanted and not (wanted is float and type(value) is int):
+            raise UserError(f"pass {name!r}: option {option!r} is {_KINDS[wanted]}, not {value!r}")
     return cls(**options)
+
+
+_KINDS = {int: "a whole number", float: "a number", str: "a word"}

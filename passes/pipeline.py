@@ -29,6 +29,7 @@ DEFAULT = (
 
 class _Steps(lark.Transformer):
     integer = staticmethod(lambda children: int(children[0]))
+    decimal = staticmethod(lambda children: float(children[0]))
     word = staticmethod(lambda children: str(children[0]))
     option = staticmethod(lambda children: (str(children[0]), children[1]))
     step = staticmethod(lambda children: find_pass(str(children[0]), dict(children[1:])))

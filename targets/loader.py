@@ -12,8 +12,9 @@ from typing import Any
 import lark
 
 from hqc.errors import UserError
+from hqc.targets.costs import PARTS, Costs
 from hqc.targets.expressions import number_dimension, number_value
-from hqc.targets.syntax import Block, Source, find, names, unquote
+from hqc.targets.syntax import Block, Source, find, names, suggest, unquote
 from hqc.targets.units import DATA, FREQUENCY, NUMBER, Dimension
 
 OPTIMIZE = ("size", "speed")
@@ -22,6 +23,8 @@ OPTIMIZE = ("size", "speed")
 WIDEST_VECTOR = 128
 """Bits of the widest vectors that kernels are written for."""
 
+
+_USUAL_CACHE = 32 << 10
 
 DATA_CACHES = ("l1d", "l2", "l3")
 """The caches that loads and stores go through, in order."""
@@ -41,10 +44,10 @@ class Target:
     """A machine to compile for.
 
     `llvm` holds triple, cpu, abi, features and float (ABI); `compiler` the triple for the C
-    compiler and, if it needs one, its cpu; `vector_bits` is 0 without vectors; `popcount_ops` what
-    a vector popcount of 32-bit lanes takes; `optimize` is size or speed; `cache_line`, `flash` and
-    `ram` are in bytes, `clock` in Hz, 0 if unknown; `cycles` is what an "instruction", and a miss
-    of each data cache, are estimated to take; `emulate` is the command that runs its programs here,
+    compiler and, if it needs one, its cpu; `vector_bits` is 0 without vectors; `costs` is what the
+    parts of kernels take; `optimize` is size or speed; `cache_line`, `flash` and `ram` are in
+    bytes, `clock` in Hz, 0 if unknown; `cycles` is what an "instruction", and a miss of each data
+    cache, are estimated to take; `emulate` is the command that runs its programs here,
     None where there is none. They are linked by `program_compiler`, if it is not empty, or for
     `board`, without an operating system.
     """
@@ -54,7 +57,7 @@ class Target:
     llvm: dict[str, str] = field(default_factory=dict)
     compiler: tuple[str, ...] = ()
     vector_bits: int = 0
-    popcount_ops: int = 12
+    costs: Costs = field(default_factory=Costs)
     optimize: str = "speed"
     caches: dict[str, Cache] = field(default_factory=dict)
     cache_line: int = 0
@@ -118,6 +121,11 @@ class Target:
         """The data caches that are known in full, the nearest first, up to one that is not."""
         known = takewhile(lambda n: n in self.caches and self.caches[n].ways, DATA_CACHES)
         return {name: self.caches[name] for name in known}
+
+    @property
+    def first_cache(self) -> int:
+        """Bytes of the first data cache, of a usual one where it is not said."""
+        return self.caches["l1d"].size if "l1d" in self.caches else _USUAL_CACHE
 
     def tvm_target(self) -> dict[str, object]:
         """The target as TVM takes it."""
@@ -274,11 +282,18 @@ class _Fields:
             )
         return {"vector_bits": int(bits)}
 
-    def _popcount(self, statement: lark.Tree) -> dict[str, object]:
-        digits = statement.children[0]
-        if not (digits.isdigit() and 0 < float(digits) <= 1000):
-            raise self._source.error_at(digits, "a popcount takes 1 to 1000 operations")
-        return {"popcount_ops": int(digits)}
+    def _costs(self, statement: lark.Tree) -> dict[str, object]:
+        found: dict[str, float] = {}
+        for digits, name in (cost.children for cost in statement.children[:-1]):
+            self._once(name, found)
+            if name not in PARTS:
+                raise self._source.error_at(
+                    name,
+                    f"kernels have no part {str(name)!r}",
+                    suggest(name, PARTS) or f"parts are: {', '.join(PARTS)}",
+                )
+            found[str(name)] = self._count(digits)
+        return {"costs": Costs(**found)}
 
     def _optimize(self, statement: lark.Tree) -> dict[str, object]:
         return {"optimize": str(statement.children[0])}

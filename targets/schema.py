@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+from dataclasses import asdict
 
+from hqc.targets.costs import MEANINGS, Costs
 from hqc.targets.energy import QUANTITIES
 from hqc.targets.expressions import FUNCTIONS
 from hqc.targets.syntax import grammar
@@ -37,7 +39,10 @@ def schema() -> str:
         lines += ["| statement | form | meaning |", "|---|---|---|"]
         lines += [f"| {name} | `{_form(rules[name][1])}` | {rules[name][0]} |" for name in members]
         lines.append("")
-    lines += ["## Expressions", "", "| name | form | meaning |", "|---|---|---|"]
+    lines += ["## Costs", "", "| part | usual | meaning |", "|---|---|---|"]
+    usual = asdict(Costs())
+    lines += [f"| `{part}` | {usual[part]:g} | {about} |" for part, about in MEANINGS.items()]
+    lines += ["", "## Expressions", "", "| name | form | meaning |", "|---|---|---|"]
     for name in ("parameter", "number"):
         lines.append(f"| {name} | `{_form(rules[name][1])}` | {rules[name][0]} |")
     lines += [

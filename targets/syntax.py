@@ -13,6 +13,7 @@ import lark
 
 from hqc.errors import TargetFileError, UserError
 from hqc.regular_files import read_file
+from hqc.targets.costs import PARTS
 from hqc.targets.units import UNITS
 
 _MEANING = {
@@ -116,7 +117,7 @@ def _explain(source: Source, error: lark.exceptions.UnexpectedInput) -> TargetFi
         return source.error('this text has no closing "', line, column)
     read = "\n".join([*lines[: line - 1], lines[line - 1][: column - 1]])
     wrong = _UNIT.search(f"{read}{word}" if word[0].isalpha() else read) or _UNIT.search(read)
-    if wrong and wrong[1] not in keywords() and wrong[1] not in UNITS:
+    if wrong and wrong[1] not in (*keywords(), *UNITS, *PARTS):
         before = read[: wrong.start(1)]
         return source.error(
             f"{wrong[1]!r} is not a unit that fits here",

@@ -64,6 +64,12 @@ if TYPE_CHECKING:
     metavar="N",
     help="Threads that may share an inference; the arena holds what each needs for itself.",
 )
+@click.option(
+    "--tune",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Choose kernels by the records in FILE; measure layers that it lacks, and add them.",
+)
 @optimize_option
 @bind_option
 @cc_option
@@ -71,11 +77,17 @@ if TYPE_CHECKING:
 def compile_(out: Output, model: Path, explain: bool, **options: Any) -> None:
     """Compile MODEL, an ONNX file, to a C library.
 
+    With --tune the model is built with each kernel that its layers of spikes can be computed by,
+    and run on the recordings, on this machine or under the target's emulator; each layer gets the
+    fastest. What was measured is kept in FILE, by layer: the same file gives the same library
+    anywhere, and nothing is measured again.
+
     \b
     Examples:
       hqc compile model.onnx --target arm-a72 -o build/
       hqc compile model.onnx --bind batch=1 --verify-each
       hqc compile model.onnx --target arm-a72 --threads 4
+      hqc compile model.onnx --target arm-a72 --tune arm-a72.tune.json
       hqc compile model.onnx --target ./myboard.hqt --cc arm-linux-gnueabihf-gcc
     """
     import hqc

@@ -15,6 +15,9 @@ MADE_FOR = "hqc.made_for"
 RATE = "hqc.rate"
 """Of a packed value: set bits per channel, position, plane and time step."""
 
+TUNED = "hqc.tuned"
+"""Of a layer of spikes: the kernel that tuning records choose for it."""
+
 ARENA = "hqc.arena"
 """Of a value, a node and the model: offsets and sizes in the arena, as JSON.
 

@@ -133,7 +133,7 @@ def try_pipeline(folder: Path, rng: Rng) -> None:
             case 3 if steps[at:]:
                 steps[at] = scrambled(steps[at].encode(), rng).decode(errors="replace")
             case _ if steps[at:]:
-                option = of(rng, ("mode", "kernel", "vector_bits", "popcount_ops", "rate", "odd"))
+                option = of(rng, ("mode", "kernel", "vector_bits", "plane", "rate", "odd"))
                 values = ("exact", "guarded", "auto", "event", "planes", "0", "1", "64", "9" * 20)
                 steps[at] += f"{{{option}={of(rng, values)}}}"
     text = ",".join(steps)

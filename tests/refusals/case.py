@@ -76,7 +76,8 @@ class Case:
     """A model, and what is said of it. "..." in a text stands for anything.
 
     `make` adds nodes to a network, or returns the file's content. `options` are those of
-    `hqc.compile`; without them the model is lowered and no code is generated.
+    `hqc.compile`, files among them in the network's folder; without them the model is lowered and
+    no code is generated.
     """
 
     name: str
@@ -138,6 +139,8 @@ def _compile(path: Path, case: Case) -> None:
     if case.options:
         output = path.parent / "build"
         options = {"target": "host", **case.options}
+        if "tune" in options:
+            options["tune"] = path.parent / options["tune"]
         hqc.compile(path, output=output, passes=case.passes, bind=case.bind, **options)
     else:
         lower(load_model(path, case.bind), pipeline_for(_host(), case.passes))

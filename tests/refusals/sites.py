@@ -18,7 +18,7 @@ from hqc.dialect import Op, ops
 
 _PACKAGES = (hqc.passes, hqc.codegen)
 _MODULES = (
-    *("hqc.compiler", "hqc.dialect.op"),
+    *("hqc.compiler", "hqc.tuning", "hqc.tuning_records", "hqc.dialect.op"),
     *("hqc.frontend.load", "hqc.frontend.names", "hqc.frontend.operands"),
     *("hqc.frontend.opsets", "hqc.frontend.frames", "hqc.frontend.tensors"),
     *("hqc.frontend.control_flow", "hqc.frontend.raising", "hqc.frontend.stored_codes"),
