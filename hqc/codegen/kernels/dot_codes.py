@@ -32,23 +32,9 @@ class DotCodes:
     @classmethod
     def of_pixels(cls, g: Geometry, stored: StoredWeights) -> DotCodes:
         """Those of a convolution of packed spikes: the inputs of a pixel made up to words."""
-        return cls._of(g, stored, (0, 1, 2), (1, 1, g.in_words * WORD))
-
-    @classmethod
-    def of_rows(cls, g: Geometry, stored: StoredWeights, reach: int) -> DotCodes:
-        """Those of a convolution of frames: channels one by one, columns made up to so many."""
-        return cls._of(g, stored, (0, 2, 1), (1, 1, reach))
-
-    @classmethod
-    def _of(
-        cls, g: Geometry, stored: StoredWeights, order: tuple[int, ...], sizes: tuple[int, ...]
-    ) -> DotCodes:
-        """Codes [kernel rows, kernel columns, channels, outputs] in another order, and in it made
-        up by zeros to at least such sizes."""
-        stored = stored.widened(g.columns)
-        codes = stored.codes.reshape(*g.kernel, g.in_channels, g.columns).transpose(*order, 3)
-        more = [(0, max(size - n, 0)) for size, n in zip(sizes, codes.shape, strict=False)]
-        rows = np.pad(codes, (*more, (0, 0))).reshape(-1, g.columns)
+        codes = stored.widened(g.columns).codes.reshape(-1, g.in_channels, g.columns)
+        more = g.in_words * WORD - g.in_channels
+        rows = np.pad(codes, ((0, 0), (0, more), (0, 0))).reshape(-1, g.columns)
         return cls(StoredWeights(rows, stored.bits, stored.scheme))
 
     @property
@@ -61,10 +47,6 @@ class DotCodes:
         """Codes of a block."""
         return self.rows * _ROW
 
-    def at(self, output, row):
-        """Where a row's codes of an output lie, if all blocks are unpacked."""
-        return output // WORD * self.block_size + row * _ROW + output % WORD * FOUR
-
     def constants(self) -> tuple[Constant, Constant]:
         """Stored fields [blocks, rows, items], and each output's offset four times."""
         blocks = self.stored.fields().reshape(self.rows, FOUR, -1, WORD).transpose(2, 0, 3, 1)
@@ -73,7 +55,7 @@ class DotCodes:
         return Constant(packed, is_weights=True), Constant(offsets)
 
     def unpack(self):
-        """A TIR macro (weights, offsets, codes, block, to): a block's codes [rows, 32, 4]."""
+        """A TIR macro (weights, offsets, codes, block): codes [rows, 32, 4] of a block."""
         decoded, rows, parts = self.stored.decoder(), self.rows, self.stored.parts
         items = _ROW // parts
         width = min(items, _VECTOR)
@@ -82,12 +64,12 @@ class DotCodes:
             return decoded(weights[at], part, lambda: offsets[lane])
 
         @T.macro
-        def unpack(weights, offsets, codes, block, to):
+        def unpack(weights, offsets, codes, block):
             for row in range(rows):
                 for part in T.unroll(parts):
                     for chunk in T.unroll(items // width):
                         for v in T.vectorized(width):
-                            codes[to + row * _ROW + part * items + chunk * width + v] = code(
+                            codes[row * _ROW + part * items + chunk * width + v] = code(
                                 weights,
                                 offsets,
                                 (block * rows + row) * items + chunk * width + v,

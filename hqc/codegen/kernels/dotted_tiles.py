@@ -113,40 +113,49 @@ def _corrections(g: Geometry, stored: StoredWeights, bits: int, digits: int) -> 
 
 def _unpack(g: Geometry, stored: StoredWeights, bits: int):
     """A TIR macro: stored rows -> words [K / 4, columns] of the codes of four inputs, or 0."""
-    read, parts, row_items = stored.reader(), stored.parts, stored.row_items
-    inputs, columns, used = g.in_channels, g.columns, stored.columns
+    inputs, join = len(stored.codes), join_rows(stored, g.columns, bits)
+
+    @T.macro
+    def fill(weights, offsets, codes):
+        for row in range(inputs // _WORD_BYTES):
+            join(weights, offsets, codes, row, row * _WORD_BYTES, 1, _WORD_BYTES)
+        if inputs % _WORD_BYTES > 0:
+            last: T.let = inputs // _WORD_BYTES
+            join(weights, offsets, codes, last, last * _WORD_BYTES, 1, inputs % _WORD_BYTES)
+
+    return fill
+
+
+def join_rows(stored: StoredWeights, columns: int, bits: int):
+    """A TIR macro (weights, offsets, codes, row, first, apart, count): codes[row], words [columns],
+    are the codes of `count` inputs from `first` on, which lie so far `apart`, or 0."""
+    read, row_items, parts = stored.reader(), stored.row_items, stored.parts
+    used = stored.columns
     width = overlapping_width(row_items, most=min(bits // 8, _VECTOR))
 
     def byte(stored_, offsets, k, i, part, place):
         code = T.Cast("uint32", T.Cast("uint8", read(stored_, offsets, k, i, part)))
         return T.shift_left(code, T.uint32(8 * place))
 
-    def word(stored_, offsets, k, i, part, size):
+    def word(stored_, offsets, k, i, part, apart, count):
         joined = byte(stored_, offsets, k, i, part, 0)
-        for place in range(1, size):
-            joined = joined | byte(stored_, offsets, k + place, i, part, place)
+        for place in range(1, count):
+            joined = joined | byte(stored_, offsets, k + place * apart, i, part, place)
         return joined
 
     @T.macro
-    def fill_row(weights, offsets, codes, row, size):
+    def join(weights, offsets, codes, row, first, apart, count):
         for part in T.unroll(parts):
             for vector in range(-(-row_items // width)):
                 begin: T.let = T.min(vector * width, row_items - width)
                 for v in T.vectorized(width):
                     codes[row * columns + part * row_items + begin + v] = word(
-                        weights, offsets, row * _WORD_BYTES, begin + v, part, size
+                        weights, offsets, first, begin + v, part, apart, count
                     )
         for i in T.serial(columns - used):
             codes[row * columns + used + i] = T.uint32(0)
 
-    @T.macro
-    def fill(weights, offsets, codes):
-        for row in range(inputs // _WORD_BYTES):
-            fill_row(weights, offsets, codes, row, _WORD_BYTES)
-        if inputs % _WORD_BYTES > 0:
-            fill_row(weights, offsets, codes, inputs // _WORD_BYTES, inputs % _WORD_BYTES)
-
-    return fill
+    return join
 
 
 def _take_apart(in_columns: int, tile: Tile, bits: int, digits: int):

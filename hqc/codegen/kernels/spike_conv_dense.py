@@ -125,7 +125,7 @@ def _build(
                         to: T.let = ((i * steps + s) * size + p) * row_bytes
                         unpack_inputs(x, inputs, s, tile * size + p, to)
             for block in range(g.out_words):
-                unpack_codes(weights, offsets, unpacked, block, 0)
+                unpack_codes(weights, offsets, unpacked, block)
                 for i in range(T.min(group, tiles - first * group)):
                     tile: T.let = first * group + i
                     mine: T.let = rows.has(tile, part, parts)
