@@ -17,6 +17,10 @@ from hqc.codegen.kernels.lane_neurons import NeuronLanes
 from hqc.codegen.kernels.neurons import Neurons
 from hqc.codegen.kernels.weights import StoredWeights
 
+_MOST_LISTED = 120
+"""Inputs that are listed at once: TVM keeps less than 1 KiB on the stack, and no number is longer
+than 8 bytes."""
+
 
 def _at_once(elements: int) -> int:
     """How many sums registers hold, so that few more than these are computed."""
@@ -33,16 +37,19 @@ def add_listed(
     """
     g, at_once = frames.g, _at_once(elements)
     kernel_height, kernel_width = g.kernel
+    channels = min(g.in_channels, max(_MOST_LISTED // kernel_width, 1))
 
     @T.macro
     def add_products(x, weights, offsets, codes, events, counts, acc, s, oy, ox, first):
-        for ky in range(kernel_height):
-            rows = T.alloc_buffer((kernel_width * g.in_channels,), "int32")
-            values = T.alloc_buffer((kernel_width * g.in_channels,), accumulator)
+        for ky, piece in T.grid(kernel_height, -(-g.in_channels // channels)):
+            begin: T.let = piece * channels
+            rows = T.alloc_buffer((kernel_width * channels,), "int32")
+            values = T.alloc_buffer((kernel_width * channels,), accumulator)
             end = T.alloc_buffer((1,), "int32")
             end[0] = 0
             for kx in range(kernel_width):
-                for c in range(g.in_channels):
+                for n in range(T.min(channels, g.in_channels - begin)):
+                    c: T.let = begin + n
                     value: T.let = frames.number(events, s, ky, c, ox * g.strides[1] + kx)
                     if value != T.Cast(frames.image, 0) or not skips:
                         tap: T.let = (ky * kernel_width + kx) * g.in_channels + c
