@@ -318,7 +318,8 @@ _MACHINES = {
             (r"vstmdb\S* sp!, \{(.*)\}", _push(16)),
             (r"str\S* .*\[sp, #-(\w+)\]!", _lower()),
             (r"(v?pop|v?ldm\S* sp!|ldr\S* .*\[sp\], #\w+$)", _nothing),
-            (r"ldc\S* p1[45], c\d+, \[sp\], #\w+$", _nothing),  # what capstone calls vldrw of MVE
+            # What capstone calls loads of MVE that move their base, which is no stack pointer.
+            (r"ldc\S* p1[45], c\d+, \[sp(\], #\w+|, #-?\w+\]!)$", _nothing),
             (rf"(add|sub)[a-z.]* (?P<to>\w+), (?:(?P<first>\w+), )?{_LAST}", _sum),
             (r"bfc\S* (\w+), #0, #(\w+)", lambda f, m, _: f.align(m[1], m[1], 1 << _number(m[2]))),
             (r"lsrs? (\w+), \1, #\w+$", _nothing),  # and back, which aligns

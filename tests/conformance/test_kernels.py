@@ -119,7 +119,7 @@ def conv_cases(rng):
         inputs = [image, weights, *levels(rng, n_out, neurons, 1500)]
         for kernel in ("sparse", "dense"):
             yield "DenseConv", inputs, {**attributes, "kernel": kernel}, 1
-    image = rng.integers(0, 3, (T, 300, 2, 3)).astype(np.uint8)  # more than are listed at once
+    image = rng.integers(-2, 3, (T, 300, 2, 3)).astype(np.int8)  # more than are listed at once
     inputs = [image, codes(rng, (5, 300, 1, 3), 4, "uniform"), *levels(rng, 5, NEURONS[0], 900)]
     attributes = {
         "strides": [1, 1], "pads": [0, 1, 0, 1],
