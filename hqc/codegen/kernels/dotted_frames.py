@@ -34,7 +34,9 @@ def suits_dotted_frames(node: ir.Node) -> bool:
     return bytes_ and reach < 2**31 and not is_wide(node)
 
 
-def dotted_sums(g: Geometry, stored: StoredWeights, image: str, steps: int, bits: int):
+def dotted_sums(
+    g: Geometry, stored: StoredWeights, image: str, steps: int, bits: int
+) -> Accumulation:
     """Sums of a layer that suits, by vectors of so many bits."""
     signed = takes_signed(bits)
     flipped = signed != (image == "int8")
