@@ -38,8 +38,9 @@ class Work:
     one for each spike that a position sees. `byte_vectors` hold a row as bytes, `word_vectors` as
     32-bit lanes. `codes` are the vectors of bytes of all weights. `listed` words of inputs are
     listed, and `anded` ones looked at, over all positions, planes and bits; `dotted` fours of
-    inputs are multiplied over all positions. Codes are stored in fields of `field` bits. Outputs that are no multiple of 128 are `odd`: they fill blocks in part,
-    or blocks that are no power of two. Weights come from beyond the first cache if `far`.
+    inputs are multiplied over all positions. Codes are stored in fields of `field` bits. Outputs
+    that are no multiple of 128 are `odd`: they fill blocks in part, or blocks that are no power of
+    two. Weights come from beyond the first cache if `far`.
     """
 
     positions: int
