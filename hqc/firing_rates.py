@@ -11,26 +11,26 @@ import numpy as np
 import onnx_ir as ir
 
 from hqc.dialect import KERNEL
-from hqc.dialect.metadata import RATE
+from hqc.dialect.metadata import LISTED, RATE
 from hqc.reference import ReferenceSession
 
 
 def annotate_firing_rates(model: ir.Model, recordings: Iterable[np.ndarray]) -> None:
-    """Run the recordings, write the mean rate of frames and packed values into their metadata."""
+    """Run the recordings, write the mean rate of frames and packed values into their metadata, and
+    of packed values how much there is to list."""
     watched = {v.name: v for node in model.graph for v in node.outputs if _has_rate(node, v)}
     session = ReferenceSession(model, list(watched))
     name = model.graph.inputs[0].name
-    counts = np.zeros(len(watched))
+    sums = np.zeros((len(watched), 2))
     runs = 0
     for frames in recordings:
         outputs = session.run({name: frames})[len(model.graph.outputs) :]
-        counts += [_rate(a) for a in outputs]
+        sums += [_rates(a, v) for a, v in zip(outputs, watched.values(), strict=True)]
         runs += 1
-    for count, value in zip(counts, watched.values(), strict=True):
-        rate = count / runs
-        if value.dtype == ir.DataType.UINT32:
-            rate /= _channels(value)
+    for (rate, listed), value in zip(sums / runs, watched.values(), strict=True):
         value.metadata_props[RATE] = f"{rate:.5f}"
+        if value.dtype == ir.DataType.UINT32:
+            value.metadata_props[LISTED] = f"{listed:.5f}"
 
 
 def _has_rate(node: ir.Node, value: ir.Value) -> bool:
@@ -38,11 +38,14 @@ def _has_rate(node: ir.Node, value: ir.Value) -> bool:
     return packed or node.op_type == "QuantizeFrames"
 
 
-def _rate(array: np.ndarray) -> float:
-    """Spikes a position of packed words; the share of other values that are not 0."""
+def _rates(array: np.ndarray, value: ir.Value) -> tuple[float, float]:
+    """The share of values that are not 0; of packed ones, and the share of what is fewer in a row,
+    those or the others."""
     if array.dtype != np.uint32:
-        return np.count_nonzero(array) / array.size
-    return np.bitwise_count(array).sum() / array[..., 0].size
+        return np.count_nonzero(array) / array.size, 0
+    planes = np.bitwise_count(array).sum(-1) / _channels(value)
+    rows = planes.mean(2)  # of [T, H, W, planes]
+    return planes.mean(), np.minimum(rows, 1 - rows).mean()
 
 
 def _channels(value: ir.Value) -> int:

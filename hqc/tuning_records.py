@@ -14,7 +14,7 @@ from pathlib import Path
 import onnx_ir as ir
 
 from hqc.atomic_files import replacing
-from hqc.dialect.metadata import RATE
+from hqc.dialect.metadata import LISTED, RATE
 from hqc.errors import UserError
 from hqc.kernel_figures import unit_of
 from hqc.regular_files import read_file
@@ -35,7 +35,7 @@ class Record:
 
 def layer_key(node: ir.Node, threads: int) -> str:
     """What a layer of spikes was measured as, by so many threads, as a line of JSON."""
-    rate = node.inputs[0].metadata_props.get(RATE)
+    rates = node.inputs[0].metadata_props
     said = {
         "op": node.op_type,
         "input": list(node.inputs[0].shape.numpy()),
@@ -43,7 +43,10 @@ def layer_key(node: ir.Node, threads: int) -> str:
         "output": list(node.outputs[0].shape.numpy()),
         **{n: node.attributes[n].value for n in ("pads", "strides")},
         **{n: node.attributes[n].value for n in ("weight_bits", "weight_scheme")},
-        "rate": None if rate is None else round(float(rate), 3),
+        **{
+            name: round(float(rates[key]), 3) if key in rates else None
+            for name, key in (("rate", RATE), ("listed", LISTED))
+        },
         "threads": threads,
     }
     return json.dumps(said, sort_keys=True)

@@ -14,7 +14,7 @@ from hqc.dialect.facts import Facts
 from hqc.dialect.fixed_point_lif import neurons_fit
 from hqc.dialect.layer_invariants import frames_layer, spikes_layer
 from hqc.dialect.layouts import alias_root
-from hqc.dialect.metadata import RATE, TUNED
+from hqc.dialect.metadata import LISTED, RATE, TUNED
 from hqc.errors import UserError
 from hqc.passes.pass_base import Pass, register
 from hqc.passes.spike_kernels import SPIKE_KERNELS, SPIKE_LAYERS, Machine, Work, candidates
@@ -31,6 +31,10 @@ _SPARSE = 0.05
 """Up to this share of values that are not 0, those that are 0 are skipped. At 9 % (N-MNIST) that
 takes a third less instructions on a Cortex-A72 and half as much time again on a Zen 4, which cannot
 predict them."""
+
+_FEWER = 0.95
+"""What is listed is chosen by row and plane (`complement`) where at most this share is left to add:
+that takes code, and a total a pixel of a window."""
 
 
 @register
@@ -59,7 +63,9 @@ class ChooseKernels(Costs, Pass):
        for (`lanes`), where that is proven to hold them.
     9. With vectors, spikes are listed (`listing`) by a table, or by a mask whose lanes are moved
        together where an instruction does that; `host`: as LLVM knows of this machine.
-    10. Convolutions of potentials by windows of one pixel multiply bytes where `dots` says so, as
+    10. With vectors, events and fields list what does not fire (`complement`), where that was
+        measured to be less to add.
+    11. Convolutions of potentials by windows of one pixel multiply bytes where `dots` says so, as
         many as hold their inputs.
     """
 
@@ -91,6 +97,8 @@ class ChooseKernels(Costs, Pass):
                     node.attributes["dot_bits"] = ir.AttrInt64("dot_bits", self._dot_bits)
                 if self.vector_bits and self._lists_by_mask():
                     node.attributes["listing"] = ir.AttrString("listing", "mask")
+                if SPIKE_KERNELS[chosen].lists and self._complements(node):
+                    node.attributes["complement"] = ir.AttrInt64("complement", 1)
             elif node.op_type in ("DenseConv", "FrameConvPotentials"):
                 frames = alias_root(node.inputs[0])
                 measured = float(frames.metadata_props.get(RATE, 1))
@@ -122,9 +130,22 @@ class ChooseKernels(Costs, Pass):
 
     def cost(self, node: ir.Node, kernel: str) -> float:
         """What a kernel takes for a layer, over all time steps, in the unit of the costs."""
-        rate = float(node.inputs[0].metadata_props.get(RATE, self.rate / 100))
-        parts = SPIKE_KERNELS[kernel].parts(Work.of(node, self.machine, rate))
+        parts = SPIKE_KERNELS[kernel].parts(Work.of(node, self.machine, self._rate(node)))
         return sum(getattr(self, part) * amount for part, amount in parts.items())
+
+    def _rate(self, node: ir.Node) -> float:
+        """The share of a layer's inputs that kernels list."""
+        said = node.inputs[0].metadata_props
+        return float(said.get(LISTED if self._complements(node) else RATE, self.rate / 100))
+
+    def _complements(self, node: ir.Node) -> bool:
+        """Whether kernels list what does not fire of a plane of a row, if more than half does."""
+        said = node.inputs[0].metadata_props
+        return (
+            self.vector_bits > 0
+            and LISTED in said
+            and float(said[LISTED]) <= _FEWER * float(said[RATE])
+        )
 
     def _choice(self, node: ir.Node) -> str:
         found = self.candidates(node)

@@ -86,10 +86,12 @@ Parts = Mapping[str, float]
 
 @dataclass(frozen=True)
 class SpikeKernel:
-    """A kernel: whether it suits a layer on a machine, and the parts of its work."""
+    """A kernel: whether it suits a layer on a machine, the parts of its work, and whether it lists
+    inputs."""
 
     suits: Callable[[ir.Node, Machine], bool]
     parts: Callable[[Work], Parts]
+    lists: bool = False
 
 
 def _field(node: ir.Node) -> int:
@@ -158,8 +160,8 @@ def _dense_parts(work: Work) -> Parts:
 
 
 SPIKE_KERNELS = {
-    "event": SpikeKernel(lambda node, machine: True, _event_parts),
-    "fields": SpikeKernel(_suits_fields, _field_parts),
+    "event": SpikeKernel(lambda node, machine: True, _event_parts, lists=True),
+    "fields": SpikeKernel(_suits_fields, _field_parts, lists=True),
     "planes": SpikeKernel(_suits_planes, _plane_parts),
     "dense": SpikeKernel(_suits_dense, _dense_parts),
 }

@@ -2,7 +2,8 @@
 
 Each is an exact integer convolution, then `Rescale` by channel; what differs is how the input is
 laid out. `weight_bits` and `weight_scheme` say how codes are stored, `kernel` how they are added,
-`listing` by what spikes are listed with vectors; `wide` asks for sums of 64 bits. With `dot_bits`,
+`listing` by what spikes are listed with vectors, `complement` whether what does not fire is listed
+where that is less; `wide` asks for sums of 64 bits. With `dot_bits`,
 products of four bytes are added by an instruction on vectors of so many bits, and `input_bytes`
 hold every potential.
 """
@@ -97,7 +98,7 @@ SPIKE_CONV_POTENTIALS = register(
     Op(
         _text(
             f'SpikeConvPotentials <channels, {_STORED}, kernel: string = "event", '
-            'listing: string = "table">',
+            'listing: string = "table", complement: int = 0>',
             f"{_UNPACK} {_TURN}",
         ),
         reference=_reference(

@@ -15,6 +15,9 @@ MADE_FOR = "hqc.made_for"
 RATE = "hqc.rate"
 """Of a packed value: set bits per channel, position, plane and time step."""
 
+LISTED = "hqc.listed"
+"""Of a packed value: the same of set bits or of the others, whichever are fewer in a row."""
+
 TUNED = "hqc.tuned"
 """Of a layer of spikes: the kernel that tuning records choose for it."""
 

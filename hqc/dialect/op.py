@@ -71,7 +71,8 @@ class Op:
     @cached_property
     def defaults(self) -> dict[str, object]:
         """Attributes that have a default value."""
-        return {a.name: onnx.helper.get_attribute_value(a) for a in self.proto.attribute_proto}
+        found = {a.name: onnx.helper.get_attribute_value(a) for a in self.proto.attribute_proto}
+        return {n: v.decode() if isinstance(v, bytes) else v for n, v in found.items()}
 
     def attributes(self, node: ir.Node) -> dict:
         """The node's attributes and the defaults. Raises `UserError` for a bad or missing one."""

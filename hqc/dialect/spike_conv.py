@@ -25,6 +25,7 @@ def spike_conv(
     weight_scheme: str,
     kernel: str = "event",
     listing: str = "table",
+    complement: int = 0,
     lanes: int = 1,
     dot_bits: int = 0,
     **lif: int,
@@ -33,7 +34,8 @@ def spike_conv(
 
     A linear layer is a 1x1 convolution over tokens. `weight_bits` and `weight_scheme` ("uniform" or
     "pow2") say how the codes are stored, `kernel` how they are added, `listing` by what spikes are
-    listed with vectors, `lanes` how many neurons are computed side by side in a word, `dot_bits` of
+    listed with vectors, `complement` whether what does not fire is listed where that is less,
+    `lanes` how many neurons are computed side by side in a word, `dot_bits` of
     how many bits vectors are whose bytes are multiplied; none changes the result.
     """
     image = unpack_planes(x, channels=weights.shape[1]).transpose(0, 3, 1, 2)
@@ -45,7 +47,8 @@ SPIKE_CONV = register(
     Op(
         f"""
         SpikeConv <channels, strides, pads, weight_bits, weight_scheme, kernel: string = "event",
-                   listing: string = "table", lanes: int = 1, dot_bits: int = 0, {SIGNATURE}>
+                   listing: string = "table", complement: int = 0, lanes: int = 1,
+                   dot_bits: int = 0, {SIGNATURE}>
             (x, weights, bias, threshold, reset) => (y)
         {{
             rows = ai.hqc.kernel.UnpackPlanes <channels: int = @channels> (x)

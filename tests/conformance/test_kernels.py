@@ -22,6 +22,7 @@ from hqc.dialect import ops
 from hqc.errors import UnsupportedModelError
 from hqc.targets import load_target
 from tests.conformance.channels import channel_cases
+from tests.conformance.complements import complement_cases
 from tests.conformance.dense_spikes import dense_cases
 from tests.conformance.dotted_frames import dotted_frame_cases
 from tests.conformance.harness import Case, outputs
@@ -409,6 +410,10 @@ def cases_listed_by_masks(rng):
     yield from listing_cases(rng, activations, codes, T)
 
 
+def cases_by_complements(rng):
+    yield from complement_cases(rng, activations, codes, T)
+
+
 def around_ties():
     """int64: at every magnitude numbers next to and on ties of float32, even and odd; the ends."""
     ties = [
@@ -453,6 +458,7 @@ CASES = [
         channel_and_readout_cases,
         cases_in_lanes,
         cases_listed_by_masks,
+        cases_by_complements,
     )
     for case in make(np.random.default_rng(3))
 ]

@@ -36,6 +36,7 @@ def nothing(*_):
 
 
 NO_TABLE = Constant(np.zeros(0, np.uint8))
+NO_TOTALS = Constant(np.zeros(0, np.int16))
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,7 +48,8 @@ class Accumulation:
     `look(x, table, events, counts, s, oy, ox)` once a position: they may list inputs.
     `add(x, weights, offsets, codes, events, counts, acc, s, oy, ox, first)` adds to acc the inputs
     of the outputs from `first` on, `block_words` words of them; unless it `clears`, acc needs not
-    be 0 before. An element of acc holds `per_element` sums, each times its place.
+    be 0 before. `settle(totals, counts, acc, oy, ox, first)` runs after it. An element of acc holds
+    `per_element` sums, each times its place. What `look` counts are `counts` numbers.
     Rows of `frames` are copied to `events` before, and sums are kept where a position sees what it
     saw the step before, or at the first, only 0.
     """
@@ -63,11 +65,14 @@ class Accumulation:
     prepare: Callable = nothing
     look_at_rows: Callable = nothing
     look: Callable = nothing
+    settle: Callable = nothing
+    counts: int = 1
     tile: int = 1
     frames: FrameRows | None = None
     clears: bool = True
     per_element: int = 1
     table: Constant = NO_TABLE
+    totals: Constant = NO_TOTALS
     code: str = "int8"
 
     @property
@@ -114,6 +119,7 @@ def conv_layer(node: ir.Node, layer: Layer, vector: bool) -> KernelCall:
             Output(),
             *sums.weights,
             sums.table,
+            sums.totals,
             neurons.levels(node, 2, g.channels, time_steps, vector),
             Scratch(sums.codes_size),
             Scratch(sums.events_size),
@@ -126,11 +132,12 @@ def conv_layer(node: ir.Node, layer: Layer, vector: bool) -> KernelCall:
 
 def _build(g: Geometry, neurons: Neurons, sums: Accumulation, vector: bool):
     lanes = sums.block_words * WORD
-    prepare, look_at_rows, look, add = sums.prepare, sums.look_at_rows, sums.look, sums.add
+    prepare, look_at_rows, look = sums.prepare, sums.look_at_rows, sums.look
+    add, settle = sums.add, sums.settle
     tile, tiles, blocks = sums.tile, g.out_width // sums.tile, g.out_words // sums.block_words
     start, row_size = sums.start(vector), neurons.row(g.channels, vector)
     rows, epilogue = rows_of(g, tile), fire(neurons, g.channels, vector, sums.per_element > 1)
-    stored, offset = (str(c.array.dtype) for c in sums.weights)
+    stored, offset, total = (str(c.array.dtype) for c in (*sums.weights, sums.totals))
     start_at_0 = clear(sums.size, sums.accumulator, vector)
     copy_rows, mark_changes = frame_macros(sums.frames)
     keeps_sums, flags = sums.frames is not None, sums.frames.outputs if sums.frames else 0
@@ -152,6 +159,7 @@ def _build(g: Geometry, neurons: Neurons, sums: Accumulation, vector: bool):
         weights_p: T.handle(stored),
         offsets_p: T.handle(offset),
         table_p: T.handle("uint8"),
+        totals_p: T.handle(total),
         levels_p: T.handle(neurons.level),
         codes_p: T.handle(sums.code),
         events_p: T.handle(sums.event),
@@ -168,6 +176,7 @@ def _build(g: Geometry, neurons: Neurons, sums: Accumulation, vector: bool):
         weights = T.decl_buffer((ANY,), stored, data=weights_p)
         offsets = T.decl_buffer((ANY,), offset, data=offsets_p)
         table = T.decl_buffer((ANY,), "uint8", data=table_p)
+        totals = T.decl_buffer((ANY,), total, data=totals_p)
         levels = T.decl_buffer((ANY,), neurons.level, data=levels_p)
         codes = T.decl_buffer((ANY,), sums.code, data=codes_p)
         events = T.decl_buffer((ANY,), sums.event, data=events_p)
@@ -203,7 +212,7 @@ def _build(g: Geometry, neurons: Neurons, sums: Accumulation, vector: bool):
                         look_at_rows(x, table, events, s, oy)
                         for i in range(tile):
                             ox: T.let = column * tile + i
-                            counts = T.alloc_buffer((g.planes,), "int32")
+                            counts = T.alloc_buffer((sums.counts,), "int32")
                             look(x, table, events, counts, s, oy, ox)
                             for block in range(blocks):
                                 acc = T.alloc_buffer((sums.size,), sums.accumulator)
@@ -212,6 +221,7 @@ def _build(g: Geometry, neurons: Neurons, sums: Accumulation, vector: bool):
                                     x, weights, offsets, codes, events, counts, acc, s, oy, ox,
                                     block * lanes,
                                 )  # fmt: skip
+                                settle(totals, counts, acc, oy, ox, block * lanes)
                                 fire_block(
                                     acc, u, row + i * row_size, levels, y, s, oy, ox, block, t_begin
                                 )

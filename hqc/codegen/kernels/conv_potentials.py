@@ -23,6 +23,7 @@ def conv_potentials(node: ir.Node, layer: Layer, vector: bool) -> KernelCall:
             Output(),
             *sums.weights,
             sums.table,
+            sums.totals,
             *rescaling.levels(node, 2, g.channels),
             Scratch(sums.codes_size),
             Scratch(sums.events_size),
@@ -34,11 +35,12 @@ def conv_potentials(node: ir.Node, layer: Layer, vector: bool) -> KernelCall:
 
 def _build(g: Geometry, rescaling: Rescaling, sums: Accumulation, vector: bool):
     lanes = sums.block_words * WORD
-    prepare, look_at_rows, look, add = sums.prepare, sums.look_at_rows, sums.look, sums.add
+    prepare, look_at_rows, look = sums.prepare, sums.look_at_rows, sums.look
+    add, settle = sums.add, sums.settle
     tile, tiles, rows = sums.tile, g.out_width // sums.tile, rows_of(g, sums.tile)
     start, epilogue = sums.start(vector), rescale(rescaling)
     copy_rows, _ = frame_macros(sums.frames)
-    stored, offset = (str(c.array.dtype) for c in sums.weights)
+    stored, offset, total = (str(c.array.dtype) for c in (*sums.weights, sums.totals))
 
     @T.prim_func(s_tir=True)
     def layer(
@@ -47,6 +49,7 @@ def _build(g: Geometry, rescaling: Rescaling, sums: Accumulation, vector: bool):
         weights_p: T.handle(stored),
         offsets_p: T.handle(offset),
         table_p: T.handle("uint8"),
+        totals_p: T.handle(total),
         multiplier_p: T.handle("int32"),
         bias_p: T.handle("int64"),
         codes_p: T.handle(sums.code),
@@ -62,6 +65,7 @@ def _build(g: Geometry, rescaling: Rescaling, sums: Accumulation, vector: bool):
         weights = T.decl_buffer((ANY,), stored, data=weights_p)
         offsets = T.decl_buffer((ANY,), offset, data=offsets_p)
         table = T.decl_buffer((ANY,), "uint8", data=table_p)
+        totals = T.decl_buffer((ANY,), total, data=totals_p)
         multiplier = T.decl_buffer((ANY,), "int32", data=multiplier_p)
         bias = T.decl_buffer((ANY,), "int64", data=bias_p)
         codes = T.decl_buffer((ANY,), sums.code, data=codes_p)
@@ -77,7 +81,7 @@ def _build(g: Geometry, rescaling: Rescaling, sums: Accumulation, vector: bool):
                     for i in range(T.Select(mine, tile, 0)):
                         ox: T.let = column * tile + i
                         out: T.let = (s * g.out_height + oy) * g.out_width + ox
-                        counts = T.alloc_buffer((g.planes,), "int32")
+                        counts = T.alloc_buffer((sums.counts,), "int32")
                         look(x, table, events, counts, s, oy, ox)
                         for block in range(g.out_words // sums.block_words):
                             acc = T.alloc_buffer((sums.size,), sums.accumulator)
@@ -86,6 +90,7 @@ def _build(g: Geometry, rescaling: Rescaling, sums: Accumulation, vector: bool):
                                 x, weights, offsets, codes, events, counts, acc, s, oy, ox,
                                 block * lanes,
                             )  # fmt: skip
+                            settle(totals, counts, acc, oy, ox, block * lanes)
                             for w in range(sums.block_words):
                                 n: T.let = (block * sums.block_words + w) * WORD
                                 epilogue(acc, w * WORD, multiplier, bias, n, y, out * g.columns + n)

@@ -109,9 +109,9 @@ def _add_products(frames: FrameRows, lane: str, accumulator: str, rows: int, ski
             k: T.let = (ky * kernel_width + kx) * g.in_channels + begin + c
             if skips:
                 if value != T.Cast(lane, 0):
-                    add_row(sums, codes, k * g.columns + first, value)
+                    add_row(sums, 0, codes, k * g.columns + first, value)
             else:
-                add_row(sums, codes, k * g.columns + first, value)
+                add_row(sums, 0, codes, k * g.columns + first, value)
 
     @T.macro
     def add_products(x, weights, offsets, codes, events, counts, acc, s, oy, ox, first):

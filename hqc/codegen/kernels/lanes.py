@@ -94,21 +94,23 @@ def add(elements: int, dtype: str, vector: bool):
 
 
 def add_product(elements: int, dtype: str, vector: bool):
-    """A TIR macro: acc[: elements] += factor * values[b : b + elements], in `dtype`."""
+    """A TIR macro: acc[a : a + elements] += factor * values[b : b + elements], in `dtype`."""
     each = T.vectorized if vector else T.serial
 
     def lanes(width):
         @T.macro
-        def body(i, acc, values, b, factor):
+        def body(i, acc, a, values, b, factor):
             for v in each(width):
-                acc[i + v] = acc[i + v] + T.Cast(dtype, factor) * T.Cast(dtype, values[b + i + v])
+                acc[a + i + v] = acc[a + i + v] + T.Cast(dtype, factor) * T.Cast(
+                    dtype, values[b + i + v]
+                )
 
         return body
 
     all_lanes = in_vectors(elements, lanes)
 
     @T.macro
-    def add_all(acc, values, b, factor):
-        all_lanes(0, acc, values, b, factor)
+    def add_all(acc, a, values, b, factor):
+        all_lanes(0, acc, a, values, b, factor)
 
     return add_all

@@ -65,7 +65,7 @@ def _add_products(g: Geometry, in_columns: int, accumulator: str, vector: bool):
                     for c in range(g.in_channels):
                         value: T.let = x[((s * g.height + iy) * g.width + ix) * in_columns + c]
                         k: T.let = (ky * kernel_width + kx) * g.in_channels + c
-                        add_row(acc, codes, k * g.columns + first, value)
+                        add_row(acc, 0, codes, k * g.columns + first, value)
 
     return add_products
 

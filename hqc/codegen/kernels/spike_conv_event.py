@@ -9,6 +9,7 @@ import numpy as np
 import onnx_ir as ir
 from tvm.script import tirx as T
 
+from hqc.codegen.kernels.complements import Complements
 from hqc.codegen.kernels.conv_layer import Accumulation, Layer
 from hqc.codegen.kernels.geometry import (
     Geometry,
@@ -19,7 +20,7 @@ from hqc.codegen.kernels.geometry import (
 )
 from hqc.codegen.kernels.lanes import add, clear
 from hqc.codegen.kernels.neurons import Neurons
-from hqc.codegen.kernels.spike_lists import SpikeLists, listed, listing_of, pieces, rows_at_once
+from hqc.codegen.kernels.spike_lists import SpikeLists, listed, pieces, rows_at_once
 from hqc.codegen.kernels.unpack import codes_of
 from hqc.codegen.kernels.weights import StoredWeights
 from hqc.codegen.kernels.word_lanes import LaneCodes, reversed_bits
@@ -48,16 +49,18 @@ def event_sums(node: ir.Node, vector: bool) -> Layer:
     largest = int(np.abs(stored.codes).max(initial=1))
     lane, rows = narrowest(largest, accumulator)
     unrolled = rows_at_once(rows) if rows else 4
-    lists = SpikeLists(g, unrolled, vector, listing=listing_of(node))
+    lists = SpikeLists.of_node(node, g, unrolled, vector)
+    complements = Complements(lists, accumulator, g.block_lanes(accumulator))
     if lane == accumulator:
-        add_rows = _add_at_once(g, lists, accumulator, vector)
+        add_rows = _add_at_once(complements, vector)
     else:
-        add_rows = _add_late(g, lists, lane, accumulator, rows // unrolled)
+        add_rows = _add_late(complements, lane, rows // unrolled)
     sums = Accumulation(
         image="uint32",
         accumulator=accumulator,
         block_words=g.block_words(accumulator),
         **listed(lists),
+        **complements.of(stored.codes),
         **codes_of(stored, g.columns, add_rows, vector, zeros=True),
     )
     return g, sums, ("event", stored.form, accumulator, lane, rows, lists)
@@ -95,12 +98,13 @@ def _in_words(g: Geometry, codes: LaneCodes, accumulator: str, sum_bits: int) ->
     return g, sums, ("words", codes.form, accumulator, sum_bits, lists)
 
 
-def _add_late(g: Geometry, lists: SpikeLists, lane: str, accumulator: str, most: int):
+def _add_late(complements: Complements, lane: str, most: int):
     """A TIR macro: add the listed rows in narrow lanes, widened every `most` unrolled chunks.
 
     Those of each plane are shifted by its place.
     """
-    lanes, columns, planes = g.block_lanes(accumulator), g.columns, g.planes
+    lists, accumulator, turn = complements.lists, complements.accumulator, complements.turn()
+    lanes, columns, planes = complements.outputs, lists.g.columns, lists.g.planes
     unrolled, capacity = lists.unrolled, lists.capacity
     clear_lanes = clear(lanes, lane, vector=True)
     add_codes, widen = add(lanes, lane, vector=True), add(lanes, accumulator, vector=True)
@@ -108,6 +112,7 @@ def _add_late(g: Geometry, lists: SpikeLists, lane: str, accumulator: str, most:
     @T.macro
     def add_late(x, weights, offsets, codes, events, counts, acc, s, oy, ox, first):
         for plane in T.unroll(planes):
+            turn(acc, counts, plane)
             chunks: T.let = pieces(counts[plane], unrolled)
             for group in range(pieces(chunks, most)):
                 narrow = T.alloc_buffer((lanes,), lane)
@@ -118,22 +123,26 @@ def _add_late(g: Geometry, lists: SpikeLists, lane: str, accumulator: str, most:
                         k: T.let = T.Cast("int32", events[at + e])
                         add_codes(narrow, 0, codes, k * columns + first, 0)
                 widen(acc, 0, narrow, 0, plane)
+            turn(acc, counts, plane)
 
     return add_late
 
 
-def _add_at_once(g: Geometry, lists: SpikeLists, accumulator: str, vector: bool):
+def _add_at_once(complements: Complements, vector: bool):
     """A TIR macro: add the listed rows, each as wide as its sum, for large codes."""
-    lanes, columns, planes = g.block_lanes(accumulator), g.columns, g.planes
+    lists, accumulator, turn = complements.lists, complements.accumulator, complements.turn()
+    lanes, columns, planes = complements.outputs, lists.g.columns, lists.g.planes
     unrolled, capacity = lists.unrolled, lists.capacity
     add_codes = add(lanes, accumulator, vector)
 
     @T.macro
     def add_at_once(x, weights, offsets, codes, events, counts, acc, s, oy, ox, first):
         for plane in T.unroll(planes):
+            turn(acc, counts, plane)
             for chunk in range(pieces(counts[plane], unrolled)):
                 for e in T.unroll(unrolled):
                     k: T.let = T.Cast("int32", events[plane * capacity + chunk * unrolled + e])
                     add_codes(acc, 0, codes, k * columns + first, plane)
+            turn(acc, counts, plane)
 
     return add_at_once

@@ -15,12 +15,13 @@ import numpy as np
 import onnx_ir as ir
 from tvm.script import tirx as T
 
+from hqc.codegen.kernels.complements import Complements
 from hqc.codegen.kernels.conv_layer import Accumulation, Layer
 from hqc.codegen.kernels.geometry import Geometry, accumulator_type, code_rows, is_wide
 from hqc.codegen.kernels.kernel_base import Constant
 from hqc.codegen.kernels.lanes import add, clear, in_vectors
 from hqc.codegen.kernels.neurons import WORD
-from hqc.codegen.kernels.spike_lists import SpikeLists, listed, listing_of, pieces, rows_at_once
+from hqc.codegen.kernels.spike_lists import SpikeLists, listed, pieces, rows_at_once
 from hqc.codegen.kernels.weights import StoredWeights
 
 _PACKED_BLOCKS = (8, 12, 10, 6, 4, 2)
@@ -59,8 +60,9 @@ def field_sums(node: ir.Node, vector: bool) -> Layer:
     lane = "uint16" if bits == 8 else "uint8"
     largest, most = max(int(stored.fields().max()), 1), int(np.iinfo(lane).max)
     unrolled = rows_at_once((15 if bits == 2 else most) // largest)
-    lists = SpikeLists(g, unrolled, vector, listing=listing_of(node))
+    lists = SpikeLists.of_node(node, g, unrolled, vector)
     accumulator = accumulator_type(stored.codes, 2**planes - 1, wide=False)
+    complements = Complements(lists, accumulator, block_words * WORD, np.iinfo(lane).bits // bits)
     sums = Accumulation(
         image="uint32",
         weights=(_blocks(stored, block_words, lane), Constant(stored.offsets())),
@@ -68,8 +70,9 @@ def field_sums(node: ir.Node, vector: bool) -> Layer:
         block_words=block_words,
         codes_size=0,
         clears=False,
-        add=_add_fields(lists, accumulator, bits, lane, block_words, most // (unrolled * largest)),
+        add=_add_fields(complements, bits, lane, block_words, most // (unrolled * largest)),
         **listed(lists),
+        **complements.of(stored.codes),
     )
     return g, sums, ("fields", bits, stored.code, accumulator, largest, lists)
 
@@ -84,14 +87,13 @@ def _blocks(stored: StoredWeights, block_words: int, lane: str) -> Constant:
     return Constant(np.pad(rows, ((0, 1), (0, 0), (0, 0))), is_weights=True)
 
 
-def _add_fields(
-    lists: SpikeLists, accumulator: str, bits: int, lane: str, block_words: int, most: int
-):
+def _add_fields(complements: Complements, bits: int, lane: str, block_words: int, most: int):
     """A TIR macro: add the listed rows, those of each plane shifted by its place.
 
     Lanes hold `most` chunks of as many rows as are unrolled. The whole ones are added, modulo
     2^8 or 2^16, and their high halves: what the low ones come to is the difference.
     """
+    lists, accumulator, turn = complements.lists, complements.accumulator, complements.turn()
     g, unrolled, capacity = lists.g, lists.unrolled, lists.capacity
     planes, blocks = g.planes, g.out_words // block_words
     outputs, lane_bits = block_words * WORD, np.iinfo(lane).bits
@@ -176,10 +178,11 @@ def _add_fields(
         total = T.alloc_buffer((1,), "int32")
         total[0] = 0
         for plane in T.unroll(planes):
-            total[0] = total[0] + T.shift_left(counts[plane], plane)
+            total[0] = total[0] + T.shift_left(complements.signed(counts, plane), plane)
         for part in T.unroll(parts):
             start_part(part * size, acc, offsets, first, total[0])
         for plane in T.unroll(planes):
+            turn(acc, counts, plane)
             chunks: T.let = pieces(counts[plane], unrolled)
             for group in range(pieces(chunks, most)):
                 sums = T.alloc_buffer((outputs,), lane)
@@ -192,5 +195,6 @@ def _add_fields(
                     take_high(part * size, sums, 0, sums, outputs // 2, half_bits)
                 for part in T.unroll(parts):
                     add_part(acc, part * size, sums, part * size, plane)
+            turn(acc, counts, plane)
 
     return add_fields

@@ -26,6 +26,7 @@ from hqc.codegen.kernels.conv_layer import NO_TABLE
 from hqc.codegen.kernels.geometry import Geometry
 from hqc.codegen.kernels.kernel_base import Constant
 from hqc.codegen.kernels.neurons import WORD, lowest_bit, used_lanes
+from hqc.dialect import find_op
 
 BYTE = 8
 _COPIED = 16
@@ -43,11 +44,6 @@ SET_BITS = Constant(
 
 _MOST = 32
 """Rows of a lane that count when these are divided; beyond, a few more or less do not matter."""
-
-
-def listing_of(node: ir.Node) -> str:
-    """By what the node's inputs are listed."""
-    return node.attributes["listing"].value if "listing" in node.attributes else "table"
 
 
 def this_machine_compresses() -> bool:
@@ -75,6 +71,9 @@ class SpikeLists:
     output row sees; then where each pixel begins in these. Lists are made up to a multiple of
     `unrolled` by an input that no layer has, the row of which is zeros. What is listed of an input
     is `row_size` times its index: where its row begins. With vectors `listing` says by what.
+
+    Where more than half of a plane fires, in the rows that an output row sees or in a position's
+    one pixel, what does not fire is listed if lists are `complemented`. Counts say of which planes.
     """
 
     g: Geometry
@@ -82,12 +81,26 @@ class SpikeLists:
     vector: bool
     row_size: int = 1
     listing: str = "table"
+    complemented: bool = False
+
+    @classmethod
+    def of_node(cls, node: ir.Node, g: Geometry, unrolled: int, vector: bool) -> SpikeLists:
+        """Lists such as a node's attributes say, if there are vectors."""
+        said = find_op(node).attributes(node) if vector else {}
+        listing, complemented = said.get("listing", "table"), said.get("complement", 0) > 0
+        return cls(g, unrolled, vector, listing=listing, complemented=complemented)
 
     @classmethod
     def of_rows(cls, g: Geometry, unrolled: int, row_size: int) -> SpikeLists:
         """Lists without vectors of where rows of so many elements begin, if 16 bits hold that."""
         lists = cls(g, unrolled, vector=False, row_size=row_size)
         return lists if lists.index == "uint16" else replace(lists, row_size=1)
+
+    @property
+    def counts(self) -> int:
+        """What is counted of a position: what is listed of each plane, and if these are
+        `complemented`, whether it is what does not fire."""
+        return self.g.planes * (2 if self.complemented else 1)
 
     @property
     def tile(self) -> int:
@@ -135,6 +148,11 @@ class SpikeLists:
     def _begins(self) -> int:
         return self._rows + self.g.planes * self.g.kernel[0] * self._row
 
+    @property
+    def _flags(self) -> int:
+        """Where it is said of which planes rows list what does not fire."""
+        return self._begins + self.g.planes * self.g.kernel[0] * (self.g.width + 1)
+
     @cached_property
     def index(self) -> str:
         """The type of an index."""
@@ -146,18 +164,29 @@ class SpikeLists:
         """Bytes of the buffer."""
         entries = self._rows
         if not self.is_point:
-            entries = self._begins + self.g.planes * self.g.kernel[0] * (self.g.width + 1)
+            entries = self._flags + (self.g.planes if self.complemented else 0)
         return entries * np.dtype(self.index).itemsize
 
     def list_rows(self):
         """A TIR macro (x, table, events, s, oy): list the rows that an output row sees."""
         g, row, rows, begins, index = self.g, self._row, self._rows, self._begins, self.index
-        list_pixel = self._list_pixel()
+        list_pixel, fires_more = self._list_pixel(), self._fires_more()
         (kernel_height, _), stride_y, top = g.kernel, g.strides[0], g.pads[0]
 
         @T.macro
         def list_rows(x, table, events, s, oy):
             for plane in range(g.planes):
+                flip = T.alloc_buffer((1,), "int32")
+                flip[0] = 0
+                if self.complemented:
+                    for ky in range(kernel_height):
+                        iy: T.let = oy * stride_y - top + ky
+                        if iy >= 0 and iy < g.height:
+                            for ix in range(g.width):
+                                pixel: T.let = ((s * g.height + iy) * g.width + ix) * g.planes
+                                fires_more(x, (pixel + plane) * g.in_words, flip)
+                    flip[0] = T.Select(flip[0] > 0, 1, 0)
+                    events[self._flags + plane] = T.Cast(index, flip[0])
                 for ky in range(kernel_height):
                     iy: T.let = oy * stride_y - top + ky
                     if iy >= 0 and iy < g.height:
@@ -168,7 +197,7 @@ class SpikeLists:
                             events[begins + at * (g.width + 1) + ix] = T.Cast(index, end[0])
                             pixel: T.let = ((s * g.height + iy) * g.width + ix) * g.planes + plane
                             list_pixel(
-                                x, pixel * g.in_words, table, events, rows + at * row, end,
+                                x, pixel * g.in_words, flip[0], table, events, rows + at * row, end,
                                 ix * g.in_channels,
                             )  # fmt: skip
                         events[begins + at * (g.width + 1) + g.width] = T.Cast(index, end[0])
@@ -206,6 +235,8 @@ class SpikeLists:
                         )
                         end[0] = end[0] + size
                 counts[plane] = end[0]
+                if self.complemented:
+                    counts[g.planes + plane] = T.Cast("int32", events[self._flags + plane])
                 make_up(events, plane * capacity + end[0])
 
         return list_position
@@ -213,6 +244,7 @@ class SpikeLists:
     def _list_point(self):
         g, capacity = self.g, self.capacity
         list_pixel, make_up = self._list_pixel(), self._make_up()
+        fires_more = self._fires_more()
         (stride_y, stride_x), (top, left) = g.strides, g.pads
 
         @T.macro
@@ -221,28 +253,52 @@ class SpikeLists:
             ix: T.let = ox * stride_x - left
             for plane in range(g.planes):
                 end = T.alloc_buffer((1,), "int32")
+                flip = T.alloc_buffer((1,), "int32")
                 end[0] = 0
+                flip[0] = 0
                 if iy >= 0 and iy < g.height and ix >= 0 and ix < g.width:
                     pixel: T.let = ((s * g.height + iy) * g.width + ix) * g.planes + plane
-                    list_pixel(x, pixel * g.in_words, table, events, plane * capacity, end, 0)
+                    if self.complemented:
+                        fires_more(x, pixel * g.in_words, flip)
+                        flip[0] = T.Select(flip[0] > 0, 1, 0)
+                    list_pixel(
+                        x, pixel * g.in_words, flip[0], table, events, plane * capacity, end, 0
+                    )
                 counts[plane] = end[0]
+                if self.complemented:
+                    counts[g.planes + plane] = flip[0]
                 make_up(events, plane * capacity + end[0])
 
         return list_point
 
-    def _list_pixel(self):
-        """A TIR macro: add to events[at + end ..] the inputs x[word ..] that fire, and `first`."""
-        in_words, index, row_size = self.g.in_words, self.index, self.row_size
-        octets = -(-self.g.in_channels // BYTE)
+    def _fires_more(self):
+        """A TIR macro: add to more[0] how many of the inputs x[word ..] fire, less the others."""
+        in_words, in_channels = self.g.in_words, self.g.in_channels
 
         @T.macro
-        def by_table(x, word, table, events, at, end, first):
+        def fires_more(x, word, more):
+            for w in range(in_words):
+                more[0] = more[0] + 2 * T.Cast("int32", T.popcount(x[word + w]))
+            more[0] = more[0] - in_channels
+
+        return fires_more
+
+    def _list_pixel(self):
+        """A TIR macro: add to events[at + end ..] the inputs x[word ..] that fire, or those that do
+        not if `flip` is 1, and `first`."""
+        in_words, index, row_size = self.g.in_words, self.index, self.row_size
+        octets = -(-self.g.in_channels // BYTE)
+        inputs = self._inputs
+
+        @T.macro
+        def by_table(x, word, flip, table, events, at, end, first):
             for w in range(in_words):
                 for b in T.unroll(WORD // BYTE):
                     if w * (WORD // BYTE) + b < octets:
                         octet: T.let = T.Cast(
                             "int32",
-                            T.shift_right(x[word + w], T.uint32(b * BYTE)) & T.uint32(255),
+                            T.shift_right(inputs(x, word, w, flip), T.uint32(b * BYTE))
+                            & T.uint32(255),
                         )
                         base: T.let = T.Cast(index, first + w * WORD + b * BYTE)
                         for v in T.vectorized(BYTE):
@@ -250,10 +306,10 @@ class SpikeLists:
                         end[0] = end[0] + T.Cast("int32", table[256 * BYTE + octet])
 
         @T.macro
-        def by_bits(x, word, table, events, at, end, first):
+        def by_bits(x, word, flip, table, events, at, end, first):
             left = T.alloc_buffer((1,), "uint32")
             for w in range(in_words):
-                left[0] = x[word + w]
+                left[0] = inputs(x, word, w, flip)
                 while left[0] != T.uint32(0):
                     events[at + end[0]] = T.Cast(
                         index, (first + w * WORD + lowest_bit(left[0])) * row_size
@@ -273,17 +329,26 @@ class SpikeLists:
             )
 
         @T.macro
-        def by_mask(x, word, table, events, at, end, first):
+        def by_mask(x, word, flip, table, events, at, end, first):
             for w in range(in_words):
                 base: T.let = T.Cast(index, first + w * WORD)
-                events[T.Ramp(at + end[0], 1, lanes)] = together(x[word + w]) + T.Broadcast(
-                    base, lanes
-                )
-                end[0] = end[0] + T.Cast("int32", T.popcount(T.Cast(f"uint{lanes}", x[word + w])))
+                mask: T.let = inputs(x, word, w, flip)
+                events[T.Ramp(at + end[0], 1, lanes)] = together(mask) + T.Broadcast(base, lanes)
+                end[0] = end[0] + T.Cast("int32", T.popcount(T.Cast(f"uint{lanes}", mask)))
 
         if lanes:
             return by_mask
         return by_table if self.by_table else by_bits
+
+    def _inputs(self, x, word, w, flip):
+        """The w-th word of a pixel's inputs; if `flip` is 1, of those that do not fire."""
+        if not self.complemented:
+            return x[word + w]
+        used = self.g.in_channels % WORD
+        there = T.uint32(2**WORD - 1)
+        if used:
+            there = T.Select(w == self.g.in_words - 1, T.uint32((1 << used) - 1), there)
+        return x[word + w] ^ (there * T.Cast("uint32", flip))
 
     def _copy(self):
         """A TIR macro: events[to : to + size] = events[begin : begin + size] + moved."""
@@ -321,5 +386,6 @@ def listed(lists: SpikeLists) -> dict[str, Any]:
         "tile": lists.tile,
         "table": SET_BITS if lists.by_table else NO_TABLE,
         "look": lists.list_position(),
+        "counts": lists.counts,
         **({} if lists.is_point else {"look_at_rows": lists.list_rows()}),
     }
