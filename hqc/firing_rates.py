@@ -39,8 +39,8 @@ def _has_rate(node: ir.Node, value: ir.Value) -> bool:
 
 
 def _rates(array: np.ndarray, value: ir.Value) -> tuple[float, float]:
-    """The share of values that are not 0; of packed ones, and the share of what is fewer in a row,
-    those or the others."""
+    """The share of values that are not 0, and of packed ones the share of those or of the others,
+    whichever are fewer in a row of a plane; 0 of frames."""
     if array.dtype != np.uint32:
         return np.count_nonzero(array) / array.size, 0
     planes = np.bitwise_count(array).sum(-1) / _channels(value)

@@ -33,8 +33,8 @@ takes a third less instructions on a Cortex-A72 and half as much time again on a
 predict them."""
 
 _FEWER = 0.95
-"""What is listed is chosen by row and plane (`complement`) where at most this share is left to add:
-that takes code, and a total a pixel of a window."""
+"""Kernels list what does not fire of planes and rows (`complement`) where at most this share of the
+additions is left: what all weights come to takes code and memory."""
 
 
 @register

@@ -3,9 +3,8 @@
 Each is an exact integer convolution, then `Rescale` by channel; what differs is how the input is
 laid out. `weight_bits` and `weight_scheme` say how codes are stored, `kernel` how they are added,
 `listing` by what spikes are listed with vectors, `complement` whether what does not fire is listed
-where that is less; `wide` asks for sums of 64 bits. With `dot_bits`,
-products of four bytes are added by an instruction on vectors of so many bits, and `input_bytes`
-hold every potential.
+where that is less; `wide` asks for sums of 64 bits. With `dot_bits`, products of four bytes are
+added by an instruction on vectors of so many bits, and `input_bytes` hold every potential.
 """
 
 from __future__ import annotations

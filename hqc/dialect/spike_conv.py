@@ -35,8 +35,8 @@ def spike_conv(
     A linear layer is a 1x1 convolution over tokens. `weight_bits` and `weight_scheme` ("uniform" or
     "pow2") say how the codes are stored, `kernel` how they are added, `listing` by what spikes are
     listed with vectors, `complement` whether what does not fire is listed where that is less,
-    `lanes` how many neurons are computed side by side in a word, `dot_bits` of
-    how many bits vectors are whose bytes are multiplied; none changes the result.
+    `lanes` how many neurons are computed side by side in a word, `dot_bits` of how many bits those
+    vectors are whose bytes are multiplied; none changes the result.
     """
     image = unpack_planes(x, channels=weights.shape[1]).transpose(0, 3, 1, 2)
     accumulator = conv_integer(image, weights, strides, pads).transpose(0, 2, 3, 1)

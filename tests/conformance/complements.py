@@ -21,7 +21,7 @@ _RATES = (0, 0.2, 0.5, 0.8, 1)
 def complement_cases(rng, activations, codes, steps):
     """`activations` and `codes` make packed spikes and codes; yields cases as others do.
 
-    Every rate is met at every step and row, of one plane or another; all inputs fire, or none.
+    A rate is drawn for each row of each plane and step: at some, all inputs fire, or none.
     """
     for n_in, n_out, kernel, strides, pads, planes, bits, scheme, listing in SHAPES:
         height = 5
@@ -47,3 +47,5 @@ def complement_cases(rng, activations, codes, steps):
             yield "SpikeConv", [np.ascontiguousarray(x), weights, *levels], attributes, 1
             stored = {**layer, "kernel": kind, "shift": 0}
             yield "SpikeConvPotentials", [np.ascontiguousarray(x), weights, *scales], stored, 1
+        wide = {**layer, "kernel": "event", "shift": 0, "wide": 1}
+        yield "SpikeConvPotentials", [np.ascontiguousarray(x), weights, *scales], wide, 1

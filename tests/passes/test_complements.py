@@ -5,12 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+import hqc
 from hqc.compiler import lower, pipeline_for
-from hqc.cost_layers import Layer, Layers, network
+from hqc.cost_layers import Layer, Layers, network, recording
 from hqc.dialect import find_op
 from hqc.dialect.metadata import LISTED, RATE
 from hqc.frontend.load import load_model
 from hqc.frontend.save import save_model
+from hqc.kernel_counts import count_kernels
 from hqc.passes.choose_kernels import ChooseKernels
 from hqc.passes.spike_kernels import SPIKE_LAYERS
 from hqc.targets import load_target
@@ -73,3 +75,23 @@ def test_kernels_cost_what_they_list(layers):
     for a, b in zip(few, many, strict=True):
         for kernel in ("event", "fields"):
             assert chooser.cost(a, kernel) == pytest.approx(chooser.cost(b, kernel), rel=0.1)
+
+
+def test_nine_tenths_take_about_as_long_as_one_tenth(tmp_path):
+    """They take 2.3 and 4.4 times as many instructions where every spike is added."""
+    model = tmp_path / "layers.onnx"
+    save_model(network(NETWORK), model)
+    counted = []
+    for rate in (0.1, 0.9):
+        sample = tmp_path / f"at-{rate}"
+        sample.mkdir()
+        frames = recording(NETWORK, rate)
+        np.save(sample / "one.npy", frames)
+        built = hqc.compile(model, "arm-a72", tmp_path / f"build-{rate}", calibrate=sample)
+        kernels, _ = count_kernels(built, [frames])
+        names = [k["name"] for k in built.manifest["kernels"]]
+        layers = [c.instructions for n, c in zip(names, kernels, strict=True) if "layer." in n]
+        assert len(layers) == 2
+        counted.append(layers)
+    for few, many in zip(*counted, strict=True):
+        assert few < many < 2 * few
