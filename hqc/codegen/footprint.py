@@ -12,7 +12,8 @@ import re
 import struct
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import lru_cache, partial
+from itertools import chain, pairwise
 from pathlib import Path
 
 import capstone as cs
@@ -54,10 +55,10 @@ class Footprint:
         code = sum(map(_allocated, (entry, *called)))
         try:
             deepest = sum(max(frames(o).values(), default=0) for o in called)
-            chain = sum(sorted(frames(entry).values())[-deep:])
+            entered = sum(sorted(frames(entry).values())[-deep:])
         except NotUnderstoodError:
             return cls(code, weight_bytes)
-        return cls(code, weight_bytes, deepest + chain)
+        return cls(code, weight_bytes, deepest + entered)
 
     def values(self) -> dict[str, object]:
         """What the templates say of it."""
@@ -185,22 +186,28 @@ class _Machine:
     def frame(self, elf: ELFFile, symbol: Symbol, marks: Sequence[Symbol]) -> int:
         start, size = symbol["st_value"], symbol["st_size"]
         mode = self.mode64 if elf.elfclass == 64 else self.mode32
+        is_thumb = self.architecture == cs.CS_ARCH_ARM and start & 1
         if self.architecture == cs.CS_ARCH_ARM:
-            mode |= cs.CS_MODE_THUMB if start & 1 else cs.CS_MODE_ARM
+            mode |= cs.CS_MODE_THUMB if is_thumb else cs.CS_MODE_ARM
             start &= ~1
         reader = cs.Cs(self.architecture, mode)
         reader.skipdata = True
-        reader.skipdata_setup = (".byte", self._length, None)
+        reader.skipdata_setup = (".byte", partial(self._length, is_thumb), None)
         section = symbol["st_shndx"]
         code = elf.get_section(section).data()[start : start + size]
         kinds = sorted((m["st_value"], m.name[1]) for m in marks if m["st_shndx"] == section)
         frame = _Frame(self, code, start, self.return_address)
-        misread_to = kind = 0
-        for at, length, name, operands in reader.disasm_lite(code, start):
-            while kind < len(kinds) and kinds[kind][0] <= at:
-                kind += 1
-            if kind and kinds[kind - 1][1] == "d":
-                continue
+        # Read anew behind data, which would be taken for instructions that reach beyond it.
+        begun = next((kind for at, kind in reversed(kinds) if at <= start), "a")
+        inside = [(at, kind) for at, kind in kinds if start < at < start + size]
+        begins = [(start, begun), *inside, (start + size, "d")]
+        parts = (
+            reader.disasm_lite(code[at - start : end - start], at)
+            for (at, kind), (end, _) in pairwise(begins)
+            if kind != "d"
+        )
+        misread_to = 0
+        for at, length, name, operands in chain.from_iterable(parts):
             if name == ".byte":
                 is_x86 = self.architecture == cs.CS_ARCH_X86
                 misread_to = at + length + _SHADOW if is_x86 else 0
@@ -214,7 +221,7 @@ class _Machine:
                     ) from None
         return frame.lowered
 
-    def _length(self, code: bytes, size: int, at: int, _: object) -> int:
+    def _length(self, is_thumb: bool, code: bytes, size: int, at: int, _: object) -> int:
         """How long an instruction is that capstone does not know."""
         first = int.from_bytes(code[at : min(at + 2, size)], "little")
         if self.architecture == cs.CS_ARCH_ARM64:
@@ -222,7 +229,7 @@ class _Machine:
         if self.architecture == cs.CS_ARCH_RISCV:
             return 4 if first & 3 == 3 else 2
         if self.architecture == cs.CS_ARCH_ARM:
-            return 4 if first >> 11 in (0b11101, 0b11110, 0b11111) else 2
+            return 4 if not is_thumb or first >> 11 in (0b11101, 0b11110, 0b11111) else 2
         return 1
 
     def _follow(self, frame: _Frame, text: str, at: int) -> None:

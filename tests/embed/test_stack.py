@@ -40,6 +40,8 @@ KNOWN = [
      2 * 16 + 8192 + 2052),
     ("cortex-m0plus", "ldr r6, [pc, #4]; add sp, r6; bx lr; nop; .word -2000", 2000),
     ("cortex-m0plus", "mov r4, sp; lsrs r4, r4, #5; lsls r4, r4, #5; mov sp, r4", 32),
+    ("armv7-a7", "push {r4, lr}; b 1f; .word 0x01290129, 0x01290129; 1: sub sp, sp, #64; bx lr",
+     8 + 64),
     ("arm-a72", "sub x9, sp, #1, lsl #12; sub x9, x9, #32; and sp, x9, #0xffffffffffffff80",
      4096 + 32 + 128),
     ("arm-a72", "stp x29, x30, [sp, #-48]!; mov x29, sp; sub sp, sp, #16; mov sp, x29; "
