@@ -22,7 +22,7 @@ from hqc.targets.costs import Costs
 
 _CHOICES = {
     "kernel": ("auto", *SPIKE_KERNELS),
-    "listing": ("table", "mask", "host"),
+    "listing": ("table", "mask", "mask64", "host"),
     "dots": ("none", "aarch64", "host"),
 }
 """What options may be; `host` is whatever this machine has."""
@@ -61,8 +61,9 @@ class ChooseKernels(Costs, Pass):
        where `dots` says so, all are multiplied by dot products.
     8. Without vectors, as many neurons are computed side by side as a word of `word_bits` has room
        for (`lanes`), where that is proven to hold them.
-    9. With vectors, spikes are listed (`listing`) by a table, or by a mask whose lanes are moved
-       together where an instruction does that; `host`: as LLVM knows of this machine.
+    9. With vectors, spikes are listed (`listing`) by a table, or by a mask of 32 or 64 inputs whose
+       lanes are moved together where an instruction does that; `host`: as LLVM knows of this
+       machine.
     10. With vectors, events and fields list what does not fire (`complement`), where that was
         measured to be less to add.
     11. Convolutions of potentials by windows of one pixel multiply bytes where `dots` says so, as
@@ -95,8 +96,8 @@ class ChooseKernels(Costs, Pass):
                 node.attributes["kernel"] = ir.AttrString("kernel", chosen)
                 if chosen == "dense":
                     node.attributes["dot_bits"] = ir.AttrInt64("dot_bits", self._dot_bits)
-                if self.vector_bits and self._lists_by_mask():
-                    node.attributes["listing"] = ir.AttrString("listing", "mask")
+                if self.vector_bits and (listing := self._listing()) != "table":
+                    node.attributes["listing"] = ir.AttrString("listing", listing)
                 if SPIKE_KERNELS[chosen].lists and self._complements(node):
                     node.attributes["complement"] = ir.AttrInt64("complement", 1)
             elif node.op_type in ("DenseConv", "FrameConvPotentials"):
@@ -111,13 +112,13 @@ class ChooseKernels(Costs, Pass):
                 node.attributes["lanes"] = ir.AttrInt64("lanes", lanes)
         return model
 
-    def _lists_by_mask(self) -> bool:
+    def _listing(self) -> str:
         if self.listing != "host":
-            return self.listing == "mask"
+            return self.listing
         load_tvm()
-        from hqc.codegen.kernels.spike_lists import this_machine_compresses
+        from hqc.codegen.kernels.listed_pixels import this_machine_compresses
 
-        return this_machine_compresses()
+        return "mask" if this_machine_compresses() else "table"
 
     def candidates(self, node: ir.Node) -> list[str]:
         """The kernels that can compute a layer of spikes on the target."""

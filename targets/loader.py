@@ -94,10 +94,10 @@ class Target:
     @property
     def listing(self) -> str:
         """How `choose-kernels` lists spikes: by a mask where an instruction moves its lanes
-        together; LLVM knows that of this machine."""
+        together, of 64 where registers make up a vector; LLVM knows that of this machine."""
         if self.llvm["triple"] == "host":
             return "host"
-        return "mask" if "+v" in self.llvm.get("features", "").split(",") else "table"
+        return "mask64" if "+v" in self.llvm.get("features", "").split(",") else "table"
 
     @property
     def dots(self) -> str:

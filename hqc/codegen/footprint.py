@@ -148,7 +148,7 @@ class _Frame:
     def add(self, register: str, first: str, second: int | str, sign: int = 1) -> None:
         one = self.value(first)
         two = ("", second) if isinstance(second, int) else self.value(second)
-        if one is not None and two is not None and one[0] == "":
+        if one is not None and two is not None and one[0] == "" != two[0]:
             one, two = two, one if sign > 0 else None
         known = one is not None and two is not None and two[0] == ""
         self.put(register, (one[0], one[1] + sign * two[1]) if known else None)

@@ -1,8 +1,12 @@
-"""Layers of spikes that are listed by moving the lanes of a mask together."""
+"""Layers of spikes that are listed by moving the lanes of a mask together, of 32 or 64."""
 
 from __future__ import annotations
 
+from itertools import product
+
 import numpy as np
+
+from hqc.codegen.kernels.listed_pixels import MASKS
 
 SHAPES = [
     # channels in, out, kernel, strides, pads, planes, bits, share that fires
@@ -18,14 +22,16 @@ SHAPES = [
 
 def listing_cases(rng, activations, codes, steps):
     """`activations` and `codes` make packed spikes and codes; yields cases as others do."""
-    for n_in, n_out, kernel, strides, pads, planes, bits, share in SHAPES:
+    for (n_in, n_out, kernel, strides, pads, planes, bits, share), listing in product(
+        SHAPES, MASKS
+    ):
         size = (1, 2) if n_in > 1000 else (4, 5)
         x = activations(rng, steps, *size, planes, channels=n_in, rate=share)
         x[0, 0, 0] = 0
         weights = codes(rng, (n_out, n_in, kernel, kernel), bits, "uniform")
         layer = {
             "channels": n_in, "strides": strides, "pads": pads, "weight_bits": bits,
-            "weight_scheme": "uniform", "listing": "mask",
+            "weight_scheme": "uniform", "listing": listing,
         }  # fmt: skip
         reach = int(np.abs(weights.astype(int)).sum((1, 2, 3)).max())
         bias, reset = rng.integers(-9, 9, (2, n_out), dtype=np.int32)

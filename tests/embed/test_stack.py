@@ -50,6 +50,7 @@ KNOWN = [
      2032 + 8192 - 16),
     ("rv32imc", "addi sp, sp, -64; andi sp, sp, -256; addi sp, s0, -64", 64 + 256),
     ("rv64gcv", "csrr t0, vlenb; li t1, 152; mul t0, t0, t1; sub sp, sp, t0", 152 * 128),
+    ("rv64gcv", "csrr t0, vlenb; slli t1, t0, 5; sub t0, t1, t0; sub sp, sp, t0", 31 * 128),
 ]  # fmt: skip
 UNKNOWN = [
     ("cortex-m4", "sub sp, sp, r2"),

@@ -49,7 +49,7 @@ def event_sums(node: ir.Node, vector: bool) -> Layer:
     largest = int(np.abs(stored.codes).max(initial=1))
     lane, rows = narrowest(largest, accumulator)
     unrolled = rows_at_once(rows) if rows else 4
-    lists = SpikeLists.of_node(node, g, unrolled, vector)
+    lists = SpikeLists.of_node(node, g, unrolled, vector, g.columns)
     complements = Complements(lists, accumulator, g.block_lanes(accumulator))
     if lane == accumulator:
         add_rows = _add_at_once(complements, vector)
@@ -104,7 +104,7 @@ def _add_late(complements: Complements, lane: str, most: int):
     Those of each plane are shifted by its place.
     """
     lists, accumulator, turn = complements.lists, complements.accumulator, complements.turn()
-    lanes, columns, planes = complements.outputs, lists.g.columns, lists.g.planes
+    lanes, planes, row = complements.outputs, lists.g.planes, lists.g.columns // lists.row_size
     unrolled, capacity = lists.unrolled, lists.capacity
     clear_lanes = clear(lanes, lane, vector=True)
     add_codes, widen = add(lanes, lane, vector=True), add(lanes, accumulator, vector=True)
@@ -114,15 +114,20 @@ def _add_late(complements: Complements, lane: str, most: int):
         for plane in T.unroll(planes):
             turn(acc, counts, plane)
             chunks: T.let = pieces(counts[plane], unrolled)
-            for group in range(pieces(chunks, most)):
+            done = T.alloc_buffer((1,), "int32")
+            done[0] = 0
+            while done[0] < chunks:
+                end: T.let = T.min(done[0] + most, chunks)
                 narrow = T.alloc_buffer((lanes,), lane)
                 clear_lanes(narrow, 0)
-                for chunk in range(T.min(most, chunks - group * most)):
-                    at: T.let = plane * capacity + (group * most + chunk) * unrolled
+                for chunk in range(done[0], end):
+                    at: T.let = plane * capacity + chunk * unrolled
                     for e in T.unroll(unrolled):
-                        k: T.let = T.Cast("int32", events[at + e])
-                        add_codes(narrow, 0, codes, k * columns + first, 0)
+                        add_codes(
+                            narrow, 0, codes, T.Cast("int32", events[at + e]) * row + first, 0
+                        )
                 widen(acc, 0, narrow, 0, plane)
+                done[0] = end
             turn(acc, counts, plane)
 
     return add_late
@@ -131,7 +136,7 @@ def _add_late(complements: Complements, lane: str, most: int):
 def _add_at_once(complements: Complements, vector: bool):
     """A TIR macro: add the listed rows, each as wide as its sum, for large codes."""
     lists, accumulator, turn = complements.lists, complements.accumulator, complements.turn()
-    lanes, columns, planes = complements.outputs, lists.g.columns, lists.g.planes
+    lanes, planes, row = complements.outputs, lists.g.planes, lists.g.columns // lists.row_size
     unrolled, capacity = lists.unrolled, lists.capacity
     add_codes = add(lanes, accumulator, vector)
 
@@ -142,7 +147,7 @@ def _add_at_once(complements: Complements, vector: bool):
             for chunk in range(pieces(counts[plane], unrolled)):
                 for e in T.unroll(unrolled):
                     k: T.let = T.Cast("int32", events[plane * capacity + chunk * unrolled + e])
-                    add_codes(acc, 0, codes, k * columns + first, plane)
+                    add_codes(acc, 0, codes, k * row + first, plane)
             turn(acc, counts, plane)
 
     return add_at_once

@@ -60,7 +60,8 @@ def field_sums(node: ir.Node, vector: bool) -> Layer:
     lane = "uint16" if bits == 8 else "uint8"
     largest, most = max(int(stored.fields().max()), 1), int(np.iinfo(lane).max)
     unrolled = rows_at_once((15 if bits == 2 else most) // largest)
-    lists = SpikeLists.of_node(node, g, unrolled, vector)
+    row = g.columns * bits // np.iinfo(lane).bits
+    lists = SpikeLists.of_node(node, g, unrolled, vector, row)
     accumulator = accumulator_type(stored.codes, 2**planes - 1, wide=False)
     complements = Complements(lists, accumulator, block_words * WORD, np.iinfo(lane).bits // bits)
     sums = Accumulation(
@@ -95,10 +96,10 @@ def _add_fields(complements: Complements, bits: int, lane: str, block_words: int
     """
     lists, accumulator, turn = complements.lists, complements.accumulator, complements.turn()
     g, unrolled, capacity = lists.g, lists.unrolled, lists.capacity
-    planes, blocks = g.planes, g.out_words // block_words
+    planes = g.planes
     outputs, lane_bits = block_words * WORD, np.iinfo(lane).bits
     parts, half_bits = lane_bits // bits, lane_bits // 2
-    size = outputs // parts
+    size, step = outputs // parts, g.columns // parts // lists.row_size
 
     def start(width):
         @T.macro
@@ -157,7 +158,7 @@ def _add_fields(complements: Complements, bits: int, lane: str, block_words: int
         clear_part(even, 0)
         clear_part(odd, 0)
         for e in T.unroll(unrolled):
-            row: T.let = (T.Cast("int32", events[at + e]) * blocks + block) * size
+            row: T.let = T.Cast("int32", events[at + e]) * step + block * size
             add_whole(even, 0, weights, row, 0)
             add_odds(0, odd, weights, row)
         take_high(0, even, 0, odd, 0, 2)
@@ -168,7 +169,7 @@ def _add_fields(complements: Complements, bits: int, lane: str, block_words: int
     def add_halves(weights, events, at, block, sums):
         """Fields of half a lane."""
         for e in T.unroll(unrolled):
-            row: T.let = (T.Cast("int32", events[at + e]) * blocks + block) * size
+            row: T.let = T.Cast("int32", events[at + e]) * step + block * size
             split_halves(0, weights, row, sums, 0, size)
 
     add_chunk = add_pairs if bits == 2 else add_halves
@@ -184,17 +185,21 @@ def _add_fields(complements: Complements, bits: int, lane: str, block_words: int
         for plane in T.unroll(planes):
             turn(acc, counts, plane)
             chunks: T.let = pieces(counts[plane], unrolled)
-            for group in range(pieces(chunks, most)):
+            done = T.alloc_buffer((1,), "int32")
+            done[0] = 0
+            while done[0] < chunks:
+                end: T.let = T.min(done[0] + most, chunks)
                 sums = T.alloc_buffer((outputs,), lane)
                 for part in T.unroll(parts):
                     clear_part(sums, part * size)
-                for chunk in range(T.min(most, chunks - group * most)):
-                    at: T.let = plane * capacity + (group * most + chunk) * unrolled
+                for chunk in range(done[0], end):
+                    at: T.let = plane * capacity + chunk * unrolled
                     add_chunk(weights, events, at, first // outputs, sums)
                 for part in T.unroll(parts // 2):
                     take_high(part * size, sums, 0, sums, outputs // 2, half_bits)
                 for part in T.unroll(parts):
                     add_part(acc, part * size, sums, part * size, plane)
+                done[0] = end
             turn(acc, counts, plane)
 
     return add_fields

@@ -4,11 +4,6 @@ A position of a convolution sees `kernel` rows of neighbouring pixels. All pixel
 listed once for all positions of an output row; what a position sees of each is one piece of its
 list, copied behind the last with another first row. So a spike is found once for each row of the
 kernel, not once for each of its taps.
-
-With vectors, eight inputs are listed at once by a table of 256 bytes' set bits: eight indices are
-stored and the end moves on by how many count. Nothing branches, so nothing is predicted wrongly.
-Where an instruction moves the lanes of a mask together, a word's 32 inputs are listed at once, as
-indices of 16 bits.
 """
 
 from __future__ import annotations
@@ -21,34 +16,17 @@ import numpy as np
 import onnx_ir as ir
 from tvm.script import tirx as T
 
-from hqc.codegen.host_features import host_features
 from hqc.codegen.kernels.conv_layer import NO_TABLE
 from hqc.codegen.kernels.geometry import Geometry
-from hqc.codegen.kernels.kernel_base import Constant
-from hqc.codegen.kernels.neurons import WORD, lowest_bit, used_lanes
+from hqc.codegen.kernels.listed_pixels import MASKS, SET_BITS, pixel_lister
+from hqc.codegen.kernels.neurons import WORD
 from hqc.dialect import find_op
 
-BYTE = 8
 _COPIED = 16
 """Indices that are copied at once."""
 
-_BYTES = np.arange(256, dtype=np.uint8)
-_BITS = (_BYTES[:, None] >> np.arange(BYTE)) & 1
-SET_BITS = Constant(
-    np.concatenate([np.argsort(1 - _BITS, axis=1, kind="stable").reshape(-1), _BITS.sum(1)]).astype(
-        np.uint8
-    )
-)
-"""The set bits of each byte, lowest first, made up to eight; then how many there are."""
-
-
 _MOST = 32
 """Rows of a lane that count when these are divided; beyond, a few more or less do not matter."""
-
-
-def this_machine_compresses() -> bool:
-    """Whether an instruction of the machine that hqc runs on moves the lanes of a mask together."""
-    return "avx512vbmi2" in host_features()
 
 
 def rows_at_once(rows: int) -> int:
@@ -70,7 +48,8 @@ class SpikeLists:
     First the list of a position, `capacity` for each plane; then those of the input rows that an
     output row sees; then where each pixel begins in these. Lists are made up to a multiple of
     `unrolled` by an input that no layer has, the row of which is zeros. What is listed of an input
-    is `row_size` times its index: where its row begins. With vectors `listing` says by what.
+    is `row_size` times its index: where its row begins, or so many words before that. With vectors
+    `listing` says by what.
 
     Where more than half of a plane fires, in the rows that an output row sees or in a position's
     one pixel, what does not fire is listed if lists are `complemented`. Counts say of which planes.
@@ -84,17 +63,28 @@ class SpikeLists:
     complemented: bool = False
 
     @classmethod
-    def of_node(cls, node: ir.Node, g: Geometry, unrolled: int, vector: bool) -> SpikeLists:
-        """Lists such as a node's attributes say, if there are vectors."""
+    def of_node(
+        cls, node: ir.Node, g: Geometry, unrolled: int, vector: bool, row: int
+    ) -> SpikeLists:
+        """Lists of rows of so many elements, such as a node's attributes say if there are vectors.
+
+        By a mask, where rows begin takes no longer to list than which they are.
+        """
         said = find_op(node).attributes(node) if vector else {}
         listing, complemented = said.get("listing", "table"), said.get("complement", 0) > 0
-        return cls(g, unrolled, vector, listing=listing, complemented=complemented)
+        lists = cls(g, unrolled, vector, listing=listing, complemented=complemented)
+        return lists._of_rows(row) if listing in MASKS else lists
 
     @classmethod
-    def of_rows(cls, g: Geometry, unrolled: int, row_size: int) -> SpikeLists:
-        """Lists without vectors of where rows of so many elements begin, if 16 bits hold that."""
-        lists = cls(g, unrolled, vector=False, row_size=row_size)
-        return lists if lists.index == "uint16" else replace(lists, row_size=1)
+    def of_rows(cls, g: Geometry, unrolled: int, row: int) -> SpikeLists:
+        """Lists without vectors of where rows of so many elements begin."""
+        return cls(g, unrolled, vector=False)._of_rows(row)
+
+    def _of_rows(self, row: int) -> SpikeLists:
+        """These of where rows begin, in the smallest part of a row whose number 16 bits hold."""
+        parts = [row, *([row // WORD] if row % WORD == 0 else [])]
+        found = (replace(self, row_size=size) for size in parts)
+        return next((lists for lists in found if lists.index == "uint16"), self)
 
     @property
     def counts(self) -> int:
@@ -113,22 +103,20 @@ class SpikeLists:
         return self.g.kernel == (1, 1)
 
     @property
-    def _compressed(self) -> int:
-        """Inputs whose lanes are moved together; 0 where a table lists them."""
-        if not self.vector or self.listing == "table" or self.index != "uint16":
-            return 0
-        return used_lanes(self.g.in_channels, WORD)
+    def words_at_once(self) -> int:
+        """Words whose inputs a mask lists at once; 0 where none does."""
+        return MASKS.get(self.listing, 0) if self.vector and self.index == "uint16" else 0
 
     @property
     def by_table(self) -> bool:
         """Whether a table lists inputs."""
-        return self.vector and not self._compressed
+        return self.vector and not self.words_at_once
 
     @property
     def _written(self) -> int:
         """Indices that are written at once, at most: by a mask as many as a word has, and room for
-        them whatever lists, so that memory is the same on all machines."""
-        return WORD if self.vector else _COPIED
+        them where a table lists, so that memory is the same on all machines."""
+        return WORD * MASKS.get(self.listing, 1) if self.vector else _COPIED
 
     @property
     def capacity(self) -> int:
@@ -156,8 +144,9 @@ class SpikeLists:
     @cached_property
     def index(self) -> str:
         """The type of an index."""
-        most = max(self.g.inputs + 1, self.g.width * self.g.in_channels + 1) * self.row_size
-        return "uint16" if most < 2**16 else "int32"
+        of_row = 0 if self.is_point else self.g.width * self.g.in_channels
+        most = max(self.g.inputs, of_row) + 1
+        return "uint16" if most * self.row_size < 2**16 else "int32"
 
     @property
     def size(self) -> int:
@@ -170,7 +159,7 @@ class SpikeLists:
     def list_rows(self):
         """A TIR macro (x, table, events, s, oy): list the rows that an output row sees."""
         g, row, rows, begins, index = self.g, self._row, self._rows, self._begins, self.index
-        list_pixel, fires_more = self._list_pixel(), self._fires_more()
+        list_pixel, fires_more = pixel_lister(self), self._fires_more()
         (kernel_height, _), stride_y, top = g.kernel, g.strides[0], g.pads[0]
 
         @T.macro
@@ -243,7 +232,7 @@ class SpikeLists:
 
     def _list_point(self):
         g, capacity = self.g, self.capacity
-        list_pixel, make_up = self._list_pixel(), self._make_up()
+        list_pixel, make_up = pixel_lister(self), self._make_up()
         fires_more = self._fires_more()
         (stride_y, stride_x), (top, left) = g.strides, g.pads
 
@@ -283,85 +272,23 @@ class SpikeLists:
 
         return fires_more
 
-    def _list_pixel(self):
-        """A TIR macro: add to events[at + end ..] the inputs x[word ..] that fire, or those that do
-        not if `flip` is 1, and `first`."""
-        in_words, index, row_size = self.g.in_words, self.index, self.row_size
-        octets = -(-self.g.in_channels // BYTE)
-        inputs = self._inputs
-
-        @T.macro
-        def by_table(x, word, flip, table, events, at, end, first):
-            for w in range(in_words):
-                for b in T.unroll(WORD // BYTE):
-                    if w * (WORD // BYTE) + b < octets:
-                        octet: T.let = T.Cast(
-                            "int32",
-                            T.shift_right(inputs(x, word, w, flip), T.uint32(b * BYTE))
-                            & T.uint32(255),
-                        )
-                        base: T.let = T.Cast(index, first + w * WORD + b * BYTE)
-                        for v in T.vectorized(BYTE):
-                            events[at + end[0] + v] = T.Cast(index, table[octet * BYTE + v]) + base
-                        end[0] = end[0] + T.Cast("int32", table[256 * BYTE + octet])
-
-        @T.macro
-        def by_bits(x, word, flip, table, events, at, end, first):
-            left = T.alloc_buffer((1,), "uint32")
-            for w in range(in_words):
-                left[0] = inputs(x, word, w, flip)
-                while left[0] != T.uint32(0):
-                    events[at + end[0]] = T.Cast(
-                        index, (first + w * WORD + lowest_bit(left[0])) * row_size
-                    )
-                    left[0] = left[0] & (left[0] - T.uint32(1))
-                    end[0] = end[0] + 1
-
-        lanes = self._compressed
-        lane_mask, indices = f"boolx{lanes}", f"{index}x{lanes}"
-
-        def together(word):
-            """The indices of the bits that are set, at the front of a vector."""
-            bits = T.call_intrin(lane_mask, "tirx.reinterpret", T.Cast(f"uint{lanes}", word))
-            each = T.Cast(indices, T.Ramp(0, 1, lanes))
-            return T.call_llvm_pure_intrin(
-                indices, "llvm.experimental.vector.compress", each, bits, each
-            )
-
-        @T.macro
-        def by_mask(x, word, flip, table, events, at, end, first):
-            for w in range(in_words):
-                base: T.let = T.Cast(index, first + w * WORD)
-                mask: T.let = inputs(x, word, w, flip)
-                events[T.Ramp(at + end[0], 1, lanes)] = together(mask) + T.Broadcast(base, lanes)
-                end[0] = end[0] + T.Cast("int32", T.popcount(T.Cast(f"uint{lanes}", mask)))
-
-        if lanes:
-            return by_mask
-        return by_table if self.by_table else by_bits
-
-    def _inputs(self, x, word, w, flip):
-        """The w-th word of a pixel's inputs; if `flip` is 1, of those that do not fire."""
-        if not self.complemented:
-            return x[word + w]
-        used = self.g.in_channels % WORD
-        there = T.uint32(2**WORD - 1)
-        if used:
-            there = T.Select(w == self.g.in_words - 1, T.uint32((1 << used) - 1), there)
-        return x[word + w] ^ (there * T.Cast("uint32", flip))
-
     def _copy(self):
         """A TIR macro: events[to : to + size] = events[begin : begin + size] + moved."""
         each, at_once = (T.vectorized, _COPIED) if self.vector else (T.serial, 1)
         index = self.index
 
         @T.macro
+        def piece(events, begin, to, moved):
+            for v in each(at_once):
+                events[to + v] = T.Cast(index, T.Cast("int32", events[begin + v]) + moved)
+
+        @T.macro
         def copy(events, begin, to, size, moved):
-            for chunk in range(pieces(size, at_once)):
-                for v in each(at_once):
-                    events[to + chunk * at_once + v] = T.Cast(
-                        index, T.Cast("int32", events[begin + chunk * at_once + v]) + moved
-                    )
+            if self.vector:
+                # Most pieces are short, and whether they are empty cannot be predicted.
+                piece(events, begin, to, moved)
+            for chunk in range(self.vector, pieces(size, at_once)):
+                piece(events, begin + chunk * at_once, to + chunk * at_once, moved)
 
         return copy
 
