@@ -111,17 +111,24 @@ def _add_fields(complements: Complements, bits: int, lane: str, block_words: int
 
         return body
 
-    def split(width):
-        @T.macro
-        def body(i, rows, first, sums, low, high):
-            for v in T.vectorized(width):
-                sums[low + i + v] = sums[low + i + v] + rows[first + i + v]
-            for v in T.vectorized(width):
-                sums[high + i + v] = sums[high + i + v] + T.shift_right(
-                    rows[first + i + v], T.Cast(lane, half_bits)
-                )
+    def split(begins):
+        def plus(old, new):
+            return new if begins else old + new
 
-        return body
+        def lanes(width):
+            @T.macro
+            def body(i, rows, first, sums, low, high):
+                for v in T.vectorized(width):
+                    sums[low + i + v] = plus(sums[low + i + v], rows[first + i + v])
+                for v in T.vectorized(width):
+                    sums[high + i + v] = plus(
+                        sums[high + i + v],
+                        T.shift_right(rows[first + i + v], T.Cast(lane, half_bits)),
+                    )
+
+            return body
+
+        return in_vectors(size, lanes)
 
     def add_odd(width):
         @T.macro
@@ -144,35 +151,43 @@ def _add_fields(complements: Complements, bits: int, lane: str, block_words: int
         return body
 
     # All that is in registers is read and written by the same vectors: else it would leave them.
-    start_part, split_halves, add_odds, take_high = (
-        in_vectors(size, body) for body in (start, split, add_odd, take)
-    )
+    start_part, add_odds, take_high = (in_vectors(size, body) for body in (start, add_odd, take))
+    begin_halves, split_halves = split(begins=True), split(begins=False)
     clear_part, add_whole = clear(size, lane, vector=True), add(size, lane, vector=True)
     add_part = add(size, accumulator, vector=True)
 
-    @T.macro
-    def add_pairs(weights, events, at, block, sums):
-        """Fields of 2 bits by way of lanes of 4: of each half, the even field, and the odd one."""
-        even = T.alloc_buffer((size,), lane)
-        odd = T.alloc_buffer((size,), lane)
-        clear_part(even, 0)
-        clear_part(odd, 0)
-        for e in T.unroll(unrolled):
-            row: T.let = T.Cast("int32", events[at + e]) * step + block * size
-            add_whole(even, 0, weights, row, 0)
-            add_odds(0, odd, weights, row)
-        take_high(0, even, 0, odd, 0, 2)
-        split_halves(0, even, 0, sums, 0, 2 * size)
-        split_halves(0, odd, 0, sums, size, 3 * size)
+    def pairs(split_first):
+        @T.macro
+        def add_pairs(weights, events, at, block, sums):
+            """Fields of 2 bits by way of lanes of 4: of each half, the even field, the odd one."""
+            even = T.alloc_buffer((size,), lane)
+            odd = T.alloc_buffer((size,), lane)
+            clear_part(even, 0)
+            clear_part(odd, 0)
+            for e in T.unroll(unrolled):
+                row: T.let = T.Cast("int32", events[at + e]) * step + block * size
+                add_whole(even, 0, weights, row, 0)
+                add_odds(0, odd, weights, row)
+            take_high(0, even, 0, odd, 0, 2)
+            split_first(0, even, 0, sums, 0, 2 * size)
+            split_first(0, odd, 0, sums, size, 3 * size)
 
-    @T.macro
-    def add_halves(weights, events, at, block, sums):
-        """Fields of half a lane."""
-        for e in T.unroll(unrolled):
-            row: T.let = T.Cast("int32", events[at + e]) * step + block * size
-            split_halves(0, weights, row, sums, 0, size)
+        return add_pairs
 
-    add_chunk = add_pairs if bits == 2 else add_halves
+    def halves(split_first):
+        @T.macro
+        def add_halves(weights, events, at, block, sums):
+            """Fields of half a lane."""
+            first: T.let = T.Cast("int32", events[at]) * step + block * size
+            split_first(0, weights, first, sums, 0, size)
+            for e in T.unroll(unrolled - 1):
+                row: T.let = T.Cast("int32", events[at + 1 + e]) * step + block * size
+                split_halves(0, weights, row, sums, 0, size)
+
+        return add_halves
+
+    chunk_by = pairs if bits == 2 else halves
+    begin_chunk, add_chunk = chunk_by(begin_halves), chunk_by(split_halves)
 
     @T.macro
     def add_fields(x, weights, offsets, codes, events, counts, acc, s, oy, ox, first):
@@ -190,11 +205,10 @@ def _add_fields(complements: Complements, bits: int, lane: str, block_words: int
             while done[0] < chunks:
                 end: T.let = T.min(done[0] + most, chunks)
                 sums = T.alloc_buffer((outputs,), lane)
-                for part in T.unroll(parts):
-                    clear_part(sums, part * size)
-                for chunk in range(done[0], end):
-                    at: T.let = plane * capacity + chunk * unrolled
-                    add_chunk(weights, events, at, first // outputs, sums)
+                at: T.let = plane * capacity
+                begin_chunk(weights, events, at + done[0] * unrolled, first // outputs, sums)
+                for chunk in range(done[0] + 1, end):
+                    add_chunk(weights, events, at + chunk * unrolled, first // outputs, sums)
                 for part in T.unroll(parts // 2):
                     take_high(part * size, sums, 0, sums, outputs // 2, half_bits)
                 for part in T.unroll(parts):
