@@ -70,6 +70,27 @@ def clear(elements: int, dtype: str, vector: bool):
     return clear_all
 
 
+def put(elements: int, dtype: str, vector: bool):
+    """A TIR macro: acc[a : a + elements] = values[b : b + elements], in `dtype`."""
+    each = T.vectorized if vector else T.serial
+
+    def lanes(width):
+        @T.macro
+        def body(i, acc, a, values, b):
+            for v in each(width):
+                acc[a + i + v] = T.Cast(dtype, values[b + i + v])
+
+        return body
+
+    all_lanes = in_vectors(elements, lanes)
+
+    @T.macro
+    def put_all(acc, a, values, b):
+        all_lanes(0, acc, a, values, b)
+
+    return put_all
+
+
 def add(elements: int, dtype: str, vector: bool):
     """A TIR macro: acc[a : a + elements] += values[b : b + elements] << shift, in `dtype`."""
     each = T.vectorized if vector else T.serial

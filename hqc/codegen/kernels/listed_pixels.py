@@ -17,7 +17,7 @@ from tvm.script import tirx as T
 
 from hqc.codegen.host_features import host_features
 from hqc.codegen.kernels.kernel_base import Constant
-from hqc.codegen.kernels.neurons import WORD, lowest_bit, used_lanes
+from hqc.codegen.kernels.neurons import WORD, lowest_bit
 
 if TYPE_CHECKING:
     from hqc.codegen.kernels.spike_lists import SpikeLists
@@ -109,11 +109,8 @@ def _by_masks(lists: SpikeLists):
 def _by_mask(lists: SpikeLists, words: int):
     """A TIR macro: list the inputs of so many words from the w-th on."""
     inputs, row_size = _inputs(lists, words), lists.row_size
-    lanes = used_lanes(lists.g.in_channels, words * WORD)
+    lanes = words * WORD
     indices = f"{lists.index}x{lanes}"
-
-    def mask(x, word, w, flip):
-        return T.Cast(f"uint{lanes}", inputs(x, word, w, flip))
 
     def together(bits):
         """Where rows of the bits that are set begin, at the front of a vector."""
@@ -126,11 +123,12 @@ def _by_mask(lists: SpikeLists, words: int):
     @T.macro
     def by_mask(x, word, w, flip, events, at, end, first):
         base: T.let = T.Cast(lists.index, (first + w * WORD) * row_size)
-        # If the mask had a name, LLVM would not see that an instruction counts its bits.
-        events[T.Ramp(at + end[0], 1, lanes)] = together(mask(x, word, w, flip)) + T.Broadcast(
+        # If the mask had a name, or were half a word, LLVM would not see that an instruction counts
+        # its bits.
+        events[T.Ramp(at + end[0], 1, lanes)] = together(inputs(x, word, w, flip)) + T.Broadcast(
             base, lanes
         )
-        end[0] = end[0] + T.Cast("int32", T.popcount(mask(x, word, w, flip)))
+        end[0] = end[0] + T.Cast("int32", T.popcount(inputs(x, word, w, flip)))
 
     return by_mask
 

@@ -18,7 +18,7 @@ from hqc.codegen.kernels.geometry import (
     is_wide,
     narrowest,
 )
-from hqc.codegen.kernels.lanes import add, clear
+from hqc.codegen.kernels.lanes import add, put
 from hqc.codegen.kernels.neurons import Neurons
 from hqc.codegen.kernels.spike_lists import SpikeLists, listed, pieces, rows_at_once
 from hqc.codegen.kernels.unpack import codes_of
@@ -106,8 +106,13 @@ def _add_late(complements: Complements, lane: str, most: int):
     lists, accumulator, turn = complements.lists, complements.accumulator, complements.turn()
     lanes, planes, row = complements.outputs, lists.g.planes, lists.g.columns // lists.row_size
     unrolled, capacity = lists.unrolled, lists.capacity
-    clear_lanes = clear(lanes, lane, vector=True)
-    add_codes, widen = add(lanes, lane, vector=True), add(lanes, accumulator, vector=True)
+    begin, add_codes, widen = (
+        make(lanes, dtype, vector=True)
+        for make, dtype in ((put, lane), (add, lane), (add, accumulator))
+    )
+
+    def row_of(events, at, first):
+        return T.Cast("int32", events[at]) * row + first
 
     @T.macro
     def add_late(x, weights, offsets, codes, events, counts, acc, s, oy, ox, first):
@@ -119,12 +124,14 @@ def _add_late(complements: Complements, lane: str, most: int):
             while done[0] < chunks:
                 end: T.let = T.min(done[0] + most, chunks)
                 narrow = T.alloc_buffer((lanes,), lane)
-                clear_lanes(narrow, 0)
-                for chunk in range(done[0], end):
-                    at: T.let = plane * capacity + chunk * unrolled
+                at: T.let = plane * capacity + done[0] * unrolled
+                begin(narrow, 0, codes, row_of(events, at, first))
+                for e in T.unroll(unrolled - 1):
+                    add_codes(narrow, 0, codes, row_of(events, at + 1 + e, first), 0)
+                for chunk in range(1, end - done[0]):
                     for e in T.unroll(unrolled):
                         add_codes(
-                            narrow, 0, codes, T.Cast("int32", events[at + e]) * row + first, 0
+                            narrow, 0, codes, row_of(events, at + chunk * unrolled + e, first), 0
                         )
                 widen(acc, 0, narrow, 0, plane)
                 done[0] = end

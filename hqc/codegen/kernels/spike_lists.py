@@ -48,7 +48,7 @@ class SpikeLists:
     First the list of a position, `capacity` for each plane; then those of the input rows that an
     output row sees; then where each pixel begins in these. Lists are made up to a multiple of
     `unrolled` by an input that no layer has, the row of which is zeros. What is listed of an input
-    is `row_size` times its index: where its row begins, or so many words before that. With vectors
+    is `row_size` times its index: with the size of a row, where its row begins. With vectors
     `listing` says by what.
 
     Where more than half of a plane fires, in the rows that an output row sees or in a position's
