@@ -74,7 +74,7 @@ def a_kernel_that_there_is_not(net):
 
 @refused(
     "choose-kernels has no listing 'bits'",
-    hint="listing is one of table, mask, host",
+    hint="listing is one of table, mask, mask64, host",
     passes="choose-kernels{listing=bits}",
 )
 def a_listing_that_there_is_not(net):
