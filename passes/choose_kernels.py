@@ -96,8 +96,8 @@ class ChooseKernels(Costs, Pass):
                 node.attributes["kernel"] = ir.AttrString("kernel", chosen)
                 if chosen == "dense":
                     node.attributes["dot_bits"] = ir.AttrInt64("dot_bits", self._dot_bits)
-                if self.vector_bits and (listing := self._listing()) != "table":
-                    node.attributes["listing"] = ir.AttrString("listing", listing)
+                if self.vector_bits:
+                    self._list_by_mask(node)
                 if SPIKE_KERNELS[chosen].lists and self._complements(node):
                     node.attributes["complement"] = ir.AttrInt64("complement", 1)
             elif node.op_type in ("DenseConv", "FrameConvPotentials"):
@@ -112,13 +112,12 @@ class ChooseKernels(Costs, Pass):
                 node.attributes["lanes"] = ir.AttrInt64("lanes", lanes)
         return model
 
-    def _listing(self) -> str:
-        if self.listing != "host":
-            return self.listing
+    def _list_by_mask(self, node: ir.Node) -> None:
         load_tvm()
-        from hqc.codegen.kernels.listed_pixels import this_machine_compresses
+        from hqc.codegen.kernels.listed_pixels import listing_on
 
-        return "mask" if this_machine_compresses() else "table"
+        if (listing := listing_on(self.listing)) != "table":
+            node.attributes["listing"] = ir.AttrString("listing", listing)
 
     def candidates(self, node: ir.Node) -> list[str]:
         """The kernels that can compute a layer of spikes on the target."""

@@ -28,6 +28,7 @@ from hqc.codegen.kernels import (
     is_each_calls_own,
 )
 from hqc.codegen.kernels.dotted_tiles import dot_bits
+from hqc.codegen.kernels.listed_pixels import listing_on
 from hqc.codegen.quantize_by_integers import quantize_by_integers
 from hqc.codegen.tir import Objects
 from hqc.codegen.toolchain import Toolchain
@@ -52,12 +53,19 @@ _C_TYPES = {
 }
 
 
-def _check_dots(node: ir.Node, target: Target) -> None:
-    """Raise `UserError` for instructions that the target lacks: LLVM would end the process."""
+def _check_instructions(node: ir.Node, target: Target) -> None:
+    """Raise `UserError` for instructions that the target lacks: LLVM would end the process, or make
+    code that does."""
     if "dot_bits" in node.attributes and node.attributes["dot_bits"].value != dot_bits(target.dots):
         raise UserError(
             f"node {node.name!r}: its products are those of another machine than {target.name}",
             hint=f"give choose-kernels dots={target.dots}",
+        )
+    listing = node.attributes["listing"].value if "listing" in node.attributes else "table"
+    if listing not in ("table", listing_on(target.listing)):
+        raise UserError(
+            f"node {node.name!r}: its spikes are listed as on another machine than {target.name}",
+            hint=f"give choose-kernels listing={target.listing}",
         )
 
 
@@ -110,7 +118,7 @@ class Library:
             if node is self.interface.quantizer:
                 lines = self.prepare
             try:
-                _check_dots(node, target)
+                _check_instructions(node, target)
                 call = find_kernel(node)(node, target.vector_bits > 0)
                 self._add(model.graph, node, call, lines)
             except (UserError, MemoryError):

@@ -16,7 +16,7 @@ import pytest
 from hqc.codegen.kernels import find_kernel
 from hqc.codegen.kernels.dotted_tiles import dot_bits
 from hqc.codegen.kernels.kernel_base import _KERNELS as KERNELS
-from hqc.codegen.kernels.listed_pixels import MASKS, this_machine_compresses
+from hqc.codegen.kernels.listed_pixels import listing_on
 from hqc.codegen.kernels.spike_conv_planes import suits_planes
 from hqc.dialect import ops
 from hqc.errors import UnsupportedModelError
@@ -498,14 +498,12 @@ def made(number, vector):
 @pytest.mark.parametrize("name", ISAS)
 def test_kernels_equal_references(name, tmp_path):
     target = load_target(name)
-    masks = {"mask64": ["mask", "mask64"], "host": ["mask"] * this_machine_compresses()}
     cases, seen = [], Counter()
     for number, (op_type, _, attributes, _) in enumerate(CASES):
         if op_type == "QuantizeFrames" and not target.has_floats:
             continue  # by integers: tests/codegen/test_quantize_by_integers.py
-        listing = attributes.get("listing")
-        if listing in MASKS and listing not in masks.get(target.listing, []):
-            continue  # choose-kernels does not choose it there
+        if attributes.get("listing", "table") not in ("table", listing_on(target.listing)):
+            continue  # refused there
         if (bits := attributes.get("dot_bits", 0)) and not multiplies_bytes(target, bits):
             continue
         seen[op_type] += 1

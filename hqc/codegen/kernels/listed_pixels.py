@@ -36,14 +36,18 @@ SET_BITS = Constant(
 """The set bits of each byte, lowest first, made up to eight; then how many there are."""
 
 
-def this_machine_compresses() -> bool:
-    """Whether an instruction of the machine that hqc runs on moves the lanes of a mask together."""
-    return "avx512vbmi2" in host_features()
+def listing_on(listing: str) -> str:
+    """How spikes are listed where a target says so: `host` is as this machine can, by a mask if an
+    instruction of it moves lanes together."""
+    if listing != "host":
+        return listing
+    return "mask" if "avx512vbmi2" in host_features() else "table"
 
 
 def pixel_lister(lists: SpikeLists):
     """A TIR macro (x, word, flip, table, events, at, end, first): add to events[at + end ..] the
-    inputs x[word ..] that fire, or those that do not if `flip` is 1, and `first`."""
+    inputs x[word ..] that fire, or those that do not if `flip` is 1, each and `first` times the
+    lists' `row_size`."""
     if not lists.vector:
         return _by_bits(lists)
     return _by_masks(lists) if lists.words_at_once else _by_table(lists)

@@ -81,9 +81,10 @@ class SpikeLists:
         return cls(g, unrolled, vector=False)._of_rows(row)
 
     def _of_rows(self, row: int) -> SpikeLists:
-        """These of where rows begin, in the smallest part of a row whose number 16 bits hold."""
-        parts = [row, *([row // WORD] if row % WORD == 0 else [])]
-        found = (replace(self, row_size=size) for size in parts)
+        """These of where rows of so many elements begin, or how many 32nds of a row that is, if 16
+        bits hold either."""
+        sizes = [row, row // WORD] if row % WORD == 0 else [row]
+        found = (replace(self, row_size=size) for size in sizes)
         return next((lists for lists in found if lists.index == "uint16"), self)
 
     @property
@@ -273,9 +274,10 @@ class SpikeLists:
         return fires_more
 
     def _copy(self):
-        """A TIR macro: events[to : to + size] = events[begin : begin + size] + moved."""
+        """A TIR macro: events[to : to + size] = events[begin : begin + size] + moved; with vectors
+        whole ones, at least one."""
         each, at_once = (T.vectorized, _COPIED) if self.vector else (T.serial, 1)
-        index = self.index
+        index, first = self.index, 1 if self.vector else 0
 
         @T.macro
         def piece(events, begin, to, moved):
@@ -287,7 +289,7 @@ class SpikeLists:
             if self.vector:
                 # Most pieces are short, and whether they are empty cannot be predicted.
                 piece(events, begin, to, moved)
-            for chunk in range(self.vector, pieces(size, at_once)):
+            for chunk in range(first, pieces(size, at_once)):
                 piece(events, begin + chunk * at_once, to + chunk * at_once, moved)
 
         return copy

@@ -198,6 +198,17 @@ def products_of_frames_on_a_machine_without(net):
 
 
 @refused(
+    "node 'layer.lif': its spikes are listed as on another machine than arm-a72",
+    hint="give choose-kernels listing=table",
+    passes="fold-constants,fold-padding,canonicalize,make-integer,pack-spikes,"
+    "choose-kernels{listing=mask64},plan-memory",
+    options={"name": "net", "target": "arm-a72"},
+)
+def spikes_that_are_listed_as_on_another_machine(net):
+    net.end(net.lif(net.conv(wide_stem(net), name="layer"), name="layer.lif"))
+
+
+@refused(
     "--name 'My-Net' is not a C identifier",
     hint="say e.g. --name my_net",
     options={"name": "My-Net"},
